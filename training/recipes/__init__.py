@@ -1,0 +1,1 @@
+"""One frozen dataclass per network: data, losses, schedule."""

@@ -1,0 +1,1 @@
+"""Tools that make ground truth (light half)."""

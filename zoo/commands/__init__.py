@@ -1,0 +1,1 @@
+"""One module per command of the command line; each imports what it runs only when it runs."""

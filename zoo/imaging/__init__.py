@@ -1,0 +1,1 @@
+"""Images as arrays: readers, writers, normalisation, resampling, labels, plots (light half)."""

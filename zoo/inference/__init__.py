@@ -1,0 +1,1 @@
+"""ONNX Runtime sessions, tiling and one pipeline per task (light half)."""

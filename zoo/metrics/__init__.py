@@ -1,0 +1,1 @@
+"""Scores of segmentations, detections, motion and maps (light half)."""

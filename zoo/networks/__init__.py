@@ -1,0 +1,1 @@
+"""The Keras networks, one file each (heavy half: keras)."""

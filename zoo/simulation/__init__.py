@@ -1,0 +1,1 @@
+"""Simulated recordings with their ground truth, NumPy and SciPy only (light half)."""
