@@ -1,0 +1,271 @@
+"""Intensities to the numbers that a network was trained on, for arrays and for streams.
+
+Training and inference call the same two steps: `measure` the scaling of a
+recording, then apply it, chunk by chunk where the recording is large.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from calzoo.errors import CalzooError
+
+_BINS = 1 << 16
+_PIECE = 1 << 22  # voxels that are counted at once: np.bincount makes 8 bytes of each
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What turns intensities into network input: ``clip((x - offset) / span)``.
+
+    Attributes
+    ----------
+    offset, span : float
+        In the units of the intensities; `span` is never 0.
+    clip : tuple of float, optional
+        Smallest and largest value of the result.
+    """
+
+    offset: float = 0.0
+    span: float = 1.0
+    clip: tuple[float, float] | None = None
+
+    def apply(self, array):
+        """Scale intensities.
+
+        Parameters
+        ----------
+        array : ndarray
+            Of any shape and any real dtype.
+
+        Returns
+        -------
+        ndarray of float32
+            A new array of the same shape; each value depends on its own intensity
+            only, so chunks give exactly what the whole gives.
+        """
+        # Wide integers and float64 lose their offset before their precision.
+        wide = array.dtype.kind in "iuf" and array.dtype.itemsize > 4
+        scaled = array.astype(np.float64 if wide else np.float32)
+        scaled -= self.offset
+        scaled *= 1 / self.span
+        if self.clip is not None:
+            np.clip(scaled, *self.clip, out=scaled)
+        return scaled.astype(np.float32, copy=False)
+
+
+def percentile_range(array, low, high, *, ignore_zeros=False):
+    """Return two percentiles of an array, with linear interpolation as in `numpy.percentile`.
+
+    Parameters
+    ----------
+    array : ndarray
+        Of any shape and any real dtype.
+    low, high : float
+        Percentiles, 0 to 100.
+    ignore_zeros : bool, optional
+        Leave out the values that are exactly 0 (padding, photon-free voxels).
+
+    Returns
+    -------
+    tuple of float
+        The two percentiles, in the units of `array`; (0, 0) where no value is left.
+
+    Raises
+    ------
+    CalzooError
+        If the dtype is not a real number, or a value is NaN or infinite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> percentile_range(np.uint16([0, 0, 10, 20, 30]), 0, 50, ignore_zeros=True)
+    (10.0, 20.0)
+    """
+    ranks = _ranks(lambda: _pieces(np.asarray(array)), (low, high), ignore_zeros)
+    return ranks[0], ranks[1]
+
+
+def measure(chunks, normalisation):
+    """Measure how a recording must be scaled, without ever holding it whole.
+
+    Percentiles are order statistics found by counting: exact for bool, 8- and
+    16-bit integers in one pass over the recording, exact to float32 in two
+    passes for every other dtype. Where both percentiles are one value (a stack
+    that is nearly all background), the largest value takes the place of the upper
+    one; a constant recording becomes 0.
+
+    Parameters
+    ----------
+    chunks : callable
+        Called without arguments, returns an iterator over the recording's arrays
+        (any shapes, one dtype); it is called once for each pass.
+    normalisation : Normalisation
+        From a model card: its `kind`, `low`, `high`, `clip` and `ignore_zeros`.
+
+    Returns
+    -------
+    Scaling
+
+    Raises
+    ------
+    CalzooError
+        If the dtype is not a real number, or a value is NaN or infinite.
+    """
+    if normalisation.kind == "none":
+        return Scaling(clip=normalisation.clip)
+    if normalisation.kind == "zscore":
+        offset, span = _moments(chunks, normalisation.ignore_zeros)
+    else:
+        percentiles = (normalisation.low, normalisation.high)
+        offset, high, largest = _ranks(chunks, percentiles, normalisation.ignore_zeros)
+        span = (high - offset) or (largest - offset)
+    return Scaling(offset, span or 1.0, normalisation.clip)
+
+
+def normalise(array, normalisation):
+    """Scale an array as a model card says.
+
+    Parameters
+    ----------
+    array : ndarray
+        A volume (Z, Y, X), a movie (T, Y, X) or a picture, of any real dtype.
+    normalisation : Normalisation
+        From a model card. With `scope` "frame" every ``array[i]`` is measured on
+        its own, otherwise the array is one recording.
+
+    Returns
+    -------
+    ndarray of float32
+        Of the shape of `array`.
+
+    Raises
+    ------
+    CalzooError
+        If the dtype is not a real number, or a value is NaN or infinite.
+    """
+    array = np.asarray(array)
+    if normalisation.scope == "frame":
+        scaled = np.empty(array.shape, np.float32)
+        for target, frame in zip(scaled, array, strict=True):
+            target[...] = measure(lambda frame=frame: _pieces(frame), normalisation).apply(frame)
+        return scaled
+    return measure(lambda: _pieces(array), normalisation).apply(array)
+
+
+def _pieces(array):
+    """Yield an array in flat pieces, so that counting needs little memory."""
+    flat = array.reshape(-1)
+    for start in range(0, flat.size, _PIECE):
+        yield flat[start : start + _PIECE]
+
+
+def _moments(chunks, ignore_zeros):
+    """Return mean and standard deviation (0 for no value at all) of a stream."""
+    count, mean, squares = 0, 0.0, 0.0
+    for chunk in chunks():
+        values = _real(chunk).astype(np.float64).ravel()
+        values = values[values != 0] if ignore_zeros else values
+        if not values.size:
+            continue
+        # Chan's update of two samples' moments: no cancellation of large sums.
+        total, delta = count + values.size, values.mean() - mean
+        squares += values.var() * values.size + delta**2 * count * values.size / total
+        mean, count = mean + delta * values.size / total, total
+    return mean, float(np.sqrt(squares / max(count, 1)))
+
+
+def _ranks(chunks, percentiles, ignore_zeros):
+    """Return the percentiles and, last, the largest value of a stream; zeros where it is empty."""
+    coarse, dtype = _count_high_halves(chunks, ignore_zeros)
+    total = int(coarse.sum())
+    if total == 0:
+        return [0.0] * (len(percentiles) + 1)
+    positions = [(total - 1) * (percentile / 100) for percentile in percentiles] + [total - 1]
+    wanted = sorted({int(rank) for p in positions for rank in (np.floor(p), np.ceil(p))})
+    ends = np.cumsum(coarse)
+    bins = np.searchsorted(ends, wanted, side="right")
+    if _is_narrow(dtype):
+        found = {rank: _value_of_narrow(b, dtype) for rank, b in zip(wanted, bins, strict=True)}
+    else:
+        fine = _count_low_halves(chunks, ignore_zeros, set(bins.tolist()))
+        found = {}
+        for rank, b in zip(wanted, bins.tolist(), strict=True):
+            before = int(ends[b] - coarse[b])
+            low_half = int(np.searchsorted(np.cumsum(fine[b]), rank - before, side="right"))
+            found[rank] = _value_of_wide(b, low_half)
+    return [_between(found[int(np.floor(p))], found[int(np.ceil(p))], p - np.floor(p)) for p in positions]
+
+
+def _count_high_halves(chunks, ignore_zeros):
+    """Count the upper 16 bits of every sortable key; return the counts and the dtype."""
+    counts, dtype = np.zeros(_BINS, np.int64), np.dtype(np.uint8)
+    for chunk in chunks():
+        dtype = chunk.dtype
+        counts += np.bincount(_keys(chunk, ignore_zeros)[0], minlength=_BINS)
+    return counts, dtype
+
+
+def _count_low_halves(chunks, ignore_zeros, bins):
+    """Count the lower 16 bits of the keys whose upper 16 bits are one of `bins`."""
+    counts = {b: np.zeros(_BINS, np.int64) for b in bins}
+    for chunk in chunks():
+        high, low = _keys(chunk, ignore_zeros)
+        for b in bins:
+            counts[b] += np.bincount(low[high == b], minlength=_BINS)
+    return counts
+
+
+def _keys(chunk, ignore_zeros):
+    """Return sortable keys as two flat arrays of 16-bit halves; the second is None for narrow dtypes."""
+    values = _real(chunk).ravel()
+    if ignore_zeros:
+        values = values[values != 0]
+    if _is_narrow(chunk.dtype):
+        return (values.astype(np.int32) + _shift_of_narrow(chunk.dtype)), None
+    # IEEE floats sort as integers once negative ones are inverted and positive
+    # ones get their top bit set; adding 0 makes one zero of the two.
+    bits = (values.astype(np.float32) + np.float32(0)).view(np.uint32)
+    bits = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+    return (bits >> 16).astype(np.int32), (bits & 0xFFFF).astype(np.int32)
+
+
+def _real(chunk):
+    """Return a chunk, or raise if it holds anything but finite real numbers."""
+    if chunk.dtype.kind not in "biuf":
+        message = (
+            f"expected intensities that are real numbers, got dtype {chunk.dtype}; "
+            "convert the image, e.g. to uint16 or float32."
+        )
+        raise CalzooError(message)
+    if chunk.dtype.kind == "f" and not np.isfinite(chunk).all():
+        message = (
+            "expected finite intensities, got NaN or infinity; replace them, e.g. by 0 with numpy.nan_to_num."
+        )
+        raise CalzooError(message)
+    return chunk
+
+
+def _is_narrow(dtype):
+    return dtype.kind in "biu" and dtype.itemsize <= 2
+
+
+def _shift_of_narrow(dtype):
+    return _BINS // 2 if dtype.kind == "i" else 0
+
+
+def _value_of_narrow(key, dtype):
+    return float(key - _shift_of_narrow(dtype))
+
+
+def _value_of_wide(high, low):
+    bits = np.uint32((high << 16) | low)
+    bits = bits ^ np.uint32(1 << 31) if bits >> 31 else ~bits
+    return float(np.array(bits).view(np.float32))
+
+
+def _between(lower, upper, share):
+    """Interpolate, from the nearer end as NumPy does, so that equal ends stay equal."""
+    if share < 0.5:
+        return lower + (upper - lower) * share
+    return upper - (upper - lower) * (1 - share)
