@@ -1,0 +1,76 @@
+"""Many recordings in one command: what is finished is skipped, a failure does not stop the rest."""
+
+import traceback
+from pathlib import Path
+
+from calzoo.commands._messages import complain
+from calzoo.errors import CalzooError
+
+FINISHED = "run.json"  # written last into the folder of a result
+
+
+def run_each(inputs, output, run_one, *, overwrite=False):
+    """Run one recording after the other.
+
+    Parameters
+    ----------
+    inputs : sequence of pathlib.Path
+        The recordings.
+    output : pathlib.Path
+        Folder of the result; of several recordings each gets a folder in it.
+    run_one : callable
+        Called with a recording and the folder of its result.
+    overwrite : bool, optional
+        Do again what is finished.
+
+    Returns
+    -------
+    int
+        0, or 1 if any failed.
+    """
+    failed = 0
+    for path, folder in zip(inputs, _folders(inputs, output), strict=True):
+        if not overwrite and (folder / FINISHED).exists():
+            complain(f"{path}: skipped, {folder} is finished (--overwrite does it again)")
+            continue
+        try:
+            run_one(path, folder)
+        except (ModuleNotFoundError, BrokenPipeError):
+            raise  # the next would fail in the same way
+        except (CalzooError, OSError, MemoryError) as error:
+            if len(inputs) == 1:
+                raise
+            complain(f"{path}: {error or type(error).__name__}")
+            failed += 1
+        except Exception:
+            if len(inputs) == 1:
+                raise
+            traceback.print_exc()
+            complain(f"{path}: failed; please report the lines above")
+            failed += 1
+    if failed:
+        complain(f"{failed} of {len(inputs)} failed")
+    return 1 if failed else 0
+
+
+def _folders(inputs, output):
+    if len(inputs) == 1:
+        return [output]
+    stems = [_stem(path) for path in inputs]
+    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if twice:
+        message = (
+            f"expected inputs of different names, as each gets a folder of its name in {output}; "
+            f"got {', '.join(twice)} more than once. Run them with different -o."
+        )
+        raise CalzooError(message)
+    return [output / stem for stem in stems]
+
+
+def _stem(path):
+    """Return the name without the suffixes that say the format (``stack.ome.tif`` -> ``stack``)."""
+    stem = Path(path).resolve().name
+    for suffix in (".gz", ".zip", ".tif", ".tiff", ".btf", ".tf8", ".npy", ".zarr", ".ome"):
+        if stem.lower().endswith(suffix) and len(stem) > len(suffix):
+            stem = stem[: -len(suffix)]
+    return stem

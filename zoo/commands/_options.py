@@ -1,0 +1,132 @@
+"""Options that several commands share, and how their values are read."""
+
+import argparse
+import os
+from pathlib import Path
+
+from calzoo.errors import CalzooError
+
+PROVIDERS = ("auto", "cpu", "cuda", "tensorrt", "openvino")
+
+
+def add_inputs(parser, metavar, what):
+    """Add one or many recordings, and the folder of their results."""
+    parser.add_argument("inputs", nargs="+", type=Path, metavar=metavar, help=what)
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help=f"folder of the results; of several {metavar.lower()}s each gets a folder of its name in it",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="do again what is finished (default: skip it)"
+    )
+
+
+def add_reading(parser):
+    """Add how a recording is to be understood, where its file does not say."""
+    group = parser.add_argument_group("reading")
+    group.add_argument(
+        "--axes", help="order of the file's axes, e.g. zyx, zcyx (default: what the file says)"
+    )
+    group.add_argument("--channel", help="which channel, by number from 0 or by name")
+    group.add_argument(
+        "--voxel",
+        type=voxel,
+        metavar="Z,Y,X",
+        help="voxel size in micrometres (default: what the file says; without any, lengths are in pixels)",
+    )
+
+
+def add_network(parser):
+    """Add which network runs, and where."""
+    group = parser.add_argument_group("network")
+    either = group.add_mutually_exclusive_group()
+    either.add_argument("--preset", metavar="NAME", help="released network (see: calzoo list)")
+    either.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="[ROLE=]FILE.onnx",
+        help="network from a file; once for each role where the task has several",
+    )
+    add_provider(group)
+
+
+def add_provider(parser):
+    """Add where a network runs."""
+    parser.add_argument(
+        "--provider",
+        choices=PROVIDERS,
+        default="auto",
+        help="what computes; auto tries, a named one never falls back (default: auto)",
+    )
+    parser.add_argument(
+        "--threads", type=positive, metavar="N", help="threads of the CPU (default: all cores)"
+    )
+
+
+def positive(text):
+    """Read a whole number from 1 on."""
+    return _number(text, int, "a whole number from 1 on")
+
+
+def positive_number(text):
+    """Read a number above 0."""
+    return _number(text, float, "a number above 0")
+
+
+def voxel(text):
+    """Read ``Z,Y,X`` as three sizes in micrometres."""
+    parts = text.split(",")
+    if len(parts) != 3:
+        message = f"expected three sizes Z,Y,X in micrometres, such as 2,0.5,0.5; got {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return tuple(_number(part, float, "a size in micrometres above 0") for part in parts)
+
+
+def shape(text):
+    """Read ``Z,Y,X`` as three whole numbers of voxels."""
+    parts = text.split(",")
+    if len(parts) != 3:
+        message = f"expected three whole numbers Z,Y,X, such as 32,256,256; got {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return tuple(positive(part) for part in parts)
+
+
+def models(args, roles=("model",)):
+    """Read ``--model [ROLE=]FILE.onnx`` as a dict of role to path.
+
+    Raises
+    ------
+    CalzooError
+        If a role is not one of `roles`, comes twice, or is not given where there are several.
+    """
+    found = {}
+    for text in args.model:
+        role, equals, path = text.partition("=")
+        if not equals or os.path.exists(text):
+            role, path = (roles[0], text) if len(roles) == 1 else ("", text)
+        if role not in roles or role in found:
+            message = (
+                f"--model: expected each of {', '.join(f'{r}=FILE.onnx' for r in roles)} once, got {text!r}."
+            )
+            raise CalzooError(message)
+        found[role] = Path(path)
+    if found and set(found) != set(roles):
+        message = f"--model: this task needs all of {', '.join(roles)}; got only {', '.join(found)}."
+        raise CalzooError(message)
+    return found
+
+
+def _number(text, kind, what):
+    try:
+        value = kind(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < float("inf"):
+        message = f"expected {what}, got {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return value

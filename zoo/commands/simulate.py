@@ -1,0 +1,62 @@
+"""Make recordings with their ground truth.
+
+The same seed gives the same files. 'calzoo simulate axons -o DIR' fills
+DIR/volumes, DIR/instances (0 background, 1 to N one axon each), DIR/semantic
+(0 background, 1 axon, 2 border) and DIR/parameters.
+"""
+
+import json
+from pathlib import Path
+
+from calzoo.commands import _options
+
+GROUP = "recordings"
+
+
+def add_arguments(parser):
+    """Add the tasks, each with its own options."""
+    tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
+    axons = tasks.add_parser("axons", help="stacks of fluorescent axons")
+    axons.add_argument("-o", "--output", required=True, type=Path, metavar="DIR")
+    axons.add_argument("--seed", type=int, default=0, help="stack i is made from (seed, i) (default: 0)")
+    axons.add_argument("--count", type=_options.positive, default=1, help="how many stacks (default: 1)")
+    axons.add_argument("--style", help="confocal, lightsheet, ... (default: drawn for each stack)")
+    axons.add_argument(
+        "--shape",
+        type=_options.shape,
+        default=(32, 256, 256),
+        metavar="Z,Y,X",
+        help="voxels (default: 32,256,256)",
+    )
+
+
+def run(args):
+    """Write the data set; its folder appears when it is complete."""
+    from tqdm import tqdm
+
+    from calzoo.imaging.outputs import output_folder
+
+    with output_folder(args.output) as folder:
+        for index in tqdm(range(args.count), unit="stack", disable=args.count == 1):
+            _write_axons(folder, args, index)
+    print(args.output)
+
+
+def _write_axons(folder, args, index):
+    from calzoo.imaging.borders import semantic_from_instances
+    from calzoo.imaging.writers import write_volume
+    from calzoo.simulation.axons import simulate_axons
+
+    stack = simulate_axons((args.seed, index), args.shape, style=args.style)
+    arrays = {
+        "volumes": stack.volume,
+        "instances": stack.instances,
+        "semantic": semantic_from_instances(stack.instances),
+    }
+    for kind, array in arrays.items():
+        (folder / kind).mkdir(exist_ok=True)
+        write_volume(folder / kind / f"{index:03d}.tif", array, voxel_um=stack.voxel_um)
+    (folder / "parameters").mkdir(exist_ok=True)
+    facts = {"seed": [args.seed, index], "voxel_um": stack.voxel_um, "style": stack.style}
+    text = json.dumps(facts, indent=1, sort_keys=True, default=float)
+    (folder / "parameters" / f"{index:03d}.json").write_text(text, encoding="utf-8")
