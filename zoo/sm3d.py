@@ -1,0 +1,96 @@
+"""The networks of segmentation-models-3D, built so that calzoo trains and exports them.
+
+The package pins ``keras==3.3.3``, which current releases of TensorFlow refuse, but
+its code runs on newer ones: it is installed without its dependencies. It is not
+part of any extra for that reason.
+"""
+
+import contextlib
+import importlib
+import sys
+
+from calzoo.errors import CalzooError
+
+INSTALL = "pip install --no-deps segmentation-models-3D==1.1.1 classification-models-3D==1.1.0"
+
+#: Architectures, as `build` names them, and their names in the package.
+ARCHITECTURES = {"unet": "Unet", "fpn": "FPN", "linknet": "Linknet", "pspnet": "PSPNet"}
+
+
+def build(
+    architecture="unet",
+    backbone="vgg16",
+    *,
+    shape=(None, None, None),
+    channels=1,
+    classes=3,
+    encoder_weights=None,
+    **options,
+):
+    """Build a network of segmentation-models-3D [1]_ with calzoo's input and output.
+
+    Parameters
+    ----------
+    architecture : {"unet", "fpn", "linknet", "pspnet"}, optional
+        The decoder.
+    backbone : str, optional
+        The encoder, e.g. "vgg16" or "resnet18".
+    shape : tuple of (int or None), optional
+        Planes, rows and columns; multiples of 32 for most backbones. PSPNet needs them given.
+    channels, classes : int, optional
+        Channels of the picture; classes that are told apart.
+    encoder_weights : str or None, optional
+        "imagenet": downloaded by the package, three channels only.
+    **options
+        Handed to the package's class, e.g. ``decoder_filters``.
+
+    Returns
+    -------
+    keras.Model
+        Input ``image``: float32, (B, Z, Y, X, channels), normalised intensity.
+        Output ``probability``: float32, (B, Z, Y, X, classes), softmax.
+
+    Raises
+    ------
+    CalzooError
+        If the package is not installed, or does not know the architecture or the backbone.
+
+    References
+    ----------
+    .. [1] Solovyev et al., "3D convolutional neural networks for stalled brain capillary
+       detection", Computers in Biology and Medicine 141, 2022. arXiv:2104.01687
+    """
+    if architecture not in ARCHITECTURES:
+        message = f"sm3d: architecture must be one of {', '.join(ARCHITECTURES)}, got {architecture!r}."
+        raise CalzooError(message)
+    package = _package()
+    import keras  # after the package is known to be there: it takes seconds
+
+    known = package.get_available_backbone_names()
+    if backbone not in known:
+        message = f"sm3d: backbone must be one of {', '.join(known)}, got {backbone!r}."
+        raise CalzooError(message)
+    network = getattr(package, ARCHITECTURES[architecture])(
+        backbone,
+        input_shape=(*shape, channels),
+        classes=classes,
+        activation="softmax",
+        encoder_weights=encoder_weights,
+        **options,
+    )
+    image = keras.Input((*shape, channels), name="image", dtype="float32")
+    probability = keras.layers.Activation("linear", dtype="float32", name="probability")(network(image))
+    return keras.Model(image, probability, name=f"{architecture}_{backbone}")
+
+
+def _package():
+    """Import segmentation-models-3D, whose greeting goes to stderr, or say how to install it."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            return importlib.import_module("segmentation_models_3D")
+    except ImportError as error:
+        message = (
+            f"sm3d: expected the package segmentation-models-3D, got {error}. Install it without its "
+            f"pinned dependencies: {INSTALL}"
+        )
+        raise CalzooError(message) from error
