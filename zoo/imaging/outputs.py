@@ -1,0 +1,205 @@
+"""Results on disk: all or nothing. Work goes to NAME.part; only a finished result gets its name."""
+
+import contextlib
+import csv
+import datetime
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from calzoo import __version__
+from calzoo.errors import CalzooError
+
+RUN_FILE = "run.json"
+_FIRST_COLUMNS = ("y", "x", "score")
+
+
+def part_path(path):
+    """Return where work on `path` goes until it is finished."""
+    path = Path(path)
+    return path.with_name(path.name + ".part")
+
+
+@contextlib.contextmanager
+def written(path):
+    """Turn the system's errors of writing `path` into words: full disk, no permission, no folder."""
+    try:
+        yield
+    except CalzooError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        message = (
+            f"{path}: cannot be written ({reason}); check the free space and the permissions of "
+            f"{Path(path).absolute().parent}."
+        )
+        raise CalzooError(message) from error
+
+
+@contextlib.contextmanager
+def output_file(path):
+    """Write a file under another name, and give it its own when it is finished.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file. One that is there is replaced, but only by a finished one.
+
+    Yields
+    ------
+    pathlib.Path
+        Where to write. It is removed if the block is left by an error or Ctrl-C.
+
+    Raises
+    ------
+    CalzooError
+        If the file cannot be written.
+    """
+    path = Path(path)
+    _check_target(path)
+    part = part_path(path)
+    try:
+        with written(path):
+            yield part
+            os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _check_target(path):
+    if path.is_dir():
+        message = f"{path}: expected the name of a file to write, got a folder; give a name inside it."
+        raise CalzooError(message)
+    if not path.absolute().parent.is_dir():
+        message = f"{path}: there is no folder {path.absolute().parent}; make it, or choose another place."
+        raise CalzooError(message)
+
+
+@contextlib.contextmanager
+def output_folder(path):
+    """Work in a folder of another name, and give it its own when everything is finished.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The folder. Where it is there already, files of the same names are replaced
+        at the end and everything else in it stays.
+
+    Yields
+    ------
+    pathlib.Path
+        An empty folder to work in. It is removed if the block is left by an error
+        or Ctrl-C, and `path` is as it was.
+
+    Raises
+    ------
+    CalzooError
+        If `path` is a file, or cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        message = f"{path}: expected a folder for the results, got a file; choose another name."
+        raise CalzooError(message)
+    part = part_path(path)
+    with written(path):
+        shutil.rmtree(part, ignore_errors=True)  # left by a run that was killed
+        part.mkdir(parents=True)
+    try:
+        with written(path):
+            yield part
+            _publish(part, path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _publish(part, path):
+    if not path.exists():
+        os.replace(part, path)
+        return
+    # run.json says that a result is complete: it goes first and comes last.
+    (path / RUN_FILE).unlink(missing_ok=True)
+    for file in sorted((f for f in part.rglob("*") if f.is_file()), key=lambda f: f.name == RUN_FILE):
+        target = path / file.relative_to(part)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(file, target)
+
+
+def write_table(path, columns):
+    """Write a CSV table with one header line.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+    columns : dict of str to sequence
+        Header (with the unit, e.g. "length_um") to values, all of one length. Columns
+        "y", "x" and "score" come first; None and NaN become empty cells.
+
+    Raises
+    ------
+    ValueError
+        If the columns differ in length.
+    CalzooError
+        If the file cannot be written.
+    """
+    names = [n for n in _FIRST_COLUMNS if n in columns] + [n for n in columns if n not in _FIRST_COLUMNS]
+    lengths = {name: len(columns[name]) for name in names}
+    if len(set(lengths.values())) > 1:
+        message = f"write_table: expected columns of one length, got {lengths}."
+        raise ValueError(message)
+    with output_file(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows(zip(*([_cell(v) for v in columns[n]] for n in names), strict=True))
+
+
+def _cell(value):
+    if value is None:
+        return ""
+    if isinstance(value, (bool, np.bool_)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        # Seven digits are all that single precision holds.
+        return f"{value:.7g}" if math.isfinite(value) else ""
+    return value
+
+
+def write_run_json(folder, **facts):
+    """Write run.json: what was done, with what, so that it can be done again.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        The result's folder.
+    **facts
+        Anything that JSON can hold, and NumPy numbers and arrays, paths and
+        dataclasses; NaN and infinity become null. The version and the time are added.
+    """
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    record = {"calzoo": __version__, "written": now, **facts}
+    text = json.dumps(_plain(record), indent=2, ensure_ascii=False, allow_nan=False)
+    with output_file(Path(folder) / RUN_FILE) as part:
+        part.write_text(text + "\n", encoding="utf-8")
+
+
+def _plain(value):
+    """Return `value` in the types of JSON."""
+    if hasattr(value, "__dataclass_fields__"):
+        value = {name: getattr(value, name) for name in value.__dataclass_fields__}
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, dict) or hasattr(value, "items"):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(v) for v in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    return os.fspath(value) if isinstance(value, os.PathLike) else str(value)

@@ -1,0 +1,239 @@
+"""TIFF, BigTIFF, OME-TIFF, ImageJ and ScanImage stacks as pages."""
+
+import contextlib
+import logging
+import math
+import struct
+
+import numpy as np
+
+from calzoo.errors import CalzooError
+from calzoo.imaging.readers.pages import Pages, RawPages
+from calzoo.imaging.readers.tiff_metadata import facts_of
+
+_DEFLATE = (8, 32946, 50013)
+# The most that a byte of a page can hold decoded: deflate's limit, and a generous one for the others.
+# A header that claims more is damaged, and must not make us allocate.
+_DEFLATE_RATIO, _OTHER_RATIO = 1100, 40_000
+
+
+class _Silence(logging.Handler):
+    def emit(self, record):
+        pass
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Keep tifffile's log off the screen: what matters is raised here in plain words."""
+    logger = logging.getLogger("tifffile")
+    handler, propagate = _Silence(), logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagate
+
+
+def open_tiff(path):
+    """Open a TIFF as pages.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Returns
+    -------
+    Pages
+        Uncompressed contiguous pages are read straight from the file, others one
+        page at a time.
+
+    Raises
+    ------
+    CalzooError
+        If the file is damaged or truncated, or holds several images.
+    """
+    import tifffile
+
+    tif = None
+    try:
+        with _quiet():
+            tif = tifffile.TiffFile(path)
+            pages = _pages(path, tif)
+    except CalzooError:
+        _close(tif)
+        raise
+    # tifffile meets a damaged file with almost any exception.
+    except Exception as error:
+        _close(tif)
+        message = (
+            f"{path}: expected a TIFF, got a damaged or truncated file ({_short(error)}); "
+            "copy or export it again."
+        )
+        raise CalzooError(message) from error
+    return pages
+
+
+def _close(tif):
+    if tif is not None:
+        tif.close()
+
+
+def _short(error):
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+
+
+def _pages(path, tif):
+    if not tif.series:
+        message = f"{path}: expected an image, got a TIFF without one; export it again."
+        raise CalzooError(message)
+    series = _only_series(path, tif)
+    axes, shape = _axes(path, series)
+    facts = facts_of(tif, series)
+    first = series.keyframe
+    offset = series.dataoffset
+    if offset is not None and axes.endswith("yx") and first.compression == 1 and first.is_contiguous:
+        stored = series.dtype.newbyteorder(tif.byteorder)
+        pages = RawPages(path, axes, shape, stored, offset, facts)
+        tif.close()
+        return pages
+    return TiffPages(path, tif, series, axes, shape, facts)
+
+
+def _only_series(path, tif):
+    series = tif.series[0]
+    others = [s for s in tif.series[1:] if not s.keyframe.is_reduced and s.kind != "lsm"]
+    if others:
+        shapes = ", ".join("x".join(map(str, s.shape)) for s in [series, *others][:4])
+        message = (
+            f"{path}: expected one image, got {1 + len(others)} in one file (shapes {shapes}); "
+            "save the one you mean in a file of its own."
+        )
+        raise CalzooError(message)
+    return series
+
+
+def _axes(path, series):
+    """Return axis letters and lengths; letters that mean nothing to us become q."""
+    letters, lengths = "", []
+    for letter, length in zip(series.get_axes(False), series.get_shape(False), strict=True):
+        name = letter.lower()
+        if length == 1 and name == "s":
+            continue
+        letters += name if name in "tzcsyxqi" else "q"
+        lengths.append(int(length))
+    if letters.count("y") != 1 or letters.count("x") != 1:
+        message = (
+            f"{path}: expected pages of rows and columns, got axes {series.axes}; save the image as a stack."
+        )
+        raise CalzooError(message)
+    return letters, tuple(lengths)
+
+
+def _check_chain(path, tif):
+    """Follow the chain of pages to its end: a file that was cut short has none."""
+    handle, form = tif.filehandle, tif.tiff
+    size = handle.size
+    offset = tif.pages.first.offset
+    while offset:
+        handle.seek(offset)
+        count = handle.read(form.tagnosize)
+        if len(count) == form.tagnosize:
+            handle.seek(offset + form.tagnosize + struct.unpack(form.tagnoformat, count)[0] * form.tagsize)
+            link = handle.read(form.offsetsize)
+        if len(count) < form.tagnosize or len(link) < form.offsetsize:
+            message = (
+                f"{path}: the file is truncated: a page is missing at byte {offset} of {size}; "
+                "copy or export it again."
+            )
+            raise CalzooError(message)
+        following = struct.unpack(form.offsetformat, link)[0]
+        if following == offset:
+            break
+        offset = following
+
+
+class TiffPages(Pages):
+    """Pages that are decoded one at a time."""
+
+    def __init__(self, path, tif, series, axes, shape, facts):
+        super().__init__(path, axes, shape, series.dtype, facts)
+        self._tif, self._series = tif, series
+        self._samples = shape[axes.index("s")] if "s" in axes and len(series.keyframe.shape) > 2 else 1
+        self._sample_axis = series.keyframe.axes.find("S")
+        if series.kind != "ome":
+            _check_chain(path, tif)
+        self._check_pages()
+
+    def _check_pages(self):
+        expected = math.prod(self.lead_shape)
+        # A volumetric page (several planes in one) has no place of its own for each plane.
+        if len(self._series) * self._samples != expected or math.prod(
+            self._series.keyframe.shape
+        ) != math.prod((*self.page_shape, self._samples)):
+            message = (
+                f"{self.name}: the file is truncated or damaged: it promises {expected} pages of "
+                f"{self.page_shape}, it holds {len(self._series) * self._samples}; copy or export it again."
+            )
+            raise CalzooError(message)
+        page = self._series.keyframe
+        ratio = (
+            1 if page.compression == 1 else _DEFLATE_RATIO if page.compression in _DEFLATE else _OTHER_RATIO
+        )
+        if page.nbytes > ratio * self._tif.filehandle.size + 4096:
+            message = (
+                f"{self.name}: damaged: a page claims {page.nbytes} bytes ({page.shape}), the whole file has "
+                f"{self._tif.filehandle.size}; copy or export it again."
+            )
+            raise CalzooError(message)
+
+    def read(self, numbers):
+        """Return the pages `numbers`, decoded one at a time."""
+        out = np.empty((len(numbers), *self.page_shape), self.dtype)
+        previous, picture = None, None
+        for i, number in enumerate(numbers):
+            page, sample = divmod(int(number), self._samples)
+            if page != previous:
+                previous, picture = page, self._decode(page)
+            out[i] = (
+                picture.reshape(self.page_shape)
+                if self._samples == 1
+                else picture.take(sample, self._sample_axis)
+            )
+        return out
+
+    def _decode(self, number):
+        try:
+            with _quiet():
+                page = self._series[number]
+                if page is None:
+                    message = "the page is missing"
+                    raise ValueError(message)
+                self._check_place(page)
+                return page.asarray(maxworkers=1)
+        except Exception as error:
+            if "imagecodecs" in str(error):
+                name = getattr(self._series.keyframe.compression, "name", self._series.keyframe.compression)
+                message = (
+                    f"{self.name}: the pages are compressed with {name}, which needs a package that is not "
+                    "installed: pip install imagecodecs, or save the file uncompressed or with ZIP (deflate)."
+                )
+            else:
+                message = (
+                    f"{self.name}: page {number} cannot be read, the file is truncated or damaged "
+                    f"({_short(error)}); copy or export it again."
+                )
+            raise CalzooError(message) from error
+
+    def _check_place(self, page):
+        size = page.parent.filehandle.size
+        for start, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+            if start + count > size:
+                message = f"its data end at byte {start + count} of {size}"
+                raise ValueError(message)
+
+    def close(self):
+        """Close the file."""
+        self._tif.close()

@@ -1,0 +1,277 @@
+"""Writers of volumes: TIFFs that Fiji opens with the right axes, voxel size and contrast."""
+
+import contextlib
+import math
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from calzoo import __version__
+from calzoo.errors import CalzooError
+from calzoo.imaging.images import voxel_size
+from calzoo.imaging.outputs import part_path, written
+
+# What ImageJ's own reader opens. It shows int32 (labels) as 32-bit float, exact up to 2**24.
+_DTYPES = ("uint8", "uint16", "int16", "int32", "float32")
+# A classic TIFF counts bytes in 32 bits; each page's directory takes some 250 of them.
+_CLASSIC_LIMIT = 2**32 - 2**20
+_BYTES_PER_DIRECTORY = 512
+_IMAGEJ_ORDER = "tzcyx"
+_IMAGEJ_NAMES = {"c": "channels", "z": "slices", "t": "frames"}
+
+
+class VolumeWriter:
+    """Write a stack plane by plane; it gets its name when it is complete.
+
+    Below 4 GB the file is an uncompressed TIFF with ImageJ's metadata, which Fiji opens
+    by itself; above, an OME-BigTIFF, which Fiji opens with Bio-Formats. As ImageJ has
+    no 32-bit integers, it shows int32 labels as 32-bit float; the file keeps int32.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+    shape : tuple of int
+        Lengths of the axes.
+    dtype : dtype
+        bool (written as uint8), uint8, uint16, int16, int32 or float32.
+    voxel_um : tuple of (float or None), optional
+        Side of a voxel in micrometres, (z, y, x).
+    axes : str, optional
+        Order of the axes: of "tzcyx" those that there are, in that order.
+    frame_rate_hz : float, optional
+        Frames per second, where there is an axis "t".
+
+    Raises
+    ------
+    CalzooError
+        If the data type cannot be opened by Fiji, the disk is full, or fewer planes
+        came than were announced.
+
+    Examples
+    --------
+    >>> with VolumeWriter("labels.tif", (2, 8, 8), "int32", (2.0, 0.5, 0.5)) as writer:
+    ...     for plane in range(2):
+    ...         writer.append(np.zeros((1, 8, 8), "int32"))
+    """
+
+    def __init__(self, path, shape, dtype, voxel_um=None, axes="zyx", *, frame_rate_hz=None):
+        self.path = Path(path)
+        self.shape = tuple(int(n) for n in shape)
+        self.dtype = _writable(path, dtype)
+        self.axes = _checked_axes(path, axes, self.shape)
+        self._voxel = (None, None, None) if voxel_um is None else voxel_size(voxel_um)
+        self._rate = frame_rate_hz
+        self._done = 0
+        self._range = (math.inf, -math.inf)
+        self._part = part_path(self.path)
+        self._open()
+
+    def _open(self):
+        import tifffile
+
+        if self.path.is_dir():
+            message = (
+                f"{self.path}: expected the name of a file to write, got a folder; give a name inside it."
+            )
+            raise CalzooError(message)
+        pages = math.prod(self.shape[:-2])
+        size = math.prod(self.shape) * self.dtype.itemsize + pages * _BYTES_PER_DIRECTORY
+        self._big = size > _CLASSIC_LIMIT
+        with written(self.path):
+            free = shutil.disk_usage(self.path.absolute().parent).free
+        if free < size:
+            message = (
+                f"{self.path}: needs {size / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB free; "
+                "make room or choose another place."
+            )
+            raise CalzooError(message)
+        with written(self.path):
+            self._tif = tifffile.TiffWriter(self._part, bigtiff=self._big)
+
+    def append(self, planes):
+        """Write the next planes.
+
+        Parameters
+        ----------
+        planes : numpy.ndarray, shape (n, ...)
+            As many as there are along the first axis; the other axes are whole.
+        """
+        planes = np.asarray(planes)
+        if planes.shape[1:] != self.shape[1:] or self._done + len(planes) > self.shape[0]:
+            message = (
+                f"{self.path}: expected at most {self.shape[0] - self._done} more of shape {self.shape[1:]}, "
+                f"got an array of shape {planes.shape}."
+            )
+            self.abort()
+            raise CalzooError(message)
+        try:
+            planes = _converted(self.path, planes, self.dtype)
+            if planes.size:
+                self._range = (
+                    min(self._range[0], planes.min()),
+                    max(self._range[1], planes.max()),
+                )
+            with written(self.path):
+                for page in planes.reshape(-1, *self.shape[-2:]):
+                    self._tif.write(page, **self._tags())
+        except BaseException:
+            self.abort()
+            raise
+        self._done += len(planes)
+
+    def _tags(self):
+        """Return the arguments of every page; the metadata count on the first one only."""
+        _, y, x = self._voxel
+        cm = 1e4 if self._big else 1.0  # ImageJ gives the unit in its description
+        known = x is not None and y is not None
+        return {
+            "contiguous": True,
+            "photometric": "minisblack",
+            "metadata": None,
+            "description": self._description(),
+            "software": f"calzoo {__version__}",
+            "resolution": (cm / x, cm / y) if known else (1, 1),
+            "resolutionunit": "CENTIMETER" if self._big and known else "NONE",
+        }
+
+    def _description(self, contrast=""):
+        return self._ome_description() if self._big else self._imagej_description(contrast)
+
+    def _imagej_description(self, contrast):
+        lines = ["ImageJ=1.11a", f"images={math.prod(self.shape[:-2])}"]
+        lines += [f"{_IMAGEJ_NAMES[a]}={n}" for a, n in zip(self.axes, self.shape, strict=True) if a in "czt"]
+        lines += ["hyperstack=true", "mode=grayscale"]
+        z, y, x = self._voxel
+        if any(v is not None for v in (z, y, x)):
+            lines += ["unit=um"]
+        if z is not None:
+            lines += [f"spacing={z!r}"]
+        if self._rate:
+            lines += [f"finterval={1 / self._rate!r}", f"fps={self._rate!r}"]
+        return "\n".join([*lines, "loop=false", contrast]) + "\n"
+
+    def _ome_description(self):
+        import tifffile
+
+        sizes = {f"PhysicalSize{a}": v for a, v in zip("ZYX", self._voxel, strict=True) if v is not None}
+        if self._rate:
+            sizes["TimeIncrement"] = 1 / self._rate
+        xml = tifffile.OmeXml(Creator=f"calzoo {__version__}")
+        stored = (math.prod(self.shape[:-2]), 1, 1, *self.shape[-2:], 1)
+        xml.addimage(self.dtype, self.shape, stored, axes=self.axes.upper(), Name=self.path.stem, **sizes)
+        return xml.tostring()
+
+    def close(self):
+        """Finish the file and give it its name."""
+        if self._tif is None:
+            return
+        if self._done < self.shape[0]:
+            done = self._done
+            self.abort()
+            message = f"{self.path}: expected {self.shape[0]} planes, got {done}; nothing was written."
+            raise CalzooError(message)
+        try:
+            with written(self.path):
+                self._tif.close()
+                self._set_contrast()
+                os.replace(self._part, self.path)
+        except BaseException:
+            self.abort()
+            raise
+        self._tif = None
+
+    def _set_contrast(self):
+        """Tell ImageJ the range of values: classes 0, 1, 2 are black on its scale of 0 to 255."""
+        low, high = self._range
+        if self._big or not low < high or not math.isfinite(float(high) - float(low)):
+            return
+        import tifffile
+
+        contrast = f"min={float(low)!r}\nmax={float(high)!r}"
+        with tifffile.TiffFile(self._part, mode="r+b") as tif:
+            tif.pages.first.tags["ImageDescription"].overwrite(self._description(contrast))
+
+    def abort(self):
+        """Give up: nothing is left on the disk."""
+        if self._tif is not None:
+            # A half-written file may refuse to be closed; it goes anyway.
+            with contextlib.suppress(Exception):
+                self._tif.close()
+            self._tif = None
+        self._part.unlink(missing_ok=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *error):
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+
+def write_volume(path, array, *, voxel_um=None, axes="zyx"):
+    """Write an array as a TIFF that Fiji opens with the right axes and voxel size.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+    array : numpy.ndarray
+        Its axes as in `axes`; data types as for `VolumeWriter`.
+    voxel_um : tuple of (float or None), optional
+        Side of a voxel in micrometres, (z, y, x).
+    axes : str, optional
+        Order of the axes, of "tzcyx".
+
+    Raises
+    ------
+    CalzooError
+        As `VolumeWriter`.
+    """
+    array = np.asarray(array)
+    with VolumeWriter(path, array.shape, array.dtype, voxel_um, axes) as writer:
+        for plane in range(array.shape[0]):
+            writer.append(array[plane : plane + 1])
+
+
+def _writable(path, dtype):
+    dtype = np.dtype(dtype)
+    if dtype.kind == "b":
+        return np.dtype("uint8")
+    if dtype.newbyteorder("=").name not in _DTYPES:
+        message = (
+            f"{path}: Fiji cannot open {dtype} as TIFF; convert to one of {', '.join(_DTYPES)}, "
+            "e.g. array.astype('float32')."
+        )
+        raise CalzooError(message)
+    return dtype.newbyteorder("=")
+
+
+def _checked_axes(path, axes, shape):
+    letters = str(axes).lower()
+    ordered = "".join(a for a in _IMAGEJ_ORDER if a in letters)
+    if letters != ordered or not letters.endswith("yx") or len(letters) < 3 or len(letters) != len(shape):
+        message = (
+            f"{path}: expected axes out of 'tzcyx' in that order, one for each of the lengths {shape} and "
+            f"at least one before 'yx', got {axes!r}; transpose the array."
+        )
+        raise CalzooError(message)
+    if 0 in shape:
+        message = f"{path}: expected an image, got an empty array of shape {shape}."
+        raise CalzooError(message)
+    return letters
+
+
+def _converted(path, planes, dtype):
+    """Return `planes` in the data type of the file, without changing a whole number."""
+    out = planes.astype(dtype, copy=False)
+    if dtype.kind in "iu" and planes.dtype != dtype and not (out == planes).all():
+        message = (
+            f"{path}: values of {planes.dtype} do not fit into {dtype}; write {planes.dtype} or rescale."
+        )
+        raise CalzooError(message)
+    return out
