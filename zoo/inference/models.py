@@ -1,0 +1,274 @@
+"""Load an .onnx file with its card, on the fastest provider that really runs."""
+
+import contextlib
+import hashlib
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from calzoo.errors import CalzooError
+from calzoo.inference import onnx_file
+from calzoo.weights.card import Card
+
+PROVIDERS = ("auto", "cpu", "cuda", "tensorrt", "openvino")
+MAX_BYTES = 1 << 30
+
+_ORT_NAMES = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+_ORT_OPTIONS = {
+    # The default, EXHAUSTIVE, times every algorithm anew for each input shape.
+    "cuda": {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"},
+    "tensorrt": {"trt_fp16_enable": "False"},
+}
+_REMEDIES = {
+    "cpu": "pip install 'calzoo[cpu]'",
+    # Both runtimes install one module; the last one installed wins.
+    "cuda": "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'calzoo[gpu]'",
+    "tensorrt": ("pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'calzoo[gpu]' tensorrt-cu13"),
+    "openvino": "pip install 'calzoo[openvino]'",
+}
+_OUT_OF_MEMORY = ("out of memory", "failed to allocate", "bad_alloc", "bad allocation", "alloc_failed")
+
+
+class Model:
+    """A network that is ready to run.
+
+    Attributes
+    ----------
+    card : Card
+        What the file says about itself.
+    provider : str
+        Which of `PROVIDERS` really runs it.
+    path : pathlib.Path
+    sha256 : str
+        Of the file, 64 hexadecimal digits.
+    """
+
+    def __init__(self, card, provider, path, sha256, backend):
+        self.card = card
+        self.provider = provider
+        self.path = path
+        self.sha256 = sha256
+        self._backend = backend
+
+    def run(self, feeds):
+        """Run the network once.
+
+        Parameters
+        ----------
+        feeds : Mapping of str to ndarray
+            The card's inputs by name, with the card's axes and dtypes.
+
+        Returns
+        -------
+        dict of str to ndarray
+            The card's outputs by name.
+
+        Raises
+        ------
+        MemoryError
+            If the memory of the provider does not suffice; a smaller batch may.
+        CalzooError
+            If the names are not those of the card, or the network refuses the arrays.
+        """
+        names = [tensor.name for tensor in self.card.inputs]
+        if sorted(feeds) != sorted(names):
+            message = f"{self.card.name!r} has the inputs {', '.join(names)}; got {', '.join(feeds)}."
+            raise CalzooError(message)
+        try:
+            return self._backend(feeds)
+        except Exception as error:  # Each runtime has exceptions of its own.
+            if isinstance(error, MemoryError) or any(t in str(error).lower() for t in _OUT_OF_MEMORY):
+                message = f"{self.provider} ran out of memory"
+                raise MemoryError(message) from error
+            shapes = ", ".join(f"{name} {np.shape(array)}" for name, array in feeds.items())
+            message = (
+                f"{self.card.name!r} failed on {self.provider} with {shapes}: {_first_line(error)} "
+                f"Sides must be multiples of {dict(self.card.divisor)}; or try provider 'cpu'."
+            )
+            raise CalzooError(message) from error
+
+
+def load_model(name_or_path, *, provider="auto", threads=None, role="model"):
+    """Load a preset or an .onnx file.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        A preset's name, or an .onnx file with a model card.
+    provider : {"auto", "cpu", "cuda", "tensorrt", "openvino"}, optional
+        What runs the network. "auto" takes a CUDA device if one really works, and
+        the processor otherwise; any other name never falls back.
+    threads : int, optional
+        Processor threads; the runtime's own choice where absent.
+    role : str, optional
+        Which network of a preset that has several.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    CalzooError
+        If there is no such preset or file, the file is damaged, has no card or
+        does not stand alone, or the provider is not to be had.
+    """
+    if provider not in PROVIDERS:
+        message = f"provider must be one of {', '.join(PROVIDERS)}; got {provider!r}."
+        raise CalzooError(message)
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        message = f"threads must be a whole number of at least 1, got {threads!r}."
+        raise CalzooError(message)
+    path = _find(name_or_path, role)
+    data = _read(path)
+    try:
+        card = Card.from_json(onnx_file.card_text(data))
+        used, backend = _start(data, card, provider, threads)
+    except CalzooError as error:
+        message = f"{path}: {error}"
+        raise CalzooError(message) from error
+    return Model(card, used, path, hashlib.sha256(data).hexdigest(), backend)
+
+
+def _find(name_or_path, role):
+    path = Path(name_or_path)
+    if path.suffix == ".onnx" or isinstance(name_or_path, Path) or path.is_file():
+        return path
+    from calzoo.weights import registry
+
+    return Path(registry.resolve(name_or_path, role))
+
+
+def _read(path):
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            message = (
+                f"{path}: expected an .onnx file of at most {MAX_BYTES} bytes, got {size}; "
+                "is it the right file?"
+            )
+            raise CalzooError(message)
+        return path.read_bytes()
+    except OSError as error:
+        message = (
+            f"{path}: expected an .onnx file, but it cannot be read ({error.strerror}); "
+            "'calzoo list' names the presets."
+        )
+        raise CalzooError(message) from error
+
+
+def _start(data, card, provider, threads):
+    """Return the provider that runs and a callable from feeds to outputs."""
+    if provider == "openvino":
+        return provider, _openvino(data, card, threads)
+    if provider != "auto":
+        return provider, _onnxruntime(data, card, provider, threads)
+    if _ORT_NAMES["cuda"] in _runtime().get_available_providers():
+        try:
+            return "cuda", _onnxruntime(data, card, "cuda", threads)
+        except CalzooError:
+            print(
+                "calzoo: a CUDA device was tried and does not start; running on the processor. "
+                "'calzoo doctor' says why.",
+                file=sys.stderr,
+            )
+    return "cpu", _onnxruntime(data, card, "cpu", threads)
+
+
+def _runtime():
+    try:
+        import onnxruntime
+    except ImportError as error:
+        message = f"expected onnxruntime, which is not installed; {_REMEDIES['cpu']}."
+        raise CalzooError(message) from error
+    return onnxruntime
+
+
+def _onnxruntime(data, card, provider, threads):
+    runtime = _runtime()
+    name = _ORT_NAMES[provider]
+    available = runtime.get_available_providers()
+    if name not in available:
+        _refuse_provider(provider, f"onnxruntime {runtime.__version__} offers {', '.join(available)}")
+    if provider != "cpu" and hasattr(runtime, "preload_dlls"):
+        with contextlib.redirect_stdout(sys.stderr):  # it prints what it does not find
+            runtime.preload_dlls(directory="")  # CUDA and cuDNN from NVIDIA's wheels, where installed
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4  # a failure reaches the user as an exception, once
+    options.intra_op_num_threads = threads or 0
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    chosen = [(name, _ORT_OPTIONS.get(provider, {}))]
+    if provider == "tensorrt":
+        chosen.append((_ORT_NAMES["cuda"], _ORT_OPTIONS["cuda"]))
+    try:
+        session = runtime.InferenceSession(data, options, providers=chosen, enable_fallback=0)
+    except Exception as error:  # onnxruntime's exceptions have no common base but this one
+        if provider != "cpu":
+            _refuse_provider(provider, _first_line(error))
+        message = f"expected a network that onnxruntime can run, got: {_first_line(error)} Export it again."
+        raise CalzooError(message) from error
+    if session.get_providers()[0] != name:
+        _refuse_provider(provider, "its libraries or its device do not start")
+    _check_names(card, [i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()])
+    outputs = [tensor.name for tensor in card.outputs]
+    return lambda feeds: dict(zip(outputs, session.run(outputs, dict(feeds)), strict=True))
+
+
+def _openvino(data, card, threads):
+    try:
+        import openvino
+    except ImportError:
+        _refuse_provider("openvino", "the package openvino is not installed")
+    core = openvino.Core()
+    try:
+        network = core.read_model(data)
+    except Exception as error:  # openvino raises bare RuntimeErrors
+        message = f"expected a network that openvino can read, got: {_first_line(error)} Try provider 'cpu'."
+        raise CalzooError(message) from error
+    inputs = [name for port in network.inputs for name in port.get_names()]
+    outputs = [name for port in network.outputs for name in port.get_names()]
+    _check_names(card, inputs, outputs)
+    # float32 also where the processor offers bfloat16: a preset's scores must not depend on the machine.
+    config = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if threads:
+        config["INFERENCE_NUM_THREADS"] = threads
+    compiled = {}
+
+    def run(feeds):
+        shapes = tuple(sorted((name, array.shape) for name, array in feeds.items()))
+        if shapes not in compiled:
+            compiled.clear()
+            # Known sides make a faster program, and a run has one tile shape.
+            network.reshape({name: list(shape) for name, shape in shapes})
+            compiled[shapes] = core.compile_model(network, "CPU", config)
+        result = compiled[shapes](dict(feeds))
+        return {tensor.name: result[tensor.name].copy() for tensor in card.outputs}
+
+    return run
+
+
+def _check_names(card, inputs, outputs):
+    expected = [t.name for t in card.inputs], [t.name for t in card.outputs]
+    if sorted(expected[0]) != sorted(inputs) or not set(expected[1]) <= set(outputs):
+        message = (
+            f"the card names inputs {expected[0]} and outputs {expected[1]}, the network has "
+            f"{inputs} and {outputs}; export it again with 'calzoo export'."
+        )
+        raise CalzooError(message)
+
+
+def _refuse_provider(provider, reason):
+    message = f"provider {provider!r} was asked for, but {reason}; {_REMEDIES[provider]}"
+    if provider != "cpu":
+        message += ", or use provider 'auto'"
+    message += "."
+    raise CalzooError(message)
+
+
+def _first_line(error):
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
