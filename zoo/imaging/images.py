@@ -11,7 +11,7 @@ import numpy as np
 from calzoo.errors import CalzooError
 from calzoo.imaging.readers import axes as axis_names
 from calzoo.imaging.readers import files, npy, tiff
-from calzoo.imaging.readers.pages import ArrayPages, finite
+from calzoo.imaging.readers.pages import ArrayPages, Facts, finite
 
 
 class Volume:
@@ -150,7 +150,8 @@ def as_volume(array, *, axes=None, channel=None, voxel_um=None):
         return array
     array = np.asarray(array)
     letters = npy.letters_of("array", array.shape, axes)
-    return _volume(ArrayPages(array, letters), axes, channel, voxel_um)
+    facts = Facts(is_stack=array.ndim > 2)
+    return _volume(ArrayPages(array, letters, facts=facts), axes, channel, voxel_um)
 
 
 def _open(path, axes):
@@ -173,25 +174,25 @@ def _open(path, axes):
 
 
 def _volume(pages, axes, channel, voxel_um):
-    named = pages.facts.named_planes or "z" in pages.axes
+    is_stack = pages.facts.is_stack or "z" in pages.axes
     if axes is None:
         axis_names.squeeze(pages)
     number, n_channels = axis_names.channel_number(pages, channel)
     fixed = axis_names.fixed_channel(pages, number)
-    along = _plane_axis(pages, named)
+    along = _plane_axis(pages, is_stack)
     numbers = axis_names.page_numbers(pages, along, fixed)
     voxel = pages.facts.voxel_um if voxel_um is None else voxel_size(voxel_um)
     return Volume(pages, numbers, voxel_um=voxel, n_channels=n_channels)
 
 
-def _plane_axis(pages, named):
+def _plane_axis(pages, is_stack):
     """Return the letter of the axis that counts planes, or say why there is none."""
     sizes = dict(zip(pages.lead_axes, pages.lead_shape, strict=True))
     others = [a for a in pages.lead_axes if a not in "zcs" and sizes[a] > 1]
     if "z" in sizes and not others:
         return "z"
     if not others:
-        if named:
+        if is_stack:
             return "z"
         height, width = pages.page_shape
         message = (

@@ -70,7 +70,7 @@ def relabel(pages, axes):
             f"{described(pages)}; Y and X must come where they are there."
         )
         raise CalzooError(message)
-    return pages.relabelled(letters, lengths, plain_stack=False, named_planes=True)
+    return pages.relabelled(letters, lengths, plain_stack=False, is_stack=True)
 
 
 def channel_number(pages, channel):

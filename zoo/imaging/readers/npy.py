@@ -6,7 +6,7 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.readers import axes as axis_names
-from calzoo.imaging.readers.pages import ArrayPages, RawPages
+from calzoo.imaging.readers.pages import ArrayPages, Facts, RawPages
 
 
 def open_npy(path, axes=None):
@@ -27,7 +27,7 @@ def open_npy(path, axes=None):
     shape, fortran, stored, offset = _header(path)
     letters = letters_of(path, shape, axes)
     if letters.endswith("yx") and not fortran:
-        return RawPages(path, letters, shape, stored, offset)
+        return RawPages(path, letters, shape, stored, offset, Facts(is_stack=len(shape) > 2))
     needed = offset + math.prod(shape) * stored.itemsize
     if path.stat().st_size < needed:
         message = (
@@ -40,7 +40,7 @@ def open_npy(path, axes=None):
         if 0 not in shape
         else np.empty(shape)
     )
-    return ArrayPages(array, letters, path)
+    return ArrayPages(array, letters, path, Facts(is_stack=len(shape) > 2))
 
 
 def _header(path):

@@ -6,6 +6,7 @@ file does not name.
 """
 
 import contextlib
+import itertools
 import math
 import os
 import threading
@@ -24,7 +25,7 @@ class Facts:
     frame_rate_hz: float | None = None  # frames (or volumes, where there are planes) per second
     channel_names: tuple[str, ...] = ()
     plain_stack: bool = False  # "z" is only ImageJ's default name for the pages of a plain stack
-    named_planes: bool = False  # written with an explicit "z", though there is but one plane
+    is_stack: bool = False  # said to be a stack of pages, even if there is but one
 
 
 class Pages:
@@ -158,9 +159,10 @@ class RawPages(Pages):
         """Return the pages `numbers`; neighbours are read in one go."""
         numbers = np.asarray(numbers, dtype=np.int64)
         out = np.empty((len(numbers), *self.page_shape), self._stored)
-        starts = np.flatnonzero(np.diff(numbers, prepend=-2) != 1)
-        for first, last in zip(starts, [*starts[1:], len(numbers)], strict=True):
-            self._fill(out[first:last], int(numbers[first]))
+        breaks = np.flatnonzero(np.diff(numbers) != 1) + 1
+        for first, last in itertools.pairwise([0, *breaks, len(numbers)]):
+            if first < last:
+                self._fill(out[first:last], int(numbers[first]))
         if not self._stored.isnative:
             out = out.byteswap(inplace=True).view(self.dtype)
         return out

@@ -71,7 +71,7 @@ def _imagej(meta, page):
         channel_names=_imagej_channels(meta),
         # ImageJ calls the pages of any plain stack "slices", a movie's too.
         plain_stack=frames == 1 and slices > 1 and z is None,
-        named_planes="slices" in meta and frames == 1,
+        is_stack="slices" in meta or "frames" in meta,
     )
 
 
