@@ -2,10 +2,9 @@
 
 The same seed gives the same files. 'calzoo simulate axons -o DIR' fills
 DIR/volumes, DIR/instances (0 background, 1 to N one axon each), DIR/semantic
-(0 background, 1 axon, 2 border) and DIR/parameters.
+(0 background, 1 axon, 2 border); DIR/run.json holds what was drawn for each.
 """
 
-import json
 from pathlib import Path
 
 from calzoo.commands import _options
@@ -34,11 +33,14 @@ def run(args):
     """Write the data set; its folder appears when it is complete."""
     from tqdm import tqdm
 
-    from calzoo.imaging.outputs import output_folder
+    from calzoo.imaging.outputs import output_folder, write_run_json
 
     with output_folder(args.output) as folder:
-        for index in tqdm(range(args.count), unit="stack", disable=args.count == 1):
-            _write_axons(folder, args, index)
+        for kind in ("volumes", "instances", "semantic"):
+            (folder / kind).mkdir()
+        counted = tqdm(range(args.count), unit="stack", disable=args.count == 1)
+        stacks = [_write_axons(folder, args, index) for index in counted]
+        write_run_json(folder, command="simulate axons", seed=args.seed, shape=args.shape, stacks=stacks)
     print(args.output)
 
 
@@ -48,15 +50,9 @@ def _write_axons(folder, args, index):
     from calzoo.simulation.axons import simulate_axons
 
     stack = simulate_axons((args.seed, index), args.shape, style=args.style)
-    arrays = {
-        "volumes": stack.volume,
-        "instances": stack.instances,
-        "semantic": semantic_from_instances(stack.instances),
-    }
-    for kind, array in arrays.items():
-        (folder / kind).mkdir(exist_ok=True)
-        write_volume(folder / kind / f"{index:03d}.tif", array, voxel_um=stack.voxel_um)
-    (folder / "parameters").mkdir(exist_ok=True)
-    facts = {"seed": [args.seed, index], "voxel_um": stack.voxel_um, "style": stack.style}
-    text = json.dumps(facts, indent=1, sort_keys=True, default=float)
-    (folder / "parameters" / f"{index:03d}.json").write_text(text, encoding="utf-8")
+    name = f"{index:03d}.tif"
+    semantic = semantic_from_instances(stack.instances)
+    write_volume(folder / "volumes" / name, stack.volume, voxel_um=stack.voxel_um)
+    write_volume(folder / "instances" / name, stack.instances, voxel_um=stack.voxel_um)
+    write_volume(folder / "semantic" / name, semantic, voxel_um=stack.voxel_um)
+    return {"file": name, "seed": (args.seed, index), "voxel_um": stack.voxel_um, "style": stack.style}
