@@ -32,7 +32,8 @@ def written(path):
     except CalzooError:
         raise
     except OSError as error:
-        reason = error.strerror or str(error) or type(error).__name__
+        # NumPy reports a short write without the system's reason: "4096 requested and 1392 written".
+        reason = error.strerror or f"is the disk full? {error}"
         message = (
             f"{path}: cannot be written ({reason}); check the free space and the permissions of "
             f"{Path(path).absolute().parent}."
@@ -60,7 +61,7 @@ def output_file(path):
         If the file cannot be written.
     """
     path = Path(path)
-    _check_target(path)
+    check_target(path)
     part = part_path(path)
     try:
         with written(path):
@@ -70,7 +71,8 @@ def output_file(path):
         part.unlink(missing_ok=True)
 
 
-def _check_target(path):
+def check_target(path):
+    """Say so if `path` cannot be the name of a file to write."""
     if path.is_dir():
         message = f"{path}: expected the name of a file to write, got a folder; give a name inside it."
         raise CalzooError(message)

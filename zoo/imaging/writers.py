@@ -11,7 +11,7 @@ import numpy as np
 from calzoo import __version__
 from calzoo.errors import CalzooError
 from calzoo.imaging.images import voxel_size
-from calzoo.imaging.outputs import part_path, written
+from calzoo.imaging.outputs import check_target, part_path, written
 
 # What ImageJ's own reader opens. It shows int32 (labels) as 32-bit float, exact up to 2**24.
 _DTYPES = ("uint8", "uint16", "int16", "int32", "float32")
@@ -67,16 +67,13 @@ class VolumeWriter:
         self._done = 0
         self._range = (math.inf, -math.inf)
         self._part = part_path(self.path)
+        self._tif = None
         self._open()
 
     def _open(self):
         import tifffile
 
-        if self.path.is_dir():
-            message = (
-                f"{self.path}: expected the name of a file to write, got a folder; give a name inside it."
-            )
-            raise CalzooError(message)
+        check_target(self.path)
         pages = math.prod(self.shape[:-2])
         size = math.prod(self.shape) * self.dtype.itemsize + pages * _BYTES_PER_DIRECTORY
         self._big = size > _CLASSIC_LIMIT

@@ -1,0 +1,148 @@
+"""Results are there as a whole or not at all."""
+
+import csv
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import calzoo
+from calzoo.errors import CalzooError
+from calzoo.imaging.outputs import output_file, output_folder, write_run_json, write_table
+
+
+def fail_after_writing(path, error):
+    path.write_text("half")
+    raise error
+
+
+def test_a_folder_gets_its_name_when_it_is_finished(tmp_path):
+    with output_folder(tmp_path / "new" / "result") as folder:
+        (folder / "a.txt").write_text("a")
+        assert not (tmp_path / "new" / "result").exists()
+    assert (tmp_path / "new" / "result" / "a.txt").read_text() == "a"
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["result"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_a_folder_that_is_not_finished_leaves_nothing(tmp_path, error):
+    with pytest.raises(error), output_folder(tmp_path / "result") as folder:
+        fail_after_writing(folder / "a.txt", error)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_leaves_the_earlier_result_as_it_was(tmp_path):
+    (tmp_path / "result").mkdir()
+    (tmp_path / "result" / "a.txt").write_text("old")
+    with pytest.raises(KeyboardInterrupt), output_folder(tmp_path / "result") as folder:
+        fail_after_writing(folder / "a.txt", KeyboardInterrupt)
+    assert (tmp_path / "result" / "a.txt").read_text() == "old"
+
+
+def test_a_folder_that_is_there_keeps_what_is_not_ours(tmp_path):
+    result = tmp_path / "result"
+    (result / "sub").mkdir(parents=True)
+    for name in ("notes.txt", "a.txt", "run.json", "sub/c.txt"):
+        (result / name).write_text("old")
+    with output_folder(result) as folder:
+        (folder / "sub").mkdir()
+        for name in ("a.txt", "sub/b.txt"):
+            (folder / name).write_text("new")
+    found = {p.relative_to(result).as_posix(): p.read_text() for p in result.rglob("*") if p.is_file()}
+    # No run.json came: the old one must not vouch for the new files.
+    assert found == {"notes.txt": "old", "a.txt": "new", "sub/b.txt": "new", "sub/c.txt": "old"}
+
+
+def test_the_remains_of_a_killed_run_are_cleared(tmp_path):
+    (tmp_path / "result.part").mkdir()
+    (tmp_path / "result.part" / "old.txt").touch()
+    with output_folder(tmp_path / "result") as folder:
+        assert list(folder.iterdir()) == []
+
+
+def test_a_folder_cannot_take_the_name_of_a_file(tmp_path):
+    (tmp_path / "result").touch()
+    with (
+        pytest.raises(CalzooError, match="expected a folder for the results, got a file"),
+        output_folder(tmp_path / "result"),
+    ):
+        pass
+
+
+def test_a_file_is_replaced_by_a_finished_one_only(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), output_file(path) as part:
+        fail_after_writing(part, KeyboardInterrupt)
+    assert path.read_text() == "old"
+    with output_file(path) as part:
+        part.write_text("new")
+    assert path.read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_full_disk_is_named(tmp_path):
+    with (
+        pytest.raises(CalzooError, match=r"a\.txt: cannot be written \(No space left on device\); check"),
+        output_file(tmp_path / "a.txt"),
+    ):
+        raise OSError(28, "No space left on device")
+
+
+def test_a_file_needs_a_name_in_a_folder_that_is_there(tmp_path):
+    with pytest.raises(CalzooError, match="got a folder; give a name inside it"), output_file(tmp_path):
+        pass
+    with pytest.raises(CalzooError, match="there is no folder"), output_file(tmp_path / "no" / "a.txt"):
+        pass
+
+
+def test_a_table_has_positions_first_and_empty_cells_for_what_is_unknown(tmp_path):
+    columns = {
+        "length_um": [1.5, math.nan, 1 / 3],
+        "score": np.float32([0.5, 1, 0]),
+        "name": ["a", "b,c", None],
+        "x": np.array([1, 2, 3]),
+        "y": [4, 5, 6],
+        "kept": [True, False, True],
+    }
+    write_table(tmp_path / "t.csv", columns)
+    text = (tmp_path / "t.csv").read_text(encoding="utf-8")
+    assert text == 'y,x,score,length_um,name,kept\n4,1,0.5,1.5,a,1\n5,2,1,,"b,c",0\n6,3,0,0.3333333,,1\n'
+    with open(tmp_path / "t.csv", newline="", encoding="utf-8") as file:
+        assert next(csv.DictReader(file))["length_um"] == "1.5"
+
+
+def test_a_table_may_be_empty_but_not_ragged(tmp_path):
+    write_table(tmp_path / "t.csv", {"y": [], "x": []})
+    assert (tmp_path / "t.csv").read_text() == "y,x\n"
+    with pytest.raises(ValueError, match="columns of one length"):
+        write_table(tmp_path / "t.csv", {"y": [1], "x": []})
+
+
+def test_a_run_is_recorded_in_plain_json(tmp_path):
+    @dataclass(frozen=True)
+    class Options:
+        size: tuple
+        path: Path
+
+    write_run_json(
+        tmp_path,
+        seconds=np.float32(1.5),
+        missing=math.nan,
+        shape=np.array([1, 2]),
+        options=Options((np.int64(3),), Path("a") / "b"),
+        counts={1: True, "none": None},
+    )
+    record = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
+    assert record.pop("written").endswith("+00:00")
+    assert record == {
+        "calzoo": calzoo.__version__,
+        "seconds": 1.5,
+        "missing": None,
+        "shape": [1, 2],
+        "options": {"size": [3], "path": str(Path("a") / "b")},
+        "counts": {"1": True, "none": None},
+    }
