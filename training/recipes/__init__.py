@@ -1,1 +1,126 @@
-"""One frozen dataclass per network: data, losses, schedule."""
+"""Recipes: everything that decides what a training run does, as frozen dataclasses saved as JSON.
+
+The trainer knows a recipe by its attributes `name`, `seed` and `schedule` and by these methods:
+
+=========================== ============================================================================
+``build()``                 the untrained `keras.Model`
+``loss()``                  what `keras.Model.compile` takes
+``data(folders)``           the data: ``prepare(epoch)``, ``batch(epoch, step) -> (x, y)``, ``fingerprint()``,
+                            ``close()``; a sample depends on (seed, epoch, index) only
+``score(model, data)``      dict of numbers on validation data; the best ``"score"`` is kept
+``preview(model, data)``    list of (name, picture, truth, prediction), each (Y, X)
+``card_fields(model)``      keyword arguments of a `calzoo.weights.card.Card`
+=========================== ============================================================================
+"""
+
+import difflib
+import importlib
+import json
+import types
+import typing
+from dataclasses import asdict, fields, is_dataclass
+
+from calzoo.errors import CalzooError
+
+#: Name of a recipe -> "module:object", a recipe or a function without arguments that returns one.
+RECIPES = {
+    "axons": "calzoo.training.recipes.axons:AxonsRecipe",
+}
+
+
+def recipe(name):
+    """Return a recipe by name, with its default settings.
+
+    Raises
+    ------
+    CalzooError
+        If there is none of this name.
+    """
+    if name not in RECIPES:
+        near = difflib.get_close_matches(name, RECIPES, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(RECIPES)}"
+        message = f"no recipe is called {name!r}; {hint}"
+        raise CalzooError(message)
+    module, attribute = RECIPES[name].split(":")
+    return getattr(importlib.import_module(module), attribute)()
+
+
+def to_json(recipe):
+    """Return a recipe as JSON text, its class included."""
+    kind = f"{type(recipe).__module__}:{type(recipe).__qualname__}"
+    return json.dumps({"kind": kind, **asdict(recipe)}, indent=1)
+
+
+def from_json(text):
+    """Return the recipe that `to_json` wrote.
+
+    Raises
+    ------
+    CalzooError
+        If the text is no recipe of this version.
+    """
+    try:
+        plain = json.loads(text)
+        kind = plain.pop("kind")
+        if not kind.startswith("calzoo.training.recipes."):
+            message = f"unknown kind {kind!r}"
+            raise ValueError(message)
+        module, attribute = kind.split(":")
+        return _build(getattr(importlib.import_module(module), attribute), plain)
+    except (KeyError, TypeError, ValueError, AttributeError, ImportError) as error:
+        message = f"expected a recipe (recipe.json of a run), got one that cannot be read: {error}."
+        raise CalzooError(message) from error
+
+
+def changed(recipe, settings):
+    """Return a recipe with some fields changed.
+
+    Parameters
+    ----------
+    recipe : dataclass
+    settings : mapping of str to object
+        Field, or ``"schedule.epochs"`` for a field of a field, -> JSON-able value.
+
+    Raises
+    ------
+    CalzooError
+        If a field does not exist or cannot take the value.
+    """
+    plain = json.loads(to_json(recipe))
+    for path, value in settings.items():
+        *outer, last = path.split(".")
+        place = plain
+        for key in outer:
+            place = place.get(key, {})
+        if last not in place:
+            near = difflib.get_close_matches(last, place, 1)
+            message = f"recipe {recipe.name!r} has no setting {path!r}" + (f"; did you mean {near[0]!r}?" if near else ".")
+            raise CalzooError(message)
+        place[last] = value
+    return from_json(json.dumps(plain))
+
+
+def _build(kind, plain):
+    """Build a dataclass from JSON values: lists become tuples, mappings the dataclasses of their fields."""
+    kinds = typing.get_type_hints(kind)
+    unknown = set(plain) - {f.name for f in fields(kind)}
+    if unknown:
+        message = f"{kind.__name__} has no field {', '.join(sorted(unknown))}"
+        raise ValueError(message)
+    return kind(**{name: _value(kinds[name], value) for name, value in plain.items()})
+
+
+def _value(kind, value):
+    if is_dataclass(kind) and isinstance(kind, type):
+        return _build(kind, value)
+    if isinstance(value, list):
+        return tuple(_value(object, item) for item in value)
+    if isinstance(value, dict):
+        return {key: _value(object, item) for key, item in value.items()}
+    if kind in (int, float) and not isinstance(value, (int, float)):
+        message = f"expected a number, got {value!r}"
+        raise ValueError(message)
+    if kind is str and not isinstance(value, str):
+        message = f"expected a text, got {value!r}"
+        raise ValueError(message)
+    return kind(value) if kind in (int, float) and not isinstance(kind, types.UnionType) else value

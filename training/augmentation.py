@@ -1,0 +1,174 @@
+"""Variations of a training tile, in NumPy and SciPy.
+
+Every function is free of chance: what it does is in its arguments. `vary` draws
+them from a generator that belongs to one sample, so a sample depends on nothing
+but (seed, epoch, index). Images are normalised intensities, float32, (Z, Y, X);
+labels are integers of the same shape and are moved with the image, never mixed.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+#: The label of voxels that a movement brought in from outside the tile.
+OUTSIDE = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variation:
+    """How often and how far tiles are varied; probabilities from 0 to 1.
+
+    Attributes
+    ----------
+    warp : float
+        Probability of a movement in the plane: small rotation, zoom and elastic.
+    degrees, zoom, elastic_px : float
+        Largest rotation, largest change of scale (0.2: from 1/1.2 to 1.2) and
+        typical elastic displacement.
+    gamma, gain, offset : float
+        Largest change of the exponent and the gain (both as for `zoom`), and of the zero.
+    blur, noise, planes, coarse : float
+        Probability of a blur, of added noise, of a lost plane, and of every second
+        plane being dropped.
+    """
+
+    warp: float = 0.25
+    degrees: float = 20.0
+    zoom: float = 0.25
+    elastic_px: float = 1.5
+    gamma: float = 0.4
+    gain: float = 0.3
+    offset: float = 0.05
+    blur: float = 0.15
+    noise: float = 0.2
+    planes: float = 0.1
+    coarse: float = 0.1
+
+
+def vary(rng, image, labels, variation):
+    """Draw one variation of a tile.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Of this sample.
+    image : ndarray of float32, (Z, Y, X)
+        Normalised intensities; Y = X, as quarter turns need.
+    labels : ndarray of int, (Z, Y, X)
+        Signed, so that `OUTSIDE` can be told.
+    variation : Variation
+
+    Returns
+    -------
+    image : ndarray of float32, (Z, Y, X)
+    labels : ndarray of int, (Z, Y, X)
+    """
+    image, labels = turn(image, labels, quarters=int(rng.integers(4)), mirror=rng.random(3) < 0.5)
+    if rng.random() < variation.coarse:
+        image, labels = drop_every_second_plane(image, labels)
+    if rng.random() < variation.warp:
+        angle = np.deg2rad(rng.uniform(-variation.degrees, variation.degrees))
+        field = smooth_displacement(rng, image.shape[1:], variation.elastic_px * rng.random())
+        # Interpolation smooths noise away; the nearest voxel keeps it. Both are seen.
+        order = int(rng.integers(2))
+        image, labels = warp(image, labels, angle, _factor(rng, variation.zoom), field, order=order)
+    image = adjust(
+        image,
+        gamma=_factor(rng, variation.gamma),
+        gain=_factor(rng, variation.gain),
+        offset=rng.uniform(-variation.offset, variation.offset),
+    )
+    if rng.random() < variation.blur:
+        width = rng.uniform(0.3, 1.0)
+        image = ndimage.gaussian_filter(image, (rng.uniform(0, 0.7), width, width), truncate=3)
+    if rng.random() < variation.noise:
+        image = image + np.float32(rng.uniform(0.01, 0.15)) * rng.standard_normal(image.shape, np.float32)
+    if rng.random() < variation.planes:
+        image = lose_plane(image, int(rng.integers(len(image))))
+    return image, labels
+
+
+def turn(image, labels, *, quarters, mirror):
+    """Turn in the plane by quarters (``numpy.rot90``, y to x) and mirror the axes (z, y, x) that are true."""
+    flips = tuple(slice(None, None, -1) if flip else slice(None) for flip in mirror)
+    return tuple(np.ascontiguousarray(np.rot90(a, quarters, axes=(1, 2))[flips]) for a in (image, labels))
+
+
+def drop_every_second_plane(image, labels):
+    """Keep planes 0, 2, 4..., as a microscope with twice the spacing would; reflected to the old depth."""
+    lost = len(image) // 2
+    return tuple(np.pad(a[::2], ((0, lost), (0, 0), (0, 0)), mode="reflect") for a in (image, labels))
+
+
+def smooth_displacement(rng, shape, px):
+    """Draw a smooth displacement.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    shape : tuple of int
+        (Y, X).
+    px : float
+        Standard deviation, in pixels.
+
+    Returns
+    -------
+    ndarray of float64, (2, Y, X)
+        (dy, dx) in pixels; one random vector every 24 pixels, cubic between.
+    """
+    coarse = tuple(-(-side // 24) + 3 for side in shape)
+    grid = np.indices(shape) / 24 + 1
+    return np.stack([ndimage.map_coordinates(rng.normal(0, px, coarse), grid, order=3) for _ in range(2)])
+
+
+def warp(image, labels, angle, zoom, field, *, order=1):
+    """Move all planes alike: ``new[p] = old[centre + R(angle) (p - centre) / zoom + field]``.
+
+    Parameters
+    ----------
+    image, labels : ndarray, (Z, Y, X)
+    angle : float
+        Radians, from y to x.
+    zoom : float
+        2 makes things twice as large.
+    field : ndarray of float, (2, Y, X)
+        (dy, dx), in pixels.
+    order : {0, 1}, optional
+        Interpolation of the image, nearest or linear; labels are always nearest.
+
+    Returns
+    -------
+    image, labels : ndarray, (Z, Y, X)
+        Beyond the edge the image is reflected and labels are `OUTSIDE`.
+    """
+    centre = (np.array(image.shape[1:]).reshape(2, 1, 1) - 1) / 2
+    y, x = (np.indices(image.shape[1:]) - centre) / zoom
+    turned = np.stack([y * np.cos(angle) - x * np.sin(angle), y * np.sin(angle) + x * np.cos(angle)])
+    place = turned + centre + field
+    new_image, new_labels = np.empty_like(image), np.empty_like(labels)
+    for z in range(len(image)):
+        ndimage.map_coordinates(image[z], place, new_image[z], order=order, mode="reflect")
+        ndimage.map_coordinates(labels[z], place, new_labels[z], order=0, mode="constant", cval=OUTSIDE)
+    return new_image, new_labels
+
+
+def adjust(image, *, gamma=1.0, gain=1.0, offset=0.0):
+    """Bend the range between the tile's smallest and largest value by `gamma`, then scale and shift it."""
+    low, high = float(image.min()), float(image.max())
+    if gamma != 1 and high > low:
+        image = (high - low) * ((image - low) / (high - low)) ** np.float32(gamma) + low
+    return (gain * image + offset).astype(np.float32)
+
+
+def lose_plane(image, plane):
+    """Replace a plane by the tile's smallest value, as a shutter that missed it would."""
+    image = image.copy()
+    image[plane] = image.min()
+    return image
+
+
+def _factor(rng, change):
+    """Draw a factor whose logarithm is uniform, from 1 / (1 + change) to 1 + change."""
+    reach = np.log1p(change)
+    return float(np.exp(rng.uniform(-reach, reach)))

@@ -1,0 +1,96 @@
+"""History, curves and previews of a run."""
+
+import csv
+import os
+from pathlib import Path
+
+import numpy as np
+
+_COLOURS = np.array([(0, 0, 0), (255, 176, 0), (100, 143, 255)], np.uint8)  # background, axon, border
+
+
+def write_history(path, rows):
+    """Write one line per epoch as CSV, atomically; a number that an epoch lacks stays empty.
+
+    Parameters
+    ----------
+    path : path-like
+    rows : list of dict
+    """
+    path = Path(path)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    part = path.with_name(path.name + ".part")
+    with open(part, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(part, path)
+
+
+def draw_curves(path, rows):
+    """Draw the loss and all scores over epochs as PNG.
+
+    Parameters
+    ----------
+    path : path-like
+    rows : list of dict
+        As for `write_history`.
+    """
+    names = [n for n in dict.fromkeys(k for row in rows for k in row) if n not in ("epoch", "step", "learning_rate", "loss")]
+    figure, (left, right) = _figure(1, 2, 11, 4)
+    left.plot([r["epoch"] for r in rows], [r["loss"] for r in rows], label="training loss")
+    for name in names:
+        have = [r for r in rows if name in r]
+        style = {"color": "black", "linewidth": 2.5} if name == "score" else {}
+        right.plot([r["epoch"] for r in have], [r[name] for r in have], label=name, **style)
+    right.set_ylim(0, 1)
+    for axes in (left, right) if names else (left,):
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7)
+    _save(figure, path)
+
+
+def draw_preview(path, title, picture, truth, prediction):
+    """Draw a picture, its truth and what was predicted side by side as PNG.
+
+    Parameters
+    ----------
+    path : path-like
+    title : str
+    picture : ndarray of float, (Y, X)
+        Normalised intensities.
+    truth, prediction : ndarray of int, (Y, X)
+        0 background, 1 axon, 2 border; any other value is drawn grey.
+    """
+    figure, panels = _figure(1, 3, 12, 4.4)
+    panels[0].imshow(picture, cmap="gray", vmin=np.percentile(picture, 1), vmax=np.percentile(picture, 99.8))
+    panels[1].imshow(colours(truth))
+    panels[2].imshow(colours(prediction))
+    for axes, name in zip(panels, (title, "truth", "prediction"), strict=True):
+        axes.set_title(name, fontsize=9)
+        axes.set_axis_off()
+    _save(figure, path)
+
+
+def colours(classes):
+    """Return classes (Y, X) as RGB: axon orange, border blue, not known grey."""
+    known = classes < len(_COLOURS)
+    return np.where(known[..., None], _COLOURS[np.where(known, classes, 0)], np.uint8(60))
+
+
+def _figure(rows, columns, width, height):
+    """Return a figure and its axes without touching the user's backend."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure((width, height), layout="tight")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns)
+
+
+def _save(figure, path):
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    figure.savefig(part, format="png", dpi=80)
+    os.replace(part, path)

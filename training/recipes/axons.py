@@ -1,0 +1,334 @@
+"""The recipe of the preset `axons`: a 3-D U-Net on simulated stacks, TRAILMAP and D-LMBmap."""
+
+import functools
+import importlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from calzoo.imaging.normalisation import normalise
+from calzoo.training.augmentation import Variation, vary
+from calzoo.training.ledger import versions
+from calzoo.training.losses import voxel_loss
+from calzoo.training.prediction import predict_volume
+from calzoo.training.schedule import Schedule
+from calzoo.training.simulated import VALIDATION, SimulatedPool, simulated_recording
+from calzoo.training.sources import Recording, digest, labelled_planes, only_planes, read_recordings
+from calzoo.training.tiles import IGNORE, cut_tiles
+from calzoo.imaging.borders import semantic_from_instances
+from calzoo.weights.card import Normalisation, Tensor, TrainingData
+
+CLASSES = ("background", "axon", "border")
+
+_TERMS = {
+    "simulation": TrainingData(
+        name="calzoo axon simulator", licence="MIT", source="calzoo.simulation.axons", note="dense truth"
+    ),
+    "trailmap": TrainingData(
+        name="TRAILMAP training volume",
+        licence="MIT",
+        source="https://github.com/AlbertPun/TRAILMAP",
+        note="three planes labelled by hand; cleared mouse brain, light-sheet",
+    ),
+    "dlmbmap": TrainingData(
+        name="D-LMBmap axon cubes",
+        licence="CC-BY-4.0",
+        source="https://doi.org/10.1038/s41592-023-01998-6",
+        note="weak labels made by a threshold",
+    ),
+    "own": TrainingData(name="own recordings", licence="of their owner", source="given by --data"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AxonsRecipe:
+    """Everything that decides what the axon network becomes.
+
+    Attributes
+    ----------
+    name : str
+    seed : int
+        Of the first weights, the simulated stacks and every sample.
+    builder : str
+        "module:function" that builds the network.
+    network : mapping
+        Arguments of the builder that decide the shape of a weight.
+    tile : tuple of int
+        (z, y, x) of a training tile, y = x.
+    margin : tuple of int
+        What is cut beyond the tile on each side, so that movements bring in real
+        voxels and borders know the axons next door.
+    shares : mapping of str to float
+        How often a sample comes from each source; sources without recordings are left out.
+    trust : mapping of str to float
+        Weight of a voxel of each source in the loss.
+    validation_planes : tuple of int
+        Labelled planes of TRAILMAP's training volume that are kept for validation.
+    styles : mapping of str to float
+        How often each style of the simulator is drawn.
+    stack : tuple of int
+        (Z, Y, X) of simulated stacks.
+    pool, fresh : int
+        Simulated stacks that tiles are drawn from, and how many new ones each epoch brings.
+    validation_stack : tuple of int
+    validation_stacks : int
+        Simulated stacks per style that the network is scored on.
+    percentiles, clip, ignore_zeros
+        Normalisation, in training as at inference; see `calzoo.weights.card.Normalisation`.
+    border_recipe : int
+        See `calzoo.imaging.borders`.
+    class_weights : tuple of float
+        Of background, axon and border in both losses; scaled to sum to 3.
+    focus, entropy : float
+        Exponent of the focal loss (0: cross-entropy), and its weight beside Dice.
+    variation : mapping of str to Variation
+        Augmentation per source.
+    schedule : Schedule
+    prediction_tile : tuple of int
+        (z, y, x) of the tiles at inference, where there is room for them.
+    """
+
+    name: str = "axons"
+    seed: int = 0
+    builder: str = "calzoo.networks.unet3d:unet3d"
+    network: Mapping = field(default_factory=lambda: {"filters": (16, 32, 64, 128), "bottom": 128})
+    tile: tuple = (16, 96, 96)
+    margin: tuple = (1, 8, 8)
+    shares: Mapping = field(
+        default_factory=lambda: {"simulation": 0.75, "trailmap": 0.17, "dlmbmap": 0.08, "own": 0.75}
+    )
+    trust: Mapping = field(
+        default_factory=lambda: {"simulation": 1.0, "trailmap": 1.0, "dlmbmap": 0.3, "own": 1.0}
+    )
+    validation_planes: tuple = (77,)
+    styles: Mapping = field(
+        default_factory=lambda: {"confocal": 0.45, "lightsheet": 0.35, "twophoton": 0.2}
+    )
+    stack: tuple = (32, 256, 256)
+    pool: int = 24
+    fresh: int = 2
+    validation_stack: tuple = (24, 160, 160)
+    validation_stacks: int = 2
+    percentiles: tuple = (1.0, 99.8)
+    clip: tuple = (-1.0, 4.0)
+    ignore_zeros: bool = True
+    border_recipe: int = 3
+    class_weights: tuple = (0.7, 1.6, 0.7)
+    focus: float = 0.0
+    entropy: float = 1.0
+    variation: Mapping = field(
+        default_factory=lambda: {
+            "simulation": asdict(Variation(warp=0.15)),
+            # Its labels are single planes, which thinning out could lose.
+            "trailmap": asdict(Variation(warp=0.7, elastic_px=2.0, coarse=0.0)),
+            "dlmbmap": asdict(Variation(warp=0.5)),
+            "own": asdict(Variation(warp=0.5)),
+        }
+    )
+    schedule: Schedule = field(default_factory=Schedule)
+    prediction_tile: tuple = (32, 128, 128)
+
+    def build(self):
+        """Return the untrained network, a `keras.Model`."""
+        module, function = self.builder.split(":")
+        return getattr(importlib.import_module(module), function)(**self.network)
+
+    def loss(self):
+        """Return Dice plus cross-entropy for `keras.Model.compile`."""
+        return voxel_loss(self.class_weights, focus=self.focus, entropy=self.entropy)
+
+    def data(self, folders=()):
+        """Read the recordings of some folders beside the simulator.
+
+        Returns
+        -------
+        AxonData
+        """
+        return AxonData(self, [recording for folder in folders for recording in read_recordings(folder)])
+
+    def normalisation(self):
+        """Return what turns intensities into network input."""
+        low, high = self.percentiles
+        return Normalisation(
+            kind="percentile", low=low, high=high, clip=tuple(self.clip), ignore_zeros=self.ignore_zeros
+        )
+
+    def divisor(self):
+        """Return what the sides (z, y, x) of a volume must be multiples of."""
+        module = importlib.import_module(self.builder.split(":")[0])
+        return module.divisor(self.network["pool"]) if "pool" in self.network else module.divisor()
+
+    def predict(self, model, volume, *, overlap=0.25):
+        """Return the probabilities of a normalised volume, (Z, Y, X, 3) float32."""
+        return predict_volume(model, volume, tile=self.prediction_tile, divisor=self.divisor(), overlap=overlap)
+
+    def score(self, model, data):
+        """Return the axon F1 of each validation group, and their mean as ``"score"``."""
+        groups = {}
+        for recording in data.validation:
+            predicted = self.predict(model, recording.volume).argmax(-1)
+            truth = recording.semantic(self.border_recipe)
+            known = (truth != IGNORE) & ~((truth == 2) & (recording.source == "trailmap"))
+            hits = ((predicted == 1) & (truth == 1) & known).sum()
+            both = ((predicted == 1) & known).sum() + ((truth == 1) & known).sum()
+            groups.setdefault(_group(recording), []).append(2 * hits / max(both, 1))
+        scores = {f"f1_{name}": float(np.mean(values)) for name, values in groups.items()}
+        return {"score": float(np.mean(list(scores.values()))), **scores}
+
+    def preview(self, model, data):
+        """Return (title, picture, truth, prediction) of one plane of each validation recording."""
+        pictures = []
+        for recording in data.validation:
+            truth = recording.semantic(self.border_recipe)
+            z = int(np.argmax(((truth == 1) | (truth == 2)).sum((1, 2))))
+            predicted = self.predict(model, recording.volume).argmax(-1)
+            pictures.append((f"{recording.name}, plane {z}", recording.volume[z], truth[z], predicted[z]))
+        return pictures
+
+    def card_fields(self, model, sources=("simulation",)):
+        """Return the arguments of a card that follow from the recipe.
+
+        Parameters
+        ----------
+        model : keras.Model
+        sources : sequence of str, optional
+            Where the run's recordings came from.
+        """
+        module = importlib.import_module(self.builder.split(":")[0])
+        pool = self.network.get("pool")
+        axes = ("z", "y", "x")
+        return {
+            "name": self.name,
+            "alias": "Axons in 3-D stacks",
+            "task": "axons",
+            "description": "Background, axon and border of every voxel of a fluorescence stack.",
+            "inputs": (Tensor(name="image", axes="bzyxc", units="normalised intensity"),),
+            "outputs": (Tensor(name="probability", axes="bzyxc", units="probability", channels=CLASSES),),
+            "normalisation": self.normalisation(),
+            "divisor": dict(zip(axes, self.divisor(), strict=True)),
+            "halo": dict(zip(axes, module.halo(pool) if pool else module.halo(), strict=True)),
+            "tile": dict(zip(axes, self.prediction_tile, strict=True)),
+            "overlap": 0.25,
+            "scale": {"axon_diameter_px": 6.0},
+            "builder": self.builder,
+            "config": dict(self.network),
+            "parameters": model.count_params(),
+            "recipe": self.name,
+            "data": tuple(_TERMS[source] for source in sources),
+            "versions": versions(),
+        }
+
+
+class AxonData:
+    """Batches and validation recordings of an axon recipe.
+
+    Parameters
+    ----------
+    recipe : AxonsRecipe
+    recordings : list of Recording
+        As recorded; the simulator's are made here.
+    """
+
+    def __init__(self, recipe, recordings):
+        self.recipe = recipe
+        self._normalise = functools.partial(normalise, normalisation=recipe.normalisation())
+        self.sources = tuple(dict.fromkeys(["simulation", *(r.source for r in recordings)]))
+        if not recipe.shares.get("simulation"):
+            self.sources = tuple(s for s in self.sources if s != "simulation")
+        self._recorded = recordings
+        self.validation = []
+        self._tiles = {}
+        for recording in recordings:
+            train, held_out = _split(recording, recipe.validation_planes)
+            if held_out is not None:
+                self.validation.append(held_out.__class__(**{**vars(held_out), "volume": self._normalise(held_out.volume)}))
+            self._tiles.setdefault(recording.source, []).append(self._cut(train))
+        self._pool = None
+        if "simulation" in self.sources:
+            self.validation += [self._validation_stack(style, k) for style in recipe.styles for k in range(recipe.validation_stacks)]
+            self._pool = SimulatedPool(self._simulated_tiles, size=recipe.pool, fresh=recipe.fresh)
+
+    def prepare(self, epoch):
+        """Have the tiles of an epoch ready."""
+        if self._pool is not None:
+            self._tiles["simulation"] = self._pool.stacks(epoch)
+
+    def batch(self, epoch, step):
+        """Return the batch of a step: a function of (seed, epoch, step) alone.
+
+        Returns
+        -------
+        x : ndarray of float32, (B, Z, Y, X, 1)
+            Normalised intensities.
+        y : ndarray of float32, (B, Z, Y, X, 2)
+            Class and weight of each voxel.
+        """
+        size = self.recipe.schedule.batch
+        samples = [self._sample(epoch, step * size + i) for i in range(size)]
+        return tuple(np.stack(arrays) for arrays in zip(*samples, strict=True))
+
+    def fingerprint(self):
+        """Return what the data are, as JSON: recordings by name, and hashes of simulated stacks."""
+        prints = {f"{r.source}/{r.name}": r.fingerprint() for r in self._recorded}
+        if self._pool is not None:
+            for style in self.recipe.styles:
+                stack = simulated_recording(self.recipe.seed, 0, (8, 64, 64), {style: 1})
+                prints[f"simulation/{style}"] = digest(stack.volume) + digest(stack.labels)
+        return prints
+
+    def close(self):
+        """Stop simulating."""
+        if self._pool is not None:
+            self._pool.close()
+
+    def _sample(self, epoch, index):
+        recipe = self.recipe
+        rng = np.random.default_rng([recipe.seed, epoch, index])
+        shares = np.array([recipe.shares.get(source, 0.0) for source in self.sources])
+        source = str(rng.choice(self.sources, p=shares / shares.sum()))
+        tiles, instances = self._tiles[source][rng.integers(len(self._tiles[source]))]
+        image, labels = tiles[rng.integers(len(tiles))]
+        # Labels leave the tile as -1, also where they were not known.
+        labels = labels.astype(np.int32)
+        if not instances:
+            labels[labels == IGNORE] = -1
+        image, labels = vary(rng, image, labels, Variation(**recipe.variation[source]))
+        classes = semantic_from_instances(np.maximum(labels, 0), recipe=recipe.border_recipe) if instances else labels
+        inside = tuple(slice(m, m + side) for m, side in zip(recipe.margin, recipe.tile, strict=True))
+        known = labels[inside] >= 0
+        target = np.stack([np.where(known, classes[inside], 0), known * recipe.trust[source]], axis=-1)
+        return np.clip(image[inside], *recipe.clip)[..., None].astype(np.float32), target.astype(np.float32)
+
+    def _cut(self, recording):
+        """Return the tiles of a recording, and whether its labels are instances."""
+        recipe = self.recipe
+        tile = tuple(side + 2 * m for side, m in zip(recipe.tile, recipe.margin, strict=True))
+        step = tuple(max(side // 4, 1) for side in recipe.tile)
+        return cut_tiles(self._normalise(recording.volume), recording.labels, tile, step), recording.instances
+
+    def _simulated_tiles(self, number):
+        recipe = self.recipe
+        recording = simulated_recording(recipe.seed, number, recipe.stack, recipe.styles)
+        return self._cut(recording)
+
+    def _validation_stack(self, style, number):
+        recipe = self.recipe
+        recording = simulated_recording(recipe.seed, VALIDATION + number, recipe.validation_stack, {style: 1})
+        return Recording(recording.name, "simulation", self._normalise(recording.volume), recording.labels, instances=True)
+
+
+def _split(recording, validation_planes):
+    """Part a recording that is labelled by planes into training and validation; others are for training."""
+    if recording.source != "trailmap":
+        return recording, None
+    planes = labelled_planes(recording)
+    held = [z for z in planes if z in validation_planes]
+    if not held:
+        return recording, None
+    return only_planes(recording, [z for z in planes if z not in held]), only_planes(recording, held)
+
+
+def _group(recording):
+    """Return the name under which a validation recording is scored."""
+    return recording.name.split("-")[0] if recording.source == "simulation" else recording.source

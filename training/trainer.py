@@ -1,0 +1,270 @@
+"""The training loop: the same weights whether a run was killed and resumed or not."""
+
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+from tqdm import tqdm
+
+from calzoo.errors import CalzooError
+from calzoo.training import recipes
+from calzoo.training.checkpoints import has_checkpoint, load_checkpoint, read_json, save_checkpoint, write_json
+from calzoo.training.distribute import make_deterministic, replicated_step, scalar_writer
+from calzoo.training.ledger import Ledger
+from calzoo.training.pictures import draw_curves, draw_preview, write_history
+from calzoo.training.variables import load_weights, save_weights
+
+_AHEAD = 3  # batches that are made while the network trains
+
+
+@dataclass
+class Progress:
+    """Where a run stands: what a checkpoint stores besides variables."""
+
+    step: int = 0
+    best: float | None = None
+    history: list = field(default_factory=list)  # one dict per finished epoch
+    losses: list = field(default_factory=list)  # of the epoch that was begun
+
+
+def train(recipe, run, *, folders=(), init=None, strategy=None, threads=None, quiet=False):
+    """Train a recipe into a folder, or go on where the folder's run was stopped.
+
+    Every epoch ends with a checkpoint. SIGTERM and Ctrl-C save one after the
+    running step and return; after a kill the run goes on from the last one. Either
+    way the weights are those of an uninterrupted run (bit-equal on CPU, where
+    ``recipe.schedule.deterministic``).
+
+    Parameters
+    ----------
+    recipe : dataclass
+        See `calzoo.training.recipes`.
+    run : path-like
+        The run's folder; see `calzoo.training.runs.load_run` for what is written.
+    folders : sequence of path-like, optional
+        Folders with recordings, as the recipe's `data` takes them.
+    init : path-like, optional
+        A .safetensors file to start from.
+    strategy : tf.distribute.Strategy, optional
+        From `calzoo.training.distribute.mirrored`.
+    threads : int, optional
+        Written to the ledger only; see `calzoo.training.distribute.limit_threads`.
+    quiet : bool, optional
+        No progress bar.
+
+    Returns
+    -------
+    Progress
+        ``progress.step`` is smaller than ``epochs * steps`` if the run was stopped.
+
+    Raises
+    ------
+    CalzooError
+        If the folder holds a run of another recipe or of other data, or the loss is
+        not finite.
+    """
+    run = Path(run)
+    _settle(recipe, run)
+    schedule = recipe.schedule
+    if schedule.deterministic:
+        make_deterministic(recipe.seed)
+    else:
+        keras.utils.set_random_seed(recipe.seed)
+    data = recipe.data(folders)
+    try:
+        _check_fingerprint(run, data.fingerprint())
+        with _policy(schedule.precision), strategy.scope() if strategy else _nothing():
+            model = _compiled(recipe)
+            if init is not None and not has_checkpoint(run):
+                load_weights(model, init)
+        with Ledger(run, recipe, threads=threads) as ledger, _stop_signals() as stop:
+            loop = _Loop(recipe, run, model, data, strategy, quiet)
+            loop.go(stop, ledger)
+        return loop.progress
+    finally:
+        data.close()
+
+
+class _Loop:
+    """One session of a run: from the last checkpoint to the end or to a signal."""
+
+    def __init__(self, recipe, run, model, data, strategy, quiet):
+        self.recipe, self.schedule, self.run = recipe, recipe.schedule, run
+        self.model, self.data, self.quiet = model, data, quiet
+        state = load_checkpoint(run, model)
+        self.progress = Progress(**state) if state else Progress()
+        self.step = replicated_step(model, strategy) if strategy else _single_step(model)
+        self.write_scalars = scalar_writer(run / "tensorboard")
+
+    def go(self, stop, ledger):
+        total = self.schedule.epochs * self.schedule.steps
+        bar = tqdm(total=total, initial=self.progress.step, disable=self.quiet, unit="step", smoothing=0.05)
+        with bar, ThreadPoolExecutor(1) as maker:
+            while self.progress.step < total and not stop.is_set():
+                self._epoch(stop, maker, bar, ledger)
+        if stop.is_set():
+            self._save()
+
+    def _epoch(self, stop, maker, bar, ledger):
+        """Do what is left of the running epoch."""
+        progress, steps = self.progress, self.schedule.steps
+        epoch, done = divmod(progress.step, steps)
+        self.data.prepare(epoch)
+        futures = [maker.submit(self.data.batch, epoch, s) for s in range(done, min(done + _AHEAD, steps))]
+        for step in range(done, steps):
+            x, y = futures.pop(0).result()
+            if step + _AHEAD < steps:
+                futures.append(maker.submit(self.data.batch, epoch, step + _AHEAD))
+            loss = self._train_on(x, y)
+            progress.losses.append(loss)
+            progress.step += 1
+            ledger.step(len(x), x[0].size)
+            bar.set_postfix_str(f"loss {loss:.3f}" + (f", best {progress.best:.3f}" if progress.best is not None else ""))
+            bar.update()
+            if stop.is_set() and step + 1 < steps:
+                return
+        self._finish(epoch, ledger)
+
+    def _train_on(self, x, y):
+        self.model.optimizer.learning_rate.assign(self.schedule.rate(self.progress.step))
+        loss = self.step(x, y)
+        if loss != loss or loss in (float("inf"), float("-inf")):
+            message = (
+                f"{self.run}: the loss of step {self.progress.step} is {loss}; lower the learning rate "
+                f"(now {self.schedule.learning_rate}) and start again in another folder."
+            )
+            raise CalzooError(message)
+        return loss
+
+    def _finish(self, epoch, ledger):
+        """Score, keep the best, write history and checkpoint at the end of an epoch."""
+        progress = self.progress
+        row = {
+            "epoch": epoch + 1,
+            "step": progress.step,
+            "loss": sum(progress.losses) / len(progress.losses),
+            "learning_rate": self.schedule.rate(progress.step - 1),
+        }
+        progress.losses = []
+        last = epoch + 1 == self.schedule.epochs
+        if last or (epoch + 1) % self.schedule.score_every == 0:
+            with _averaged(self.model):
+                row |= self.recipe.score(self.model, self.data)
+                if progress.best is None or row["score"] > progress.best:
+                    progress.best = row["score"]
+                    save_weights(self.model, self.run / "weights.safetensors")
+                    ledger.note(best_epoch=epoch + 1, best_score=row["score"])
+                for number, preview in enumerate(self.recipe.preview(self.model, self.data)):
+                    draw_preview(self.run / f"preview_{number}.png", *preview)
+        progress.history.append(row)
+        write_history(self.run / "history.csv", progress.history)
+        draw_curves(self.run / "curves.png", progress.history)
+        if self.write_scalars:
+            self.write_scalars(progress.step, {k: v for k, v in row.items() if k not in ("epoch", "step")})
+        self._save()
+        ledger.save()
+
+    def _save(self):
+        save_checkpoint(self.run, self.model, vars(self.progress))
+
+
+def _settle(recipe, run):
+    """Make the folder, or check that it holds a run of the same recipe."""
+    run.mkdir(parents=True, exist_ok=True)
+    path, text = run / "recipe.json", recipes.to_json(recipe)
+    if not path.exists():
+        path.write_text(text + "\n", encoding="utf-8")
+    elif recipes.from_json(path.read_text(encoding="utf-8")) != recipe:
+        message = (
+            f"{run} holds a run of another recipe (recipe.json differs). Go on with that one by leaving the "
+            "settings away, or give a new folder."
+        )
+        raise CalzooError(message)
+
+
+def _check_fingerprint(run, fingerprint):
+    """Refuse to go on with other data than the run began with."""
+    path = run / "fingerprint.json"
+    if not path.exists():
+        write_json(path, fingerprint)
+        return
+    before = read_json(path)
+    if before != fingerprint:
+        names = sorted(n for n in before.keys() | fingerprint.keys() if before.get(n) != fingerprint.get(n))
+        message = (
+            f"{run}: the data are not those that the run began with ({', '.join(names)} changed, see "
+            "fingerprint.json). Give the same folders and version, or start in a new folder."
+        )
+        raise CalzooError(message)
+
+
+def _compiled(recipe):
+    model = recipe.build()
+    # XLA makes 3-D convolutions on CPU 20 times slower in TensorFlow; JAX has nothing else.
+    model.compile(
+        optimizer=recipe.schedule.optimizer(),
+        loss=recipe.loss(),
+        jit_compile=keras.backend.backend() == "jax",
+    )
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def _single_step(model):
+    def step(x, y):
+        return float(model.train_on_batch(x, y))
+
+    return step
+
+
+@contextmanager
+def _averaged(model):
+    """Put the running average of the weights in place of the weights."""
+    if not model.optimizer.use_ema:
+        yield
+        return
+    variables = model.trainable_variables
+    trained = [keras.ops.convert_to_numpy(v) for v in variables]
+    model.optimizer.finalize_variable_values(variables)
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, trained, strict=True):
+            variable.assign(value)
+
+
+@contextmanager
+def _policy(name):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+@contextmanager
+def _nothing():
+    yield
+
+
+@contextmanager
+def _stop_signals():
+    """Turn SIGTERM and Ctrl-C into an event, where signals can be handled (the main thread)."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {}
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before[number] = signal.signal(number, lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
