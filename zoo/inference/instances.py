@@ -1,0 +1,237 @@
+"""One label per axon, from classes that come slab by slab: the same as from the whole volume.
+
+Voxels of the axon class that touch, also at a corner, are one axon. The border
+class keeps neighbours apart; of it, the voxels that lie between axons come back
+to the axon that they belong to.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+BACKGROUND, AXON, BORDER = 0, 1, 2
+GROWTH = 2  # voxels; two axons that touch lose one or two to the border, each
+
+
+class Components:
+    """Connected components of a mask that comes slab by slab.
+
+    Voxels that touch at a face, an edge or a corner are connected. Each slab is
+    labelled together with the last plane of the slab before it; labels that meet
+    in this plane are one.
+    """
+
+    def __init__(self):
+        self._parents = [0]
+        self._plane = None  # labels of the last plane
+
+    def append(self, mask):
+        """Label the next slab.
+
+        Parameters
+        ----------
+        mask : ndarray of bool, (n, Y, X)
+
+        Returns
+        -------
+        ndarray of int32, (n, Y, X)
+            Preliminary labels: `roots` tells which of them are one component.
+        """
+        from scipy import ndimage
+
+        shared = 0 if self._plane is None else 1
+        if shared:
+            mask = np.concatenate([self._plane[None] > 0, mask])
+        local, count = ndimage.label(mask, structure=np.ones((3, 3, 3), bool), output=np.int32)
+        names = np.zeros(count + 1, np.int32)
+        if shared:
+            pairs = np.unique(np.stack([local[0], self._plane], axis=-1).reshape(-1, 2), axis=0)
+            for here, before in pairs[pairs[:, 0] > 0]:
+                names[here] = self._unite(names[here], before) if names[here] else before
+        new = np.flatnonzero(names[1:] == 0) + 1
+        names[new] = np.arange(len(self._parents), len(self._parents) + len(new))
+        self._parents.extend(names[new].tolist())
+        labels = names[local[shared:]]
+        self._plane = labels[-1]
+        return labels
+
+    def roots(self):
+        """Return, for each preliminary label, the number of its component.
+
+        Returns
+        -------
+        ndarray of int32, (labels + 1,)
+            0 for 0; components count from 1 in the order of their first voxels.
+        """
+        roots = np.array([self._root(label) for label in range(len(self._parents))])
+        return np.unique(roots, return_inverse=True)[1].astype(np.int32).reshape(-1)
+
+    def _unite(self, one, other):
+        # The smaller label is the root, so that components count in the order of their first voxels.
+        low, high = sorted((self._root(one), self._root(other)))
+        self._parents[high] = low
+        return low
+
+    def _root(self, label):
+        path = []
+        while self._parents[label] != label:
+            path.append(label)
+            label = self._parents[label]
+        for step in path:
+            self._parents[step] = label
+        return label
+
+
+def grow(labels, semantic, steps=GROWTH):
+    """Give the border voxels between axons back to the axons.
+
+    A border voxel with background at one of its faces is the outer border, which
+    training draws around the axon, not in it. The others lie between axons: a
+    label spreads over them from face to face; where two arrive in the same step,
+    the larger one wins.
+
+    Parameters
+    ----------
+    labels : ndarray of int, (n, Y, X)
+        Labels of the axon class, 0 elsewhere. Never changed.
+    semantic : ndarray of uint8, (n, Y, X)
+        0 background, 1 axon, 2 border.
+    steps : int, optional
+        How many voxels a label spreads. A voxel of the result depends on no plane
+        that is farther than `steps` + 1.
+
+    Returns
+    -------
+    ndarray of int, (n, Y, X)
+    """
+    labels = np.pad(labels, 1)
+    # What lies beyond the volume is not background: an axon may go on there.
+    semantic = np.pad(semantic, 1, constant_values=BORDER)
+    strides = np.array([labels.shape[1] * labels.shape[2], labels.shape[2], 1])
+    faces = np.concatenate([strides, -strides])
+    classes, flat = semantic.ravel(), labels.reshape(-1)
+    open_voxels = np.flatnonzero(_inside(semantic == BORDER))
+    for face in faces:
+        open_voxels = open_voxels[classes[open_voxels + face] != BACKGROUND]
+    for _ in range(steps):
+        arriving = np.zeros(len(open_voxels), labels.dtype)
+        for face in faces:
+            np.maximum(arriving, flat[open_voxels + face], out=arriving)
+        flat[open_voxels] = arriving
+        open_voxels = open_voxels[arriving == 0]
+    return labels[1:-1, 1:-1, 1:-1]
+
+
+def _inside(mask):
+    """Return a padded mask without its padding, which no label may enter."""
+    mask[[0, -1]] = mask[:, [0, -1]] = mask[:, :, [0, -1]] = False
+    return mask
+
+
+def grown_slabs(semantic, labels, roots, depth, steps=GROWTH):
+    """Yield the grown labels of a volume slab by slab: equal to `grow` of the whole.
+
+    Parameters
+    ----------
+    semantic, labels : Scratch or Volume
+        Classes, and the preliminary labels of `Components`; read by ``planes(start, stop)``.
+    roots : ndarray of int32
+        From `Components.roots`, or any other renaming of the preliminary labels.
+    depth : int
+        Planes at a time.
+    steps : int, optional
+        As for `grow`.
+
+    Yields
+    ------
+    tuple of (int, ndarray of int32)
+        First plane, and labels (n, Y, X).
+    """
+    size = semantic.shape[0]
+    for start in range(0, size, depth):
+        stop = min(start + depth, size)
+        first, last = max(start - steps - 1, 0), min(stop + steps + 1, size)
+        grown = grow(roots[labels.planes(first, last)], semantic.planes(first, last), steps)
+        yield start, grown[start - first : stop - first]
+
+
+@dataclass
+class Measures:
+    """What is measured of labels that come slab by slab; index = label, 0 unused.
+
+    Attributes
+    ----------
+    voxels : ndarray of int64, (N + 1,)
+    low, high : ndarray of int64, (N + 1, 3)
+        First and last (z, y, x) that a label reaches.
+    sums : ndarray of float64, (channels, N + 1)
+        Summed intensity.
+    """
+
+    voxels: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    sums: np.ndarray
+
+    @classmethod
+    def empty(cls, labels, channels):
+        """Return measures of nothing yet, for labels up to `labels`."""
+        size = labels + 1
+        return cls(
+            np.zeros(size, np.int64),
+            np.full((size, 3), np.iinfo(np.int64).max),
+            np.full((size, 3), -1, np.int64),
+            np.zeros((channels, size)),
+        )
+
+    def add(self, labels, start, intensities):
+        """Take in a slab.
+
+        Parameters
+        ----------
+        labels : ndarray of int, (n, Y, X)
+        start : int
+            The slab's first plane.
+        intensities : sequence of ndarray, (n, Y, X)
+            One per channel.
+        """
+        places = np.flatnonzero(labels)
+        if not len(places):
+            return
+        names = labels.reshape(-1)[places]
+        order = np.argsort(names, kind="stable")
+        places, names = places[order], names[order]
+        firsts = np.flatnonzero(np.diff(names, prepend=-1))
+        present = names[firsts]
+        self.voxels[present] += np.diff(firsts, append=len(names))
+        for axis, position in enumerate(np.unravel_index(places, labels.shape)):
+            position = position + (start if axis == 0 else 0)
+            lowest = np.minimum.reduceat(position, firsts)
+            highest = np.maximum.reduceat(position, firsts)
+            self.low[present, axis] = np.minimum(self.low[present, axis], lowest)
+            self.high[present, axis] = np.maximum(self.high[present, axis], highest)
+        for sums, channel in zip(self.sums, intensities, strict=True):
+            values = channel.reshape(-1)[places].astype(np.float64)
+            sums[present] += np.add.reduceat(values, firsts)
+
+
+def numbering(voxels, least):
+    """Return new labels: the largest axon is 1, those below `least` voxels are 0.
+
+    Parameters
+    ----------
+    voxels : ndarray of int, (N + 1,)
+        Voxels of each label; the first entry is not looked at.
+    least : float
+        Voxels that an axon has at least.
+
+    Returns
+    -------
+    ndarray of int32, (N + 1,)
+        Old label to new label, 1 to the number of axons that are kept.
+    """
+    kept = np.flatnonzero(voxels[1:] >= max(least, 1)) + 1
+    ordered = kept[np.argsort(-voxels[kept], kind="stable")]
+    names = np.zeros(len(voxels), np.int32)
+    names[ordered] = np.arange(1, len(ordered) + 1)
+    return names
