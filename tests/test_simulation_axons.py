@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from calzoo.errors import CalzooError
-from calzoo.simulation.axons import simulate_axons
 from calzoo.simulation.axon_styles import STYLES
+from calzoo.simulation.axons import simulate_axons
 
 SMALL = (10, 48, 56)
 
@@ -38,7 +38,7 @@ def test_an_unknown_parameter_names_the_nearest():
 
 
 def test_an_unknown_style_lists_the_styles():
-    with pytest.raises(CalzooError, match="one of confocal, .*got 'electron'"):
+    with pytest.raises(CalzooError, match=r"one of confocal, .*got 'electron'"):
         simulate_axons(0, SMALL, style="electron")
 
 

@@ -1,91 +1,302 @@
-"""What stacks of axons look like in different laboratories: the parameters, drawn at random."""
+"""What stacks of axons look like in different laboratories: parameters drawn at random.
+
+Every style draws the same parameters. Lengths are in in-plane pixels, light in units of
+what a voxel of a typical axon shows after blurring, density of bodies per million cubic pixels.
+
+=========================== =====================================================
+``anisotropy``              distance of two planes in pixels
+``axon_share``              part of the volume that is labelled
+``diameter_px``             typical width, before blurring
+``diameter_spread``         log standard deviation between axons
+``roughness``               log standard deviation of the outline along an axon
+``axial_stretch``           depth of an axon over its width, before blurring
+``label_reach``             how much of the blur observers include, in its sigma
+``bundles``                 number of main directions
+``slope``                   0: axons stay in a plane, 1: any direction
+``alignment``               spread of the directions about the main ones
+``tortuosity, bend_px``     turn in radians after 100 pixels; length of one bend
+``length_px``               mean length of an axon
+``branches_per_1000px``     side branches along an axon
+``patchiness``              log standard deviation of the density of starting points
+``fascicles``               part of the axons that run along another one
+``beads``                   swelling of boutons, relative
+``bead_spacing_px``         distance between boutons
+``gap_share``               part of an axon that is faint or missing
+``brightness_spread``       log standard deviation between axons
+``brightness_along``        log standard deviation along an axon
+``dimmest``                 brightness below which an axon does not fall
+``psf_px, psf_axial_px``    sigma of the blur, in the plane and across planes
+``psf_growth``              how much wider it gets across the volume
+``glare, glare_px``         scattered light of the axons themselves, and its reach
+``haze``                    light of axons out of focus
+``background``              light of the tissue
+``texture, grain``          its unevenness above 10 pixels and below
+``boundary_level``          background beyond a boundary, 1 where there is none
+``cells, granules``         bright bodies, per million cubic pixels
+``vessels``                 number of wide bright tubes
+``dark_cells, dark_vessels`` the same, darker than the tissue by ``darkness``
+``cell_radius_px``          radius of cells
+``unevenness, attenuation`` illumination: log standard deviation; loss with depth
+``flicker, striping``       unevenness between planes; stripes within them
+``photons``                 photons per unit of light
+``speckle, speckle_axial``  multiplicative noise, and its length in planes
+``excess_noise``            amplification noise over shot noise
+``read_noise``              in units of light
+``hot_pixels``              part of the voxels
+``smoothing_px``            sigma of the blur after the noise (resampling)
+``black_level``             light that is digitised as 0; negative is an offset
+``white_point``             light above the black level that saturates
+``bits, levels``            of the grey values
+``margin``                  "none", "polygon" or "boxes": black outside of it
+=========================== =====================================================
+"""
 
 import numpy as np
 
+from calzoo.simulation.fields import log_uniform
 
-def log_uniform(rng, low, high):
-    """Draw a number whose logarithm is uniform between those of `low` and `high`."""
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+def _sometimes(rng, odds, value, otherwise=0.0):
+    """Return `value` in a part `odds` of the draws."""
+    return value if rng.random() < odds else otherwise
+
+
+def _photons(contrast_to_noise, background):
+    """Return the photons per unit that give a typical axon this d' against shot noise alone."""
+    return contrast_to_noise**2 * (background + 0.5)
+
+
+def _settled(style):
+    """Return a style in which dim axons can be seen and the background does not saturate."""
+    noise = np.sqrt((style["background"] + 0.5) / style["photons"])  # of one voxel
+    patch = np.sqrt(3 * 3) * style["diameter_px"]  # root of the voxels in a short piece of axon
+    visible = 4 * noise / patch + style["grain"] * style["background"]
+    dark = style["background"] - style["black_level"]
+    return style | {
+        "dimmest": float(np.clip(visible, style["dimmest"], 0.7)),
+        "white_point": max(style["white_point"], 1.3 * dark + 1.5),
+    }
 
 
 def confocal(rng):
-    """Draw a photon-starved confocal stack: thick, nearly parallel axons, few grey levels."""
-    anisotropy = rng.uniform(1.5, 4)
+    """Photon-starved confocal: thick, long, nearly parallel axons in few planes, few grey levels."""
+    background = 1 / log_uniform(rng, 0.6, 5)
+    levels = int(rng.integers(6, 33))
+    dark_photons = log_uniform(rng, 0.2, 4)  # per background voxel: exp(-this) are exact zeros
+    photons = dark_photons / background
+    coarse = np.ceil((1.3 * background + 2) * photons / (levels - 1))
     return {
-        "anisotropy": anisotropy,
-        "diameter_px": log_uniform(rng, 5, 11),
+        "anisotropy": rng.uniform(1.3, 4.5),
+        "axon_share": log_uniform(rng, 0.008, 0.25),
+        "diameter_px": log_uniform(rng, 4.5, 10),
         "diameter_spread": rng.uniform(0.1, 0.3),
-        "axial_stretch": rng.uniform(1.0, 1.6),
-        "axon_share": log_uniform(rng, 0.01, 0.15),
-        "alignment": rng.uniform(0.05, 0.3),
-        "tortuosity": rng.uniform(0.05, 0.4),
-        "branches_per_mm": 0.0,
-        "beads": rng.uniform(0, 0.5),
-        "gaps_per_100px": rng.choice([0.0, rng.uniform(0, 0.6)]),
-        "brightness_spread": rng.uniform(0.2, 0.6),
-        "psf_px": rng.uniform(0.6, 1.5),
+        "roughness": rng.uniform(0, 0.2),
+        "axial_stretch": rng.uniform(0.9, 1.5),
+        "label_reach": rng.uniform(0.6, 1.2),
+        "bundles": int(rng.choice([1, 1, 1, 2])),
+        "slope": rng.uniform(0.02, 0.2),
+        "alignment": log_uniform(rng, 0.03, 0.3),
+        "tortuosity": rng.uniform(0.05, 0.5),
+        "bend_px": log_uniform(rng, 10, 60),
+        "length_px": log_uniform(rng, 150, 3000),
+        "branches_per_1000px": 0.0,
+        "patchiness": rng.uniform(0, 1),
+        "fascicles": rng.uniform(0, 0.5),
+        "beads": rng.uniform(0, 0.6),
+        "bead_spacing_px": log_uniform(rng, 15, 60),
+        "gap_share": _sometimes(rng, 0.7, rng.uniform(0, 0.15)),
+        "brightness_spread": rng.uniform(0.15, 0.55),
+        "brightness_along": rng.uniform(0.1, 0.35),
+        "dimmest": rng.uniform(0.25, 0.4),
+        "psf_px": rng.uniform(0.6, 1.6),
         "psf_axial_px": rng.uniform(1.0, 4.0),
-        "background": log_uniform(rng, 0.15, 1.0),
-        "background_texture": rng.uniform(0.05, 0.4),
-        "haze": rng.uniform(0, 0.6),
-        "striping": 0.0,
-        "photons": log_uniform(rng, 0.5, 6),
-        "read_noise": 0.0,
-        "offset": 0.0,
+        "psf_growth": 1.0,
+        "glare": _sometimes(rng, 0.5, rng.uniform(0, 0.5)),
+        "glare_px": rng.uniform(8, 20),
+        "haze": _sometimes(rng, 0.7, rng.uniform(0.05, 0.5) * min(1.0, 2 * background)),
+        "background": background,
+        "texture": rng.uniform(0.05, 0.3),
+        "grain": rng.uniform(0, 0.3),
+        "boundary_level": _sometimes(rng, 0.15, rng.uniform(0.1, 0.8), 1.0),
+        "cells": _sometimes(rng, 0.25, log_uniform(rng, 1, 8)),
+        "granules": _sometimes(rng, 0.4, log_uniform(rng, 1, 30)),
+        "vessels": int(_sometimes(rng, 0.15, rng.integers(1, 3), 0)),
+        "dark_cells": _sometimes(rng, 0.3, log_uniform(rng, 1, 20)),
+        "dark_vessels": int(_sometimes(rng, 0.2, rng.integers(1, 3), 0)),
+        "darkness": rng.uniform(0.1, 0.8),
+        "cell_radius_px": log_uniform(rng, 8, 20),
+        "unevenness": rng.uniform(0, 0.3),
+        "attenuation": rng.uniform(0, 0.6),
+        "flicker": _sometimes(rng, 0.3, rng.uniform(0, 0.08)),
+        "striping": _sometimes(rng, 0.15, rng.uniform(0, 0.08)),
+        "photons": photons,
+        "speckle": 0.0,
+        "speckle_axial": 1.0,
+        "excess_noise": _sometimes(rng, 0.3, rng.uniform(0.1, 0.6)),
+        "read_noise": _sometimes(rng, 0.2, rng.uniform(0.02, 0.2)),
+        "hot_pixels": _sometimes(rng, 0.3, log_uniform(rng, 1e-5, 3e-4)),
+        "smoothing_px": _sometimes(rng, 0.1, rng.uniform(0.3, 0.6)),
+        "black_level": _sometimes(rng, 0.3, rng.uniform(-0.2, 0.8)) * background,
+        # A grey level is one photon, or a few where there are many.
+        "white_point": coarse * (levels - 1) / photons,
         "bits": 8,
-        "levels": int(rng.integers(8, 24)),
-        "white_point": rng.uniform(6, 14),
-        "margin": bool(rng.random() < 0.3),
+        "levels": levels,
+        "margin": str(rng.choice(["none", "polygon"], p=[0.65, 0.35])),
     }
 
 
 def lightsheet(rng):
-    """Draw a bright light-sheet stack: thin, branched, tortuous axons, nearly isotropic, 16 bit."""
+    """Bright light-sheet: thin, branched, tortuous axons of any brightness, 16 bit, long axial blur."""
+    background = log_uniform(rng, 0.15, 3)
     return {
-        "anisotropy": rng.uniform(1, 1.6),
-        "diameter_px": log_uniform(rng, 1.6, 4),
-        "diameter_spread": rng.uniform(0.1, 0.4),
-        "axial_stretch": rng.uniform(1.0, 1.5),
-        "axon_share": log_uniform(rng, 0.002, 0.08),
-        "alignment": rng.uniform(0.3, 3),
-        "tortuosity": rng.uniform(0.4, 2.0),
-        "branches_per_mm": rng.uniform(0, 10),
+        "anisotropy": log_uniform(rng, 1, 1.8),
+        "axon_share": log_uniform(rng, 0.003, 0.15),
+        "diameter_px": log_uniform(rng, 1.4, 3.2),
+        "diameter_spread": rng.uniform(0.1, 0.35),
+        "roughness": rng.uniform(0, 0.15),
+        "axial_stretch": 1.0,
+        "label_reach": rng.uniform(0.5, 1.0),
+        "bundles": int(rng.integers(1, 5)),
+        "slope": rng.uniform(0.5, 1),
+        "alignment": log_uniform(rng, 0.3, 3),
+        "tortuosity": log_uniform(rng, 0.5, 3.5),
+        "bend_px": log_uniform(rng, 2.5, 12),
+        "length_px": log_uniform(rng, 60, 1500),
+        "branches_per_1000px": _sometimes(rng, 0.8, rng.uniform(0, 12)),
+        "patchiness": rng.uniform(0, 2.5),
+        "fascicles": rng.uniform(0, 0.2),
         "beads": rng.uniform(0, 1),
-        "gaps_per_100px": rng.uniform(0, 0.5),
-        "brightness_spread": rng.uniform(0.3, 0.8),
-        "psf_px": rng.uniform(0.4, 1.0),
-        "psf_axial_px": rng.uniform(0.6, 3.0),
-        "background": log_uniform(rng, 0.1, 3.0),
-        "background_texture": rng.uniform(0.1, 0.6),
-        "haze": rng.uniform(0, 0.5),
-        "striping": rng.choice([0.0, rng.uniform(0, 0.1)]),
-        "photons": log_uniform(rng, 10, 300),
-        "read_noise": rng.uniform(0, 0.1),
-        "offset": rng.uniform(0, 0.5),
+        "bead_spacing_px": log_uniform(rng, 6, 25),
+        "gap_share": _sometimes(rng, 0.6, rng.uniform(0, 0.12)),
+        "brightness_spread": rng.uniform(0.4, 1.3),
+        "brightness_along": rng.uniform(0.2, 0.7),
+        "dimmest": rng.uniform(0.2, 0.4),
+        "psf_px": rng.uniform(0.5, 1.1),
+        "psf_axial_px": log_uniform(rng, 0.8, 4.5),
+        "psf_growth": _sometimes(rng, 0.4, rng.uniform(1.2, 2.2), 1.0),
+        "glare": _sometimes(rng, 0.7, rng.uniform(0.1, 1.2)),
+        "glare_px": log_uniform(rng, 5, 20),
+        "haze": _sometimes(rng, 0.4, log_uniform(rng, 0.05, 1)),
+        "background": background,
+        "texture": log_uniform(rng, 0.02, 0.25),
+        "grain": log_uniform(rng, 0.01, 0.15),
+        "boundary_level": _sometimes(rng, 0.35, rng.choice([0.0, rng.uniform(0.3, 0.9)]), 1.0),
+        "cells": _sometimes(rng, 0.3, log_uniform(rng, 2, 30)),
+        "granules": _sometimes(rng, 0.6, log_uniform(rng, 5, 150)),
+        "vessels": int(_sometimes(rng, 0.2, rng.integers(1, 3), 0)),
+        "dark_cells": _sometimes(rng, 0.5, log_uniform(rng, 5, 100)),
+        "dark_vessels": int(_sometimes(rng, 0.3, rng.integers(1, 4), 0)),
+        "darkness": log_uniform(rng, 0.05, 0.6),
+        "cell_radius_px": log_uniform(rng, 2, 8),
+        "unevenness": rng.uniform(0, 0.25),
+        "attenuation": rng.uniform(0, 0.5),
+        "flicker": _sometimes(rng, 0.3, rng.uniform(0, 0.06)),
+        "striping": _sometimes(rng, 0.4, rng.uniform(0, 0.05)),
+        "photons": _photons(log_uniform(rng, 2, 30), background),
+        "speckle": 0.0,
+        "speckle_axial": 1.0,
+        "excess_noise": 0.0,
+        "read_noise": _sometimes(rng, 0.5, rng.uniform(0, 0.1)),
+        "hot_pixels": _sometimes(rng, 0.2, log_uniform(rng, 1e-6, 1e-4)),
+        "smoothing_px": _sometimes(rng, 0.7, rng.uniform(0.3, 0.8)),
+        "black_level": -rng.uniform(0, 1.5),
+        "white_point": log_uniform(rng, 8, 150),
         "bits": 16,
         "levels": 65536,
-        "white_point": log_uniform(rng, 3, 100),
-        "margin": False,
+        "margin": str(rng.choice(["none", "boxes", "polygon"], p=[0.85, 0.1, 0.05])),
     }
 
 
 def twophoton(rng):
-    """Draw a two-photon stack: axons with boutons, of middle calibre and signal, in thick planes."""
-    drawn = lightsheet(rng)
-    drawn.update(
+    """Two-photon: axons with boutons in thick planes, moderate light, 8 or 12 bits."""
+    style = lightsheet(rng)
+    background = log_uniform(rng, 0.1, 1.5)
+    style.update(
         anisotropy=rng.uniform(1.5, 5),
-        diameter_px=log_uniform(rng, 2, 6),
-        axon_share=log_uniform(rng, 0.005, 0.1),
-        beads=rng.uniform(0.5, 2),
+        axon_share=log_uniform(rng, 0.005, 0.15),
+        diameter_px=log_uniform(rng, 1.8, 5),
+        slope=rng.uniform(0.2, 0.7),
+        tortuosity=rng.uniform(0.3, 1.5),
+        length_px=log_uniform(rng, 100, 1500),
+        beads=rng.uniform(0.3, 1.5),
+        bead_spacing_px=log_uniform(rng, 8, 40),
+        brightness_spread=rng.uniform(0.3, 0.7),
         psf_axial_px=rng.uniform(2, 6),
-        photons=log_uniform(rng, 2, 30),
+        background=background,
+        photons=_photons(log_uniform(rng, 0.8, 8), background),
+        excess_noise=_sometimes(rng, 0.5, rng.uniform(0.1, 0.7)),
         striping=0.0,
-        background=log_uniform(rng, 0.05, 0.6),
+        smoothing_px=_sometimes(rng, 0.4, rng.uniform(0.3, 0.8)),
+        black_level=_sometimes(rng, 0.7, rng.uniform(-0.5, 0.8)) * background,
+        white_point=log_uniform(rng, 2, 15),
         bits=int(rng.choice([8, 16])),
-        levels=int(rng.choice([256, 4096])),
-        white_point=log_uniform(rng, 2, 12),
+        levels=int(rng.choice([256, 64, 256])),
+        margin=str(rng.choice(["none", "polygon"], p=[0.9, 0.1])),
     )
-    return drawn
+    if style["bits"] == 16:
+        style["levels"] = 4096
+    return style
 
 
-STYLES = {"confocal": confocal, "lightsheet": lightsheet, "twophoton": twophoton}
+def neuropil(rng):
+    """Dense neuropil: axons of any direction fill much of the volume."""
+    style = confocal(rng) if rng.random() < 0.5 else twophoton(rng)
+    style.update(
+        axon_share=rng.uniform(0.12, 0.35),
+        bundles=int(rng.integers(1, 6)),
+        slope=rng.uniform(0.2, 1),
+        boundary_level=_sometimes(rng, 0.15, rng.uniform(0.3, 0.9), 1.0),
+        alignment=log_uniform(rng, 0.2, 2),
+        fascicles=rng.uniform(0.2, 0.6),
+        patchiness=rng.uniform(0, 0.8),
+        glare=rng.uniform(0.1, 1),
+        psf_axial_px=rng.uniform(0.8, 3),
+    )
+    return style
+
+
+def anything(rng):
+    """Each parameter from another style, so that no combination is impossible."""
+    drawn = [style(rng) for style in (confocal, lightsheet, twophoton)]
+    style = {name: drawn[int(rng.integers(3))][name] for name in drawn[0]}
+    background = log_uniform(rng, 0.1, 3)
+    bits, levels = ((8, int(rng.choice([8, 16, 64, 256]))), (16, 4096), (16, 65536))[rng.integers(3)]
+    style.update(
+        background=background,
+        photons=_photons(log_uniform(rng, 0.7, 20), background),
+        diameter_px=log_uniform(rng, 1.6, 10),
+        speckle=_sometimes(rng, 0.3, rng.uniform(0.1, 0.6)),
+        speckle_axial=float(rng.uniform(1, 6)),
+        black_level=rng.uniform(-1, 0.8) * background,
+        white_point=log_uniform(rng, 2, 30),
+        bits=bits,
+        levels=levels,
+    )
+    style["psf_axial_px"] = min(style["psf_axial_px"], 1.5 * style["diameter_px"])
+    return style
+
+
+def draw(rng, name):
+    """Draw the parameters of a style as Python numbers, strings and bools, ready for JSON.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    name : str
+        A key of `STYLES`.
+
+    Returns
+    -------
+    dict
+    """
+    drawn = _settled(STYLES[name](rng))
+    return {key: value.item() if isinstance(value, np.generic) else value for key, value in drawn.items()}
+
+
+STYLES = {
+    "confocal": confocal,
+    "lightsheet": lightsheet,
+    "twophoton": twophoton,
+    "neuropil": neuropil,
+    "anything": anything,
+}
