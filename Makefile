@@ -63,12 +63,14 @@ build: dist/.built
 clean:
 	rm -rf .venv .venv-light .venv-check .venv-test dist build demo calzoo.egg-info
 
-# What a scientist installs, and nothing else.
+# What a scientist installs, and nothing else: setuptools, which Python 3.11 puts
+# into every environment, is not needed to run.
 .venv-light/.installed: $(SOURCES) $(SETUP)
 	@python=$$(.ci/find-python light) && { test -x .venv-light/bin/python || $$python -m venv .venv-light; }
 	@rm -rf build
 	@.venv-light/bin/python $(PIP) --no-compile --force-reinstall --no-deps .
 	@.venv-light/bin/python $(PIP) --no-compile ".[cpu]"
+	@.venv-light/bin/python -m pip uninstall -qq --yes setuptools
 	@touch $@
 
 # Linters, and the light suite with the newest NumPy.

@@ -4,6 +4,7 @@ python benchmarks/size.py .venv-light
 """
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 LIMIT_MB = 350
@@ -13,18 +14,21 @@ SHOWN = 8
 def main(environment):
     """Print the largest packages and the sum; return 1 if it is above the limit."""
     root = Path(environment)
-    sizes = {}
+    sizes = Counter()
+    byte_code = 0
     for path in root.rglob("*"):
         if path.is_file() and not path.is_symlink():
-            part = package_of(path.relative_to(root))
-            sizes[part] = sizes.get(part, 0) + path.stat().st_size / 1e6
-    largest = sorted(sizes, key=sizes.get, reverse=True)
-    for name in largest[:SHOWN]:
-        print(f"{sizes[name]:8.1f} MB  {name}")
-    print(f"{sum(sizes[name] for name in largest[SHOWN:]):8.1f} MB  {len(largest) - SHOWN} others")
-    total = sum(sizes.values())
-    print(f"{total:8.1f} MB  {environment}, limit {LIMIT_MB} MB")
-    return int(total > LIMIT_MB)
+            size = path.stat().st_size / 1e6
+            sizes[package_of(path.relative_to(root))] += size
+            byte_code += size if path.suffix == ".pyc" else 0
+    shown = sizes.most_common(SHOWN)
+    for name, size in shown:
+        print(f"{size:8.1f} MB  {name}")
+    print(f"{sizes.total() - sum(size for _, size in shown):8.1f} MB  {len(sizes) - len(shown)} others")
+    print(
+        f"{sizes.total():8.1f} MB  {environment}, of which {byte_code:.1f} MB byte code; limit {LIMIT_MB} MB"
+    )
+    return int(sizes.total() > LIMIT_MB)
 
 
 def package_of(path):

@@ -68,9 +68,10 @@ def main(argv=None):
         complain("interrupted")
         return INTERRUPTED
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in _EXTRA:
+        package = (error.name or "").split(".")[0]
+        if package not in _EXTRA:
             raise
-        complain(_missing(error.name))
+        complain(_missing(package))
         return 1
     except (CalzooError, OSError, MemoryError) as error:
         complain(error)
@@ -82,9 +83,9 @@ def _show_warning(message, category, filename, lineno, file=None, line=None):
     complain(f"warning: {message}")
 
 
-def _missing(name):
-    extra = _EXTRA[name.split(".")[0]]
-    return f"this command needs {name}, which is not installed; run: python -m pip install 'calzoo[{extra}]'"
+def _missing(package):
+    remedy = f"python -m pip install 'calzoo[{_EXTRA[package]}]'"
+    return f"this command needs {package}, which is not installed; run: {remedy}"
 
 
 def _parser():

@@ -38,8 +38,8 @@ def run(args):
     with output_folder(args.output) as folder:
         for kind in ("volumes", "instances", "semantic"):
             (folder / kind).mkdir()
-        counted = tqdm(range(args.count), unit="stack", disable=args.count == 1)
-        stacks = [_write_axons(folder, args, index) for index in counted]
+        with tqdm(range(args.count), unit="stack", disable=args.count == 1) as counted:
+            stacks = [_write_axons(folder, args, index) for index in counted]
         write_run_json(folder, command="simulate axons", seed=args.seed, shape=args.shape, stacks=stacks)
     print(args.output)
 

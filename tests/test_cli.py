@@ -1,0 +1,324 @@
+"""The command line: what goes where, and the exit status."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import types
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calzoo import __version__, cli
+from calzoo.commands import _batch, _options
+from calzoo.errors import CalzooError
+from calzoo.imaging.images import read_volume
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Make ``calzoo try`` run a function of the test."""
+
+    def use(run):
+        module = types.ModuleType("try", "Try it.")
+        module.GROUP, module.add_arguments, module.run = "help", lambda parser: None, run
+        monkeypatch.setattr(cli, "_commands", lambda: {"try": module})
+
+    return use
+
+
+def fail(error):
+    def run(args):
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize("status", [None, 0, 1])
+def test_the_exit_status_is_that_of_the_command(command, status):
+    command(lambda args: status)
+    assert cli.main(["try"]) == (status or 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (CalzooError("expected a volume,\n  got a picture."), "expected a volume, got a picture."),
+        (OSError(28, "No space left on device", "out.tif"), "[Errno 28] No space left on device: 'out.tif'"),
+        (MemoryError(), "MemoryError"),
+        (
+            ModuleNotFoundError("No module named 'keras'", name="keras.src"),
+            "this command needs keras, which is not installed; run: python -m pip install 'calzoo[train]'",
+        ),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line_and_status_1(command, capsys, error, line):
+    command(fail(error))
+    assert cli.main(["try"]) == 1
+    assert capsys.readouterr() == ("", f"calzoo: {line}\n")
+
+
+@pytest.mark.parametrize(
+    "error", [TypeError("a bug"), ModuleNotFoundError("no module 'calzoo.x'", name="calzoo.x")]
+)
+def test_a_bug_keeps_its_traceback(command, error):
+    command(fail(error))
+    with pytest.raises(type(error), match=str(error)):
+        cli.main(["try"])
+
+
+def test_ctrl_c_is_one_line_and_status_130(command, capsys):
+    command(fail(KeyboardInterrupt()))
+    assert cli.main(["try"]) == 130
+    assert capsys.readouterr() == ("", "calzoo: interrupted\n")
+
+
+def test_a_warning_is_one_line_on_stderr(command, capsys):
+    command(lambda args: warnings.warn("no voxel size", stacklevel=2))
+    assert cli.main(["try"]) == 0
+    assert capsys.readouterr() == ("", "calzoo: warning: no voxel size\n")
+
+
+@pytest.mark.parametrize(
+    ("argv", "reason"),
+    [
+        ([], "required: COMMAND"),
+        (["dance"], "invalid choice: 'dance'"),
+        (["axons", "x.tif"], "required: -o/--output"),
+        (["axons", "x.tif", "-o", "y", "--voxel", "2,1"], "expected three sizes Z,Y,X.*got '2,1'"),
+        (["axons", "x.tif", "-o", "y", "--voxel", "2,0,1"], "a size in micrometres above 0, got '0'"),
+        (["axons", "x.tif", "-o", "y", "--threads", "0"], "a whole number from 1 on, got '0'"),
+        (["axons", "x.tif", "-o", "y", "--provider", "gpu"], "invalid choice: 'gpu'"),
+        (["axons", "x.tif", "-o", "y", "--preset", "a", "--model", "b.onnx"], "not allowed with"),
+        (["simulate", "axons", "-o", "y", "--shape", "1,2"], "three whole numbers Z,Y,X"),
+        (["simulate", "axons", "-o", "y", "--shape", "1,2,x"], "a whole number from 1 on, got 'x'"),
+    ],
+)
+def test_a_wrong_command_line_is_status_2(capsys, argv, reason):
+    assert cli.main(argv) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert re.search(reason, err)
+
+
+def test_the_version_goes_to_stdout(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr() == (f"calzoo {__version__}\n", "")
+
+
+def test_a_reader_that_stops_reading_is_no_error_message():
+    code = (
+        "import sys, types; import calzoo.cli as cli; m = types.ModuleType('try', 'Try it.');"
+        "m.GROUP, m.add_arguments = 'help', lambda p: None; m.run = lambda a: print('x' * 10**6);"
+        "cli._commands = lambda: {'try': m}; sys.exit(cli.main(['try']))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.read(10)
+    process.stdout.close()
+    with process.stderr:
+        assert process.stderr.read() == b""
+    assert process.wait(60) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX does")
+def test_a_process_that_is_interrupted_says_so_without_traceback(tmp_path):
+    argv = ["simulate", "axons", "-o", str(tmp_path / "many"), "--count", "100000", "--shape", "4,32,32"]
+    process = subprocess.Popen([sys.executable, "-m", "calzoo", *argv], stderr=subprocess.PIPE, text=True)
+    part = tmp_path / "many.part" / "volumes" / "000.tif"
+    deadline = time.monotonic() + 60
+    while not part.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    err = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert err.rstrip().endswith("calzoo: interrupted")
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def parsed(*argv):
+    return cli._parser().parse_args(["axons", "x.tif", "-o", "y", *argv])
+
+
+def test_models_are_given_by_role(tmp_path, monkeypatch):
+    assert _options.models(parsed()) == {}
+    assert _options.models(parsed("--model", "a.onnx")) == {"model": Path("a.onnx")}
+    two = parsed("--model", "proposal=a.onnx", "--model", "instance=b.onnx")
+    assert _options.models(two, ("proposal", "instance")) == {
+        "proposal": Path("a.onnx"),
+        "instance": Path("b.onnx"),
+    }
+
+
+def test_a_file_with_an_equals_sign_in_its_name_is_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("size=4.onnx").touch()
+    assert _options.models(parsed("--model", "size=4.onnx")) == {"model": Path("size=4.onnx")}
+
+
+@pytest.mark.parametrize(
+    ("argv", "roles", "reason"),
+    [
+        (("--model", "chef=a.onnx"), ("model",), "expected each of model=FILE.onnx once, got 'chef=a.onnx'"),
+        (("--model", "a.onnx", "--model", "b.onnx"), ("model",), "once, got 'b.onnx'"),
+        (("--model", "a.onnx"), ("proposal", "instance"), "proposal=FILE.onnx, instance=FILE.onnx once, got"),
+        (
+            ("--model", "proposal=a.onnx"),
+            ("proposal", "instance"),
+            "all of proposal, instance; got only proposal",
+        ),
+    ],
+)
+def test_models_of_wrong_roles_are_refused(argv, roles, reason):
+    with pytest.raises(CalzooError, match=reason):
+        _options.models(parsed(*argv), roles)
+
+
+def test_the_voxel_size_is_read_as_three_numbers():
+    assert parsed("--voxel", "2,0.5,.25").voxel == (2.0, 0.5, 0.25)
+
+
+def finish(path, folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").write_text(str(path))
+
+
+def test_one_input_fills_the_output_folder_and_several_get_folders_in_it(tmp_path):
+    assert _batch.run_each([Path("a/x.tif")], tmp_path / "one", finish) == 0
+    assert (tmp_path / "one" / "run.json").read_text() == str(Path("a/x.tif"))
+    assert _batch.run_each([Path("x.ome.tif"), Path("y.npy")], tmp_path / "two", finish) == 0
+    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["x", "y"]
+
+
+def test_inputs_of_one_name_are_refused_before_anything_is_done(tmp_path):
+    with pytest.raises(CalzooError, match=r"inputs of different names.*got x more than once"):
+        _batch.run_each([Path("a/x.tif"), Path("b/x.npy")], tmp_path / "out", finish)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_input_does_not_stop_the_rest(tmp_path, capsys):
+    def run_one(path, folder):
+        if path.stem == "b":
+            message = "is no volume"
+            raise CalzooError(message)
+        if path.stem == "c":
+            message = "a bug"
+            raise TypeError(message)
+        finish(path, folder)
+
+    assert _batch.run_each([Path(f"{name}.tif") for name in "abcd"], tmp_path, run_one) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "d"]
+    err = capsys.readouterr().err
+    assert "calzoo: b.tif: is no volume\n" in err
+    assert "TypeError: a bug\n" in err
+    assert err.endswith("calzoo: 2 of 4 failed\n")
+
+
+def test_finished_inputs_are_skipped_unless_they_are_to_be_overwritten(tmp_path, capsys):
+    done = []
+
+    def run_one(path, folder):
+        done.append(path.stem)
+        finish(path, folder)
+
+    inputs = [Path("a.tif"), Path("b.tif")]
+    finish(inputs[0], tmp_path / "a")
+    assert _batch.run_each(inputs, tmp_path, run_one) == 0
+    assert done == ["b"]
+    assert "a.tif: skipped" in capsys.readouterr().err
+    assert _batch.run_each(inputs, tmp_path, run_one, overwrite=True) == 0
+    assert done == ["b", "a", "b"]
+
+
+def test_a_missing_package_stops_all_inputs_at_once(tmp_path):
+    calls = []
+
+    def run_one(path, folder):
+        calls.append(path)
+        raise ModuleNotFoundError(name="onnxruntime")
+
+    with pytest.raises(ModuleNotFoundError):
+        _batch.run_each([Path("a.tif"), Path("b.tif")], tmp_path, run_one)
+    assert len(calls) == 1
+
+
+def test_list_shows_a_line_for_each_preset(registry, capsys):
+    assert cli.main(["list"]) == 0
+    header, line = capsys.readouterr().out.splitlines()
+    assert header.split() == ["name", "for", "task", "size", "files", "licence"]
+    assert line.split() == ["dots", "Dots", "axons", "0.0", "MB", "installed", "MIT"]
+
+
+def test_fetch_prints_the_path_of_the_network(registry, capsys):
+    assert cli.main(["fetch", "dots"]) == 0
+    assert capsys.readouterr().out == f"{registry.FOLDER / 'released' / 'dots.onnx'}\n"
+
+
+def test_fetch_all_fills_a_folder_that_serves_as_the_cache(registry, tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "usb" / "stick"
+    assert cli.main(["fetch", "--all", str(folder)]) == 0
+    names = {"dots.onnx", "dots.safetensors", "dots.npz"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert {Path(line).name for line in capsys.readouterr().out.splitlines()} == names
+    monkeypatch.setenv("CALZOO_CACHE", str(folder))
+    monkeypatch.setenv("CALZOO_OFFLINE", "1")
+    (registry.FOLDER / "outside" / "dots.npz").unlink()
+    assert registry.resolve("dots", kind="golden") == folder / "dots.npz"
+
+
+def test_fetch_all_goes_on_after_a_file_that_is_missing(registry, tmp_path, capsys):
+    (registry.FOLDER / "outside" / "dots.npz").unlink()
+    assert cli.main(["fetch", "--all", str(tmp_path / "all")]) == 1
+    assert {path.name for path in (tmp_path / "all").iterdir()} == {"dots.onnx", "dots.safetensors"}
+    assert "1 of 3 files are missing" in capsys.readouterr().err
+
+
+def test_fetch_wants_names_or_a_folder(registry, capsys):
+    assert cli.main(["fetch"]) == 1
+    assert "expected names of presets or --all DIR" in capsys.readouterr().err
+    assert cli.main(["fetch", "dot"]) == 1
+    assert "did you mean 'dots'?" in capsys.readouterr().err
+
+
+def test_simulate_writes_the_same_stacks_for_the_same_seed(tmp_path, capsys):
+    argv = [
+        "simulate",
+        "axons",
+        "--seed",
+        "7",
+        "--count",
+        "2",
+        "--shape",
+        "6,32,40",
+        "--style",
+        "confocal",
+        "-o",
+    ]
+    for name in "ab":
+        assert cli.main([*argv, str(tmp_path / name)]) == 0
+    assert capsys.readouterr().out.split() == [str(tmp_path / "a"), str(tmp_path / "b")]
+    facts = json.loads((tmp_path / "a" / "run.json").read_text())
+    assert [stack["seed"] for stack in facts["stacks"]] == [[7, 0], [7, 1]]
+    for kind in ("volumes", "instances", "semantic"):
+        a, b = ((tmp_path / name / kind / "000.tif").read_bytes() for name in "ab")
+        assert a == b
+    first, second = (read_volume(tmp_path / "a" / "volumes" / name) for name in ("000.tif", "001.tif"))
+    assert first.shape == (6, 32, 40)
+    assert not np.array_equal(first.read(), second.read())
+
+
+def test_simulated_truth_fits_its_volume(tmp_path):
+    assert cli.main(["simulate", "axons", "--shape", "6,32,40", "-o", str(tmp_path / "a")]) == 0
+    volume, instances, semantic = (
+        read_volume(tmp_path / "a" / kind / "000.tif") for kind in ("volumes", "instances", "semantic")
+    )
+    assert volume.shape == instances.shape == semantic.shape
+    assert volume.voxel_um == pytest.approx(instances.voxel_um)
+    labels = instances.read()
+    assert set(np.unique(semantic.read())) <= {0, 1, 2}
+    assert np.all(labels[semantic.read() == 1] > 0)
