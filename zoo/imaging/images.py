@@ -24,7 +24,7 @@ class Volume:
     shape : tuple of int
         Planes, rows, columns (Z, Y, X).
     dtype : numpy.dtype
-        Type of a voxel, native byte order.
+        Type of a voxel, native byte order; bool becomes uint8.
     voxel_um : tuple of (float or None) or None
         Side of a voxel in micrometres, (z, y, x); None where nothing is known.
     n_channels : int
@@ -38,7 +38,7 @@ class Volume:
     def __init__(self, pages, numbers, *, voxel_um, n_channels):
         self._pages, self._numbers = pages, numbers
         self.shape = (len(numbers), *pages.page_shape)
-        self.dtype = pages.dtype
+        self.dtype = np.dtype("uint8") if pages.dtype == bool else pages.dtype
         self.voxel_um = voxel_um
         self.n_channels = n_channels
         self.channel_names = pages.facts.channel_names
@@ -63,7 +63,8 @@ class Volume:
             If a value is NaN or infinite, or the file is truncated or damaged.
         """
         start, stop, _ = slice(start, stop).indices(self.shape[0])
-        return finite(self._pages.read(self._numbers[start:stop]), start, self._pages, "plane")
+        block = finite(self._pages.read(self._numbers[start:stop]), start, self._pages, "plane")
+        return block.view(self.dtype) if block.dtype == bool else block
 
     def read(self):
         """Return all planes as one array, shape (Z, Y, X)."""

@@ -130,7 +130,10 @@ def page_numbers(pages, along, fixed):
     -------
     numpy.ndarray of int64, shape (n,)
     """
-    numbers = np.arange(math.prod(pages.lead_shape), dtype=np.int64).reshape(pages.lead_shape)
+    numbers = (
+        np.arange(math.prod(pages.lead_shape), dtype=np.int64) if pages.numbers is None else pages.numbers
+    )
+    numbers = numbers.reshape(pages.lead_shape)
     index = tuple(slice(None) if a == along else fixed[a] for a in pages.lead_axes)
     return np.atleast_1d(numbers[index])
 

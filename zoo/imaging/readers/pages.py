@@ -52,6 +52,7 @@ class Pages:
         self.shape = tuple(int(n) for n in shape)
         self.dtype = np.dtype(dtype).newbyteorder("=")
         self.facts = Facts() if facts is None else facts
+        self.numbers = None  # of the pages that the axes count, where they are not 0, 1, 2...
         self._check()
 
     def _check(self):

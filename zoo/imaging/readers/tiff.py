@@ -8,8 +8,8 @@ import struct
 import numpy as np
 
 from calzoo.errors import CalzooError
+from calzoo.imaging.readers import scanimage, tiff_metadata
 from calzoo.imaging.readers.pages import Pages, RawPages
-from calzoo.imaging.readers.tiff_metadata import facts_of
 
 _DEFLATE = (8, 32946, 50013)
 # The most that a byte of a page can hold decoded: deflate's limit, and a generous one for the others.
@@ -86,12 +86,14 @@ def _short(error):
 
 
 def _pages(path, tif):
+    if tif.is_scanimage:
+        return _scanimage_pages(path, tif)
     if not tif.series:
         message = f"{path}: expected an image, got a TIFF without one; export it again."
         raise CalzooError(message)
     series = _only_series(path, tif)
     axes, shape = _axes(path, series)
-    facts = facts_of(tif, series)
+    facts = tiff_metadata.facts_of(tif, series)
     first = series.keyframe
     offset = series.dataoffset
     if offset is not None and axes.endswith("yx") and first.compression == 1 and first.is_contiguous:
@@ -99,7 +101,22 @@ def _pages(path, tif):
         pages = RawPages(path, axes, shape, stored, offset, facts)
         tif.close()
         return pages
+    if series.kind != "ome":  # the pages of an OME series may lie in several files
+        _check_chain(path, tif)
     return TiffPages(path, tif, series, axes, shape, facts)
+
+
+def _scanimage_pages(path, tif):
+    """Return ScanImage's pages in our own order: to tifffile, every volume of a fast stack is more planes."""
+    _check_chain(path, tif)
+    pages, first = tif.pages, tif.pages.first
+    pages.useframes = True
+    settings = scanimage.settings_of(tif)
+    lead, lengths, numbers = scanimage.layout_of(settings, len(pages))
+    facts = scanimage.facts_of(settings, first)
+    result = TiffPages(path, tif, pages, lead + "yx", (*lengths, first.imagelength, first.imagewidth), facts)
+    result.numbers = numbers
+    return result
 
 
 def _only_series(path, tif):
@@ -155,22 +172,45 @@ def _check_chain(path, tif):
         offset = following
 
 
+def is_one_page(path):
+    """Return whether a TIFF holds one picture and no more, without decoding any of it.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A TIFF.
+    """
+    import tifffile
+
+    try:
+        with _quiet(), tifffile.TiffFile(path, is_ome=False) as tif:
+            first = tif.pages.first
+            alone = len(tif.pages) == 1
+            # ImageJ's large stacks have one directory for all pages, whose number stands in the description.
+            return (
+                alone
+                and (not tif.is_imagej or (tif.imagej_metadata or {}).get("images", 1) <= 1)
+                and first.is_final
+            )
+    # Whatever is wrong with it is said where it is opened.
+    except Exception:
+        return False
+
+
 class TiffPages(Pages):
     """Pages that are decoded one at a time."""
 
     def __init__(self, path, tif, series, axes, shape, facts):
-        super().__init__(path, axes, shape, series.dtype, facts)
+        super().__init__(path, axes, shape, series.keyframe.dtype, facts)
         self._tif, self._series = tif, series
         self._samples = shape[axes.index("s")] if "s" in axes and len(series.keyframe.shape) > 2 else 1
         self._sample_axis = series.keyframe.axes.find("S")
-        if series.kind != "ome":
-            _check_chain(path, tif)
         self._check_pages()
 
     def _check_pages(self):
         expected = math.prod(self.lead_shape)
         # A volumetric page (several planes in one) has no place of its own for each plane.
-        if len(self._series) * self._samples != expected or math.prod(
+        if len(self._series) * self._samples < expected or math.prod(
             self._series.keyframe.shape
         ) != math.prod((*self.page_shape, self._samples)):
             message = (

@@ -1,4 +1,4 @@
-"""What the metadata of a TIFF say: ImageJ, OME, ScanImage and the plain tags."""
+"""What the metadata of a TIFF say: ImageJ, OME and the plain tags."""
 
 import xml.etree.ElementTree as ElementTree
 
@@ -26,8 +26,6 @@ def facts_of(tif, series):
         return _ome(tif.ome_metadata)
     if tif.is_imagej and series.kind == "imagej":
         return _imagej(tif.imagej_metadata or {}, tif.pages.first)
-    if tif.is_scanimage:
-        return _scanimage(tif.scanimage_metadata or {}, tif.pages.first)
     return Facts(voxel_um=_voxel(None, *_tag_pixel(tif.pages.first)))
 
 
@@ -100,32 +98,3 @@ def _ome(text):
         frame_rate_hz=1 / interval if interval else None,
         channel_names=tuple(names) if names and all(names) else (),
     )
-
-
-def _scanimage(meta, page):
-    frame = meta.get("FrameData", {})
-    volumetric = frame.get("SI.hFastZ.enable") or frame.get("SI.hStackManager.enable")
-    rate = frame.get("SI.hRoiManager.scanVolumeRate" if volumetric else "SI.hRoiManager.scanFrameRate")
-    z = frame.get("SI.hStackManager.actualStackZStepSize", frame.get("SI.hStackManager.stackZStepSize"))
-    y, x = _scanimage_pixel(frame, page)
-    saved = frame.get("SI.hChannels.channelSave")
-    names = frame.get("SI.hChannels.channelName")
-    if isinstance(names, (list, tuple)) and isinstance(saved, (list, tuple)):
-        names = tuple(str(names[i - 1]) for i in saved if 0 < i <= len(names))
-    else:
-        names = ()
-    return Facts(
-        voxel_um=_voxel(micrometres(z, "um"), y, x),
-        frame_rate_hz=seconds(rate),  # a positive number, as a time must be
-        channel_names=names,
-    )
-
-
-def _scanimage_pixel(frame, page):
-    corners = frame.get("SI.hRoiManager.imagingFovUm")
-    try:
-        xs, ys = zip(*corners, strict=True)
-        width, height = max(xs) - min(xs), max(ys) - min(ys)
-    except (TypeError, ValueError):
-        return None, None
-    return micrometres(height / page.imagelength, "um"), micrometres(width / page.imagewidth, "um")

@@ -1,0 +1,467 @@
+"""Movies: one interface to recordings over time, whatever files they lie in.
+
+A movie is read a few frames at a time, so that its length does not matter. Axes
+are (frame, row, column).
+"""
+
+import functools
+import math
+import os
+import re
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from calzoo.errors import CalzooError
+from calzoo.imaging.readers import axes as axis_names
+from calzoo.imaging.readers import files, hdf5, npy, suite2p, tiff, video
+from calzoo.imaging.readers.joined import JoinedPages, check_alike
+from calzoo.imaging.readers.pages import finite
+from calzoo.imaging.readers.pictures import PicturePages
+
+CHUNK_BYTES = 64 * 2**20
+_VIDEOS = ("AVI", "MP4", "Matroska", "GIF")
+_VIDEO_SUFFIXES = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".ogv", ".flv")
+_PICTURES = {".tif": "TIFF", ".tiff": "TIFF", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+_CHANNEL_IN_NAME = re.compile(r"(?:^|[_\-. ])ch(?:an|annel)?[_\- ]?(\d+)(?=[_\-. ])", re.IGNORECASE)
+
+
+class Movie:
+    """Frames of one channel and one plane, read when they are asked for.
+
+    Made by `open_movie`.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Frames, rows, columns (T, Y, X).
+    dtype : numpy.dtype
+        Type of a pixel, native byte order; bool becomes uint8.
+    frame_rate_hz : float or None
+        Frames per second (volumes per second where the recording has several planes).
+    pixel_um : tuple of (float, float) or None
+        Side of a pixel in micrometres, (y, x).
+    n_channels, n_planes : int
+        Channels and planes in the recording, of which this movie is one each.
+    channel_names : tuple of str
+        Names of the channels where the file gives them, else empty.
+    path : pathlib.Path or None
+        The file or folder; None for a list of files.
+    """
+
+    def __init__(self, pages, numbers, *, frame_rate_hz, pixel_um, n_channels=1, n_planes=1):
+        self._pages, self._numbers = pages, numbers
+        self.shape = (len(numbers), *pages.page_shape)
+        self.dtype = np.dtype("uint8") if pages.dtype == bool else pages.dtype
+        self.frame_rate_hz = frame_rate_hz
+        self.pixel_um = pixel_um
+        self.n_channels, self.n_planes = n_channels, n_planes
+        self.channel_names = pages.facts.channel_names
+        self.path = pages.path
+
+    def frames(self, start, stop):
+        """Return neighbouring frames.
+
+        Parameters
+        ----------
+        start, stop : int
+            First frame, and the one after the last, as in a slice.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n, Y, X)
+            The caller's own, in native byte order.
+
+        Raises
+        ------
+        CalzooError
+            If a value is NaN or infinite, or the file is truncated or damaged.
+        """
+        start, stop, _ = slice(start, stop).indices(self.shape[0])
+        return self._read(np.arange(start, stop))
+
+    def take(self, indices):
+        """Return any frames, in the order that is asked for.
+
+        Parameters
+        ----------
+        indices : sequence of int
+            Frame numbers, negative ones from the end. Increasing ones are fastest.
+
+        Returns
+        -------
+        numpy.ndarray, shape (len(indices), Y, X)
+        """
+        indices = np.asarray(indices, dtype=np.int64)
+        length = self.shape[0]
+        if indices.size and not (-length <= indices.min() and indices.max() < length):
+            message = f"{self._pages.name}: no frame {indices[np.abs(indices).argmax()]}: there are {length}."
+            raise IndexError(message)
+        return self._read(indices % length)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return self.take(np.arange(self.shape[0])[index])
+        return self.take([index])[0] if np.ndim(index) == 0 else self.take(index)
+
+    def __len__(self):
+        return self.shape[0]
+
+    def chunks(self, size=None):
+        """Yield the movie in pieces of `size` frames (default: some 64 MB), each (n, Y, X)."""
+        size = size or max(CHUNK_BYTES // max(self._pages.page_bytes, 1), 1)
+        for start in range(0, self.shape[0], size):
+            yield self.frames(start, start + size)
+
+    def _read(self, indices):
+        block = self._pages.read(self._numbers[indices])
+        finite(block, int(indices[0]) if len(indices) else 0, self._pages, "frame")
+        return block.view(self.dtype) if block.dtype == bool else block
+
+    def close(self):
+        """Let go of the file."""
+        self._pages.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+    def __repr__(self):
+        return (
+            f"Movie(shape={self.shape}, dtype={self.dtype}, frame_rate_hz={self.frame_rate_hz}, "
+            f"pixel_um={self.pixel_um}, path={self.path})"
+        )
+
+
+def open_movie(
+    path,
+    *,
+    axes=None,
+    channel=None,
+    plane=None,
+    frame_rate_hz=None,
+    pixel_um=None,
+    dataset=None,
+    frame_shape=None,
+):
+    """Open a recording.
+
+    Parameters
+    ----------
+    path : str, os.PathLike or a sequence of them
+        TIFF (BigTIFF, OME, ImageJ, ScanImage), NPY, HDF5, MATLAB v7.3, NWB, a video,
+        Suite2p's ``data.bin``; a folder or ZIP archive of TIFF, PNG or JPEG frames, or of
+        TIFF stacks, taken in natural order; several files, taken in the order given.
+    axes : str, optional
+        One letter per axis of a file, e.g. "TYX", "TCYX": what they mean where the
+        metadata say nothing, or say it wrongly.
+    channel : int or str, optional
+        Which channel, counted from 0, or by its name; needed where there are several.
+    plane : int, optional
+        Which plane, counted from 0; needed where there are several.
+    frame_rate_hz : float, optional
+        Frames per second, in place of what the metadata say.
+    pixel_um : tuple of float, optional
+        Side of a pixel in micrometres, (y, x), in place of what the metadata say.
+    dataset : str, optional
+        Path inside an HDF5 file, where several data sets could be the movie.
+    frame_shape : tuple of int, optional
+        Height and width of the frames of a ``data.bin`` without its ops.npy.
+
+    Returns
+    -------
+    Movie
+        Open; its frames are read when they are asked for.
+
+    Raises
+    ------
+    CalzooError
+        If a file is missing, foreign, empty, truncated, not a movie, or ambiguous.
+    """
+    options = {"axes": axes, "dataset": dataset, "frame_shape": frame_shape}
+    choice = {"channel": channel, "plane": plane, "named": axes is not None}
+    pages, numbers, counts = _opened(path, options, choice)
+    voxel = pages.facts.voxel_um
+    return Movie(
+        pages,
+        numbers,
+        frame_rate_hz=_rate(frame_rate_hz) if frame_rate_hz is not None else pages.facts.frame_rate_hz,
+        pixel_um=_pixel(pixel_um) if pixel_um is not None else _both(voxel),
+        **counts,
+    )
+
+
+def _rate(value):
+    try:
+        rate = float(value)
+    except (TypeError, ValueError):
+        rate = math.nan
+    if not (math.isfinite(rate) and rate > 0):
+        message = f"frame rate: expected frames per second, above 0, got {value!r}."
+        raise CalzooError(message)
+    return rate
+
+
+def _pixel(value):
+    try:
+        sides = tuple(float(v) for v in value)
+    except (TypeError, ValueError):
+        sides = ()
+    if len(sides) != 2 or not all(math.isfinite(v) and v > 0 for v in sides):
+        message = f"pixel size: expected two lengths in micrometres (y, x), above 0, got {value!r}."
+        raise CalzooError(message)
+    return sides
+
+
+def _both(voxel):
+    return voxel[1:] if voxel is not None and None not in voxel[1:] else None
+
+
+def _opened(path, options, choice):
+    """Return pages, the numbers of the frames among them, and the counts of channels and planes."""
+    if not isinstance(path, (str, os.PathLike)):
+        return _joined(None, [Path(p) for p in path], options, choice)
+    path = files.existing(path)
+    if path.is_dir():
+        if (path / "data.bin").exists():
+            return _opened(path / "data.bin", options, choice)
+        return _joined(path, _pictures_in(path), options, choice)
+    return _chosen(_pages(path, options), **choice)
+
+
+def _pages(path, options):
+    """Open one file, whatever it is."""
+    if path.name == "ops.npy" or path.suffix == ".bin":
+        files.kind_of(path)
+        return suite2p.open_binary(
+            path.with_name("data.bin") if path.name == "ops.npy" else path, options["frame_shape"]
+        )
+    kind, axes = files.kind_of(path), options["axes"]
+    if kind == "TIFF":
+        pages = tiff.open_tiff(path)
+        return pages if axes is None else _or_close(pages, axis_names.relabel, axes)
+    if kind == "NPY":
+        return npy.open_npy(path, axes)
+    if kind == "HDF5":
+        return hdf5.open_hdf5(path, axes, options["dataset"])
+    if kind == "ZIP":
+        return _archive(path)
+    if kind in _VIDEOS or (kind == "unknown" and path.suffix.lower() in _VIDEO_SUFFIXES):
+        return video.open_video(path)
+    if kind == "MATLAB 5":
+        what, remedy = "an old MATLAB file", "save it in MATLAB with save(..., '-v7.3')"
+    elif kind in ("PNG", "JPEG"):
+        what, remedy = f"one {kind} picture", "give the folder or the list of all frames"
+    else:
+        what = "an unknown kind of file" if kind == "unknown" else f"{kind}, whatever its name says"
+        remedy = "save it as TIFF"
+    message = (
+        f"{path}: expected a movie (TIFF, NPY, HDF5, NWB, video, data.bin, frames in a ZIP), got "
+        f"{what}; {remedy}."
+    )
+    raise CalzooError(message)
+
+
+def _or_close(pages, function, *arguments, **options):
+    try:
+        return function(pages, *arguments, **options)
+    except BaseException:
+        pages.close()
+        raise
+
+
+def _chosen(pages, *, channel, plane, named):
+    return _or_close(pages, _choose, channel, plane, named)
+
+
+def _choose(pages, channel, plane, named):
+    is_stack = pages.facts.is_stack
+    if not named:
+        axis_names.squeeze(pages)
+    number, n_channels = axis_names.channel_number(pages, channel)
+    along = _frame_axis(pages, is_stack)
+    fixed = axis_names.fixed_channel(pages, number)
+    n_planes = 1
+    if "z" in pages.lead_axes and along != "z":
+        n_planes = pages.lead_shape[pages.lead_axes.index("z")]
+        fixed["z"] = _plane_number(pages, plane, n_planes)
+    numbers = axis_names.page_numbers(pages, along, fixed)
+    return pages, numbers, {"n_channels": n_channels, "n_planes": n_planes}
+
+
+def _plane_number(pages, plane, count):
+    if plane is None and count > 1:
+        message = (
+            f"{pages.name}: expected one plane over time, got {count}: {axis_names.described(pages)}; "
+            "choose one "
+            f"(plane=0 to {count - 1})."
+        )
+        raise CalzooError(message)
+    number = plane or 0
+    if not -count <= number < count:
+        message = f"{pages.name}: no plane {plane}: there are {count}, counted from 0."
+        raise CalzooError(message)
+    return number % count
+
+
+def _frame_axis(pages, is_stack):
+    """Return the letter of the axis that counts frames, or say why there is none."""
+    sizes = dict(zip(pages.lead_axes, pages.lead_shape, strict=True))
+    unnamed = [a for a in pages.lead_axes if a in axis_names.UNNAMED and sizes[a] > 1]
+    described = axis_names.described(pages)
+    if unnamed and ("t" in sizes or "z" in sizes or len(unnamed) > 1):
+        message = (
+            f"{pages.name}: which axis counts the frames? The file does not say: {described}; pass one "
+            "letter per "
+            "axis, e.g. --axes TCYX or TZYX."
+        )
+        raise CalzooError(message)
+    if "t" in sizes:
+        return "t"
+    if unnamed:
+        return unnamed[0]  # pages without a name are frames: a movie is what was asked for
+    if sizes.get("z", 1) > 1:
+        example = pages.axes.upper().replace("Z", "T")
+        if not pages.facts.plain_stack:
+            message = (
+                f"{pages.name}: expected frames, got planes: {described}; if they are frames that were "
+                "saved as "
+                f"planes, pass --axes {example}."
+            )
+            raise CalzooError(message)
+        warnings.warn(
+            f"{pages.name}: ImageJ calls its {sizes['z']} pages slices, as it does for every plain "
+            "stack; they are "
+            f"taken as frames. To say so yourself, pass --axes {example}.",
+            stacklevel=2,
+        )
+        return "z"
+    if is_stack:
+        return "t"
+    height, width = pages.page_shape
+    message = (
+        f"{pages.name}: expected a movie (frames over time), got one picture of {height} x {width} "
+        "pixels; give the "
+        "whole recording."
+    )
+    raise CalzooError(message)
+
+
+# Recordings in many files.
+
+
+def _pictures_in(folder):
+    """Return the files of a folder that are frames or stacks, in natural order."""
+    found = sorted(
+        (p for p in folder.iterdir() if p.suffix.lower() in _PICTURES and not p.name.startswith(".")),
+        key=lambda p: files.natural_key(p.name),
+    )
+    if not found:
+        message = (
+            f"{folder}: expected frames (TIFF, PNG or JPEG) in the folder, found none; give the movie's file."
+        )
+        raise CalzooError(message)
+    _check_one_recording(folder, [p.name for p in found])
+    return found
+
+
+def _check_one_recording(where, names):
+    kinds = {_PICTURES[Path(n).suffix.lower()] for n in names}
+    if len(kinds) > 1:
+        message = (
+            f"{where}: expected the frames of one recording, got {' and '.join(sorted(kinds))} files; "
+            "separate them."
+        )
+        raise CalzooError(message)
+    marks = {m.group(1) for m in map(_CHANNEL_IN_NAME.search, names) if m}
+    if len(marks) > 1:
+        message = (
+            f"{where}: expected the frames of one channel, the names tell of channels "
+            f"{', '.join(sorted(marks))}; "
+            "give the list of files of one, e.g. *Ch2*.tif."
+        )
+        raise CalzooError(message)
+
+
+def _archive(path):
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        message = f"{path}: expected a ZIP archive, got a damaged or truncated one ({error}); copy it again."
+        raise CalzooError(message) from error
+    names = sorted(
+        (
+            n
+            for n in archive.namelist()
+            if Path(n).suffix.lower() in _PICTURES
+            and not n.startswith("__MACOSX")
+            and not Path(n).name.startswith(".")
+        ),
+        key=files.natural_key,
+    )
+    if not names:
+        archive.close()
+        message = (
+            f"{path}: expected frames (TIFF, PNG or JPEG) in the archive, found none; give the movie's file."
+        )
+        raise CalzooError(message)
+    try:
+        _check_one_recording(path, names)
+        return PicturePages(path, names, functools.partial(_member, path, archive), archive.close)
+    except BaseException:
+        archive.close()
+        raise
+
+
+def _member(path, archive, name):
+    try:
+        return archive.read(name)
+    # Damaged data, an unknown method, a password: zipfile has an exception for each.
+    except Exception as error:
+        message = f"{path}: {name} cannot be taken out of the archive ({error}); copy or unpack it."
+        raise CalzooError(message) from error
+
+
+def _joined(where, paths, options, choice):
+    """Open a list of files as one recording."""
+    if not paths:
+        message = "expected the files of a recording, got an empty list."
+        raise CalzooError(message)
+    paths = [files.existing(p) for p in paths]
+    if len(paths) > 1 and all(_is_single_picture(p) for p in paths):
+        names = [os.fspath(p) for p in paths]
+        pages = PicturePages(where or paths[0].parent, names, _content)
+        return _chosen(pages, **choice)
+    if len(paths) == 1 and where is None:
+        return _opened(paths[0], options, choice)
+    return _joined_stacks(where, paths, options, choice)
+
+
+def _content(name):
+    return Path(name).read_bytes()
+
+
+def _is_single_picture(path):
+    kind = files.kind_of(path)
+    return kind in ("PNG", "JPEG") or (kind == "TIFF" and tiff.is_one_page(path))
+
+
+def _joined_stacks(where, paths, options, choice):
+    parts, first, counts = [], None, None
+    for path in paths:
+        open_one = functools.partial(_pages, path, options)
+        pages, numbers, counted = _chosen(open_one(), **choice)
+        try:
+            if first is None:
+                first, counts = pages, counted
+            check_alike(pages, first.page_shape, first.dtype)
+        finally:
+            if pages is not first:
+                pages.close()
+        parts.append((open_one, numbers))
+    joined = JoinedPages(where, parts, first)
+    return joined, np.arange(joined.shape[0]), counts
