@@ -129,7 +129,7 @@ def test_a_reader_that_stops_reading_is_no_error_message():
 def test_a_process_that_is_interrupted_says_so_without_traceback(tmp_path):
     argv = ["simulate", "axons", "-o", str(tmp_path / "many"), "--count", "100000", "--shape", "4,32,32"]
     process = subprocess.Popen([sys.executable, "-m", "calzoo", *argv], stderr=subprocess.PIPE, text=True)
-    part = tmp_path / "many.part" / "volumes" / "000.tif"
+    part = tmp_path / "many.part" / "000_volume.tif"
     deadline = time.monotonic() + 60
     while not part.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -304,10 +304,10 @@ def test_simulate_writes_the_same_stacks_for_the_same_seed(tmp_path, capsys):
     assert capsys.readouterr().out.split() == [str(tmp_path / "a"), str(tmp_path / "b")]
     facts = json.loads((tmp_path / "a" / "run.json").read_text())
     assert [stack["seed"] for stack in facts["stacks"]] == [[7, 0], [7, 1]]
-    for kind in ("volumes", "instances", "semantic"):
-        a, b = ((tmp_path / name / kind / "000.tif").read_bytes() for name in "ab")
+    for kind in ("volume", "instances", "semantic"):
+        a, b = ((tmp_path / name / f"000_{kind}.tif").read_bytes() for name in "ab")
         assert a == b
-    first, second = (read_volume(tmp_path / "a" / "volumes" / name) for name in ("000.tif", "001.tif"))
+    first, second = (read_volume(tmp_path / "a" / f"{name}_volume.tif") for name in ("000", "001"))
     assert first.shape == (6, 32, 40)
     assert not np.array_equal(first.read(), second.read())
 
@@ -315,7 +315,7 @@ def test_simulate_writes_the_same_stacks_for_the_same_seed(tmp_path, capsys):
 def test_simulated_truth_fits_its_volume(tmp_path):
     assert cli.main(["simulate", "axons", "--shape", "6,32,40", "-o", str(tmp_path / "a")]) == 0
     volume, instances, semantic = (
-        read_volume(tmp_path / "a" / kind / "000.tif") for kind in ("volumes", "instances", "semantic")
+        read_volume(tmp_path / "a" / f"000_{kind}.tif") for kind in ("volume", "instances", "semantic")
     )
     assert volume.shape == instances.shape == semantic.shape
     assert volume.voxel_um == pytest.approx(instances.voxel_um)

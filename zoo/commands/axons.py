@@ -10,37 +10,45 @@ GROUP = "recordings"
 
 
 def add_arguments(parser):
-    """Add stacks, reading and network."""
+    """Add stacks, sizes, reading and network."""
     _options.add_inputs(parser, "VOLUME", "image stacks: TIFF, OME-TIFF, ImageJ hyperstack or .npy")
     parser.add_argument(
         "--diameter",
-        type=_options.positive_number,
-        metavar="PIXELS",
-        help="thickness of the axons; scales the stack to what the network expects (default: as it is)",
+        metavar="SIZE",
+        help="thickness of the axons, such as 6px or 1.5um: the network sees the stack scaled to the thickness "
+        "that it was trained on (default: as it is)",
+    )
+    smallest = parser.add_mutually_exclusive_group()
+    smallest.add_argument(
+        "--min-voxels", type=_options.positive, metavar="N", help="smallest axon, in voxels"
+    )
+    smallest.add_argument(
+        "--min-um3", type=_options.positive_number, metavar="V", help="smallest axon, in cubic micrometres"
     )
     _options.add_reading(parser)
     _options.add_network(parser)
 
 
 def run(args):
-    """Segment one stack after the other."""
+    """Segment one stack after the other, all with one network."""
     from calzoo.commands._batch import run_each
     from calzoo.inference.axons import run_axons
+    from calzoo.inference.models import load_model
 
-    models = _options.models(args)
+    name = _options.models(args).get("model", args.preset or "axons")
+    model = load_model(name, provider=args.provider, threads=args.threads)
 
     def segment(path, folder):
         run_axons(
             path,
             folder,
-            preset=args.preset or "axons",
-            model=models.get("model"),
-            provider=args.provider,
-            threads=args.threads,
+            model=model,
             axes=args.axes,
             channel=args.channel,
             voxel_um=args.voxel,
             axon_diameter=args.diameter,
+            min_voxels=args.min_voxels,
+            min_um3=args.min_um3,
         )
         print(folder)
 

@@ -1,8 +1,10 @@
 """Make recordings with their ground truth.
 
-The same seed gives the same files. 'calzoo simulate axons -o DIR' fills
-DIR/volumes, DIR/instances (0 background, 1 to N one axon each), DIR/semantic
-(0 background, 1 axon, 2 border); DIR/run.json holds what was drawn for each.
+The same seed gives the same files. 'calzoo simulate axons -o DIR' writes, of each
+stack, NNN_volume.tif, NNN_instances.tif (0 background, 1 to N one axon each) and
+NNN_semantic.tif (0 background, 1 axon, 2 border), and what was drawn for it into
+run.json. 'calzoo axons DIR/*_volume.tif' segments them, 'calzoo train axons --data
+DIR' trains on them.
 """
 
 from pathlib import Path
@@ -36,8 +38,6 @@ def run(args):
     from calzoo.imaging.outputs import output_folder, write_run_json
 
     with output_folder(args.output) as folder:
-        for kind in ("volumes", "instances", "semantic"):
-            (folder / kind).mkdir()
         with tqdm(range(args.count), unit="stack", disable=args.count == 1) as counted:
             stacks = [_write_axons(folder, args, index) for index in counted]
         write_run_json(folder, command="simulate axons", seed=args.seed, shape=args.shape, stacks=stacks)
@@ -50,9 +50,11 @@ def _write_axons(folder, args, index):
     from calzoo.simulation.axons import simulate_axons
 
     stack = simulate_axons((args.seed, index), args.shape, style=args.style)
-    name = f"{index:03d}.tif"
-    semantic = semantic_from_instances(stack.instances)
-    write_volume(folder / "volumes" / name, stack.volume, voxel_um=stack.voxel_um)
-    write_volume(folder / "instances" / name, stack.instances, voxel_um=stack.voxel_um)
-    write_volume(folder / "semantic" / name, semantic, voxel_um=stack.voxel_um)
-    return {"file": name, "seed": (args.seed, index), "voxel_um": stack.voxel_um, "style": stack.style}
+    arrays = {
+        "volume": stack.volume,
+        "instances": stack.instances,
+        "semantic": semantic_from_instances(stack.instances),
+    }
+    for kind, array in arrays.items():
+        write_volume(folder / f"{index:03d}_{kind}.tif", array, voxel_um=stack.voxel_um)
+    return {"seed": (args.seed, index), "voxel_um": stack.voxel_um, "style": stack.style}

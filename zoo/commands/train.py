@@ -1,0 +1,105 @@
+"""Train a recipe's network into a folder, or go on where it was stopped.
+
+SIGTERM and Ctrl-C save a checkpoint and stop; the same command goes on from there.
+The folder gets history.csv, curves.png, preview_*.png and weights.safetensors.
+"""
+
+import json
+import os
+from pathlib import Path
+
+from calzoo.commands import _options
+from calzoo.commands._messages import complain
+from calzoo.errors import CalzooError
+
+GROUP = "networks"
+
+
+def add_arguments(parser):
+    """Add recipe, run folder, data and settings."""
+    parser.add_argument("recipe", metavar="RECIPE", help="such as: axons")
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="RUN", help="folder of the run")
+    parser.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="DIR",
+        help="folder of recordings; may be repeated",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="change a setting of the recipe, such as schedule.epochs=20; may be repeated",
+    )
+    parser.add_argument("--init", metavar="PRESET|RUN|FILE", help="weights to start from")
+    parser.add_argument(
+        "--threads", type=_options.positive, metavar="N", help="of the CPU (default: all cores)"
+    )
+    parser.add_argument("--gpus", choices=("one", "all"), default="one", help="split batches over all GPUs")
+
+
+def run(args):
+    """Train until the end of the schedule or until a signal; the status is 1 if it was stopped."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from calzoo.training import distribute
+    from calzoo.training.trainer import train
+
+    recipe = _recipe(args)
+    if args.threads:
+        distribute.limit_threads(args.threads)
+    progress = train(
+        recipe,
+        args.output,
+        folders=args.data,
+        init=_weights(args.init),
+        strategy=distribute.mirrored() if args.gpus == "all" else None,
+        threads=args.threads,
+    )
+    total = recipe.schedule.epochs * recipe.schedule.steps
+    if progress.step < total:
+        complain(f"stopped after step {progress.step} of {total}; the same command goes on from there")
+        return 1
+    print(args.output)
+    return 0
+
+
+def _recipe(args):
+    """Return the recipe of the run, or a new one with the settings."""
+    from calzoo.training import recipes
+
+    begun = args.output / "recipe.json"
+    if begun.is_file() and not args.set:
+        recipe = recipes.from_json(begun.read_text(encoding="utf-8"))
+        if recipe.name != args.recipe:
+            message = f"{args.output} holds a run of the recipe {recipe.name!r}, not of {args.recipe!r}."
+            raise CalzooError(message)
+        return recipe
+    return recipes.changed(recipes.recipe(args.recipe), dict(map(_setting, args.set)))
+
+
+def _setting(text):
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        message = f"--set: expected FIELD=VALUE, such as schedule.epochs=20; got {text!r}."
+        raise CalzooError(message)
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value  # a text needs no quotes
+
+
+def _weights(name):
+    """Find weights: a .safetensors file, a run's, or a preset's."""
+    if name is None:
+        return None
+    path = Path(name)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        return path / "weights.safetensors"
+    from calzoo.weights.registry import resolve
+
+    return resolve(name, kind="safetensors")
