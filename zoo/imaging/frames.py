@@ -1,0 +1,129 @@
+"""Movies in pieces: one view of arrays and opened files, and frames computed as they are read."""
+
+import numpy as np
+
+from calzoo.errors import CalzooError
+
+# Enough frames that starting a piece costs nothing, few enough that a few of them fit in any memory.
+CHUNK_BYTES = 128 * 2**20
+CHUNK_FRAMES = 135  # a multiple of 27: the running median takes frames by threes of threes of threes
+
+
+class ArrayMovie:
+    """A NumPy array (T, Y, X) behind the interface of a movie.
+
+    Parameters
+    ----------
+    array : ndarray of shape (T, Y, X)
+        Bool, integer or float; memory-mapped arrays stay on disk.
+    frame_rate_hz : float, optional
+        Frames per second, where it is known.
+    """
+
+    def __init__(self, array, frame_rate_hz=None):
+        self._array = array
+        self.shape = array.shape
+        self.dtype = np.dtype(np.uint8) if array.dtype == bool else array.dtype.newbyteorder("=")
+        self.frame_rate_hz = frame_rate_hz
+
+    def frames(self, start, stop):
+        """Return frames `start` to `stop` as an array (n, Y, X) in native byte order."""
+        piece = np.asarray(self._array[start:stop]).astype(self.dtype, copy=False)
+        refuse_not_finite(piece, start)
+        return piece
+
+
+class ComputedMovie:
+    """A movie whose frames are computed from those of another one when they are asked for.
+
+    Parameters
+    ----------
+    source : movie
+        Where the frames come from.
+    function : callable
+        ``function(frames, start)`` takes frames (n, Y, X) of the source, the first of them being
+        number `start`, and returns (n, Y', X').
+    shape : tuple of int, optional
+        Height and width of the result, (Y', X'); those of the source when left out.
+    dtype : dtype, optional
+        Data type of the result.
+    """
+
+    def __init__(self, source, function, *, shape=None, dtype=np.float32):
+        self._source = source
+        self._function = function
+        self.shape = (source.shape[0], *(shape or source.shape[1:]))
+        self.dtype = np.dtype(dtype)
+        self.frame_rate_hz = getattr(source, "frame_rate_hz", None)
+
+    def frames(self, start, stop):
+        """Return frames `start` to `stop` as an array (n, Y', X')."""
+        start, stop, _ = slice(start, stop).indices(self.shape[0])
+        return self._function(self._source.frames(start, stop), start).astype(self.dtype, copy=False)
+
+
+def as_movie(movie, *, at_least=1):
+    """Return an array or an opened movie behind one interface.
+
+    Parameters
+    ----------
+    movie : ndarray of shape (T, Y, X), or movie
+        A movie has ``shape`` (T, Y, X), ``dtype`` and ``frames(start, stop)``.
+    at_least : int, optional
+        The fewest frames that make sense to the caller.
+
+    Returns
+    -------
+    movie
+        With ``shape``, ``dtype``, ``frame_rate_hz`` and ``frames(start, stop)``.
+
+    Raises
+    ------
+    CalzooError
+        If there are not three axes, too few frames, no pixels, or values that are not real numbers.
+    """
+    if not hasattr(movie, "frames"):
+        array = np.asanyarray(movie)
+        if array.dtype.kind not in "buif":
+            message = f"a movie holds real numbers, got an array of {array.dtype}"
+            raise CalzooError(message)
+        if array.ndim != 3:
+            message = (
+                f"a movie has three axes (frames, rows, columns), got an array of shape {array.shape}. "
+                "Choose one channel, or stack the frames along a new first axis."
+            )
+            raise CalzooError(message)
+        movie = ArrayMovie(array)
+    if movie.shape[0] < at_least or 0 in movie.shape[1:]:
+        message = (
+            f"expected at least {at_least} frame(s) with pixels in them, got a movie of shape {movie.shape}"
+        )
+        raise CalzooError(message)
+    return movie
+
+
+def refuse_not_finite(frames, start=0):
+    """Raise CalzooError if a value is NaN or infinite; `start` is the number of the first frame."""
+    # The sum of finite numbers is finite in float64 (short of 1e308), and NaN or infinity survive it.
+    if frames.dtype.kind != "f" or np.isfinite(frames.sum(dtype=np.float64)):
+        return
+    bad = np.flatnonzero(~np.isfinite(frames).all(axis=(1, 2)))
+    if bad.size:
+        message = (
+            f"frame {start + bad[0]} of the movie holds NaN or infinity. "
+            "Replace such values (numpy.nan_to_num), or cut the frames or borders that hold them."
+        )
+        raise CalzooError(message)
+
+
+def chunk_length(movie):
+    """Return how many frames make a good piece of the movie: a multiple of 27, at most 135."""
+    frame_bytes = int(np.prod(movie.shape[1:])) * max(movie.dtype.itemsize, 2)
+    return 27 * int(np.clip(CHUNK_BYTES // frame_bytes // 27, 1, CHUNK_FRAMES // 27))
+
+
+def chunks(movie):
+    """Yield ``(start, frames)`` over a movie, so many frames at a time that memory stays bounded."""
+    step = chunk_length(movie)
+    for start in range(0, movie.shape[0], step):
+        yield start, movie.frames(start, min(start + step, movie.shape[0]))
