@@ -15,8 +15,8 @@ def add_arguments(parser):
     parser.add_argument(
         "--diameter",
         metavar="SIZE",
-        help="thickness of the axons, such as 6px or 1.5um: the network sees the stack scaled to the thickness "
-        "that it was trained on (default: as it is)",
+        help="thickness of the axons, such as 6px or 1.5um: the network sees the stack scaled to what "
+        "it was trained on (default: as it is)",
     )
     smallest = parser.add_mutually_exclusive_group()
     smallest.add_argument(

@@ -1,0 +1,136 @@
+"""Releasing: the files, the registry, and what is refused."""
+
+import dataclasses
+import json
+
+import pytest
+
+from calzoo.commands.doctor import _tiny_card
+from calzoo.errors import CalzooError
+from calzoo.weights import release
+from calzoo.weights.card import Score, TrainingData
+
+SIMULATED = TrainingData(name="simulator", licence="MIT", source="here")
+RECORDED = TrainingData(name="recordings", licence="research use", source="there")
+
+
+@pytest.fixture
+def checkout(registry):
+    """The registry of the test, as that of a checkout."""
+    (registry.FOLDER.parent / "setup.cfg").touch()
+    return registry
+
+
+@pytest.fixture
+def files(tmp_path):
+    """The three files of a network; their contents are their kinds."""
+    paths = {kind: tmp_path / "made" / f"new.{kind}" for kind in ("onnx", "safetensors", "golden")}
+    for kind, path in paths.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(kind)
+    return paths
+
+
+def card(**changes):
+    score = Score(data="made up", metric="F1", value=0.7, protocol="none", spread=(0.6, 0.8), chance=0.1)
+    known = {"name": "stars", "scores": (score,), "data": (SIMULATED,), "config": {"pool": [[1, 2, 2]]}}
+    return dataclasses.replace(_tiny_card(), **known | changes)
+
+
+def test_a_released_network_is_found_again(checkout, files):
+    released = release.add_network(card(), files)
+    assert list(checkout.presets()) == ["dots", "stars"]
+    assert checkout.preset("stars") == released
+    assert released.scores == card().scores
+    for kind in files:
+        assert checkout.resolve("stars", kind=kind).read_text() == kind
+    network = released.network()
+    assert (network.onnx.where, network.golden.where, network.safetensors.where) == (
+        "wheel",
+        "wheel",
+        "checkout",
+    )
+    assert network.config == {"pool": [[1, 2, 2]]}
+
+
+def test_the_registry_stays_as_it_is_read(checkout, files):
+    """Writing what was read changes no entry."""
+    before = json.loads((checkout.FOLDER / "registry.json").read_text())["presets"][0]
+    release.add_network(card(), files)
+    plain = json.loads((checkout.FOLDER / "registry.json").read_text())["presets"][0]
+    assert plain["terms"] == ""
+    assert plain["networks"]["model"]["onnx"] == before["networks"]["model"]["onnx"]
+
+
+def test_roles_of_one_preset_are_released_one_after_the_other(checkout, files):
+    release.add_network(card(role="proposal"), files)
+    released = release.add_network(card(role="instance"), files)
+    assert {role: file.name for role, file in released.files.items()} == {
+        "proposal": "stars-proposal.onnx",
+        "instance": "stars-instance.onnx",
+    }
+
+
+def test_a_second_network_of_one_name_is_refused_unless_it_replaces(checkout, files):
+    release.add_network(card(), files)
+    files["onnx"].write_text("better")
+    with pytest.raises(CalzooError, match=r"'stars' has a network of role 'model' already.*--replace"):
+        release.add_network(card(), files)
+    assert checkout.resolve("stars").read_text() == "onnx"
+    release.add_network(card(), files, overwrite=True)
+    assert checkout.resolve("stars").read_text() == "better"
+
+
+def test_a_network_that_grew_too_large_moves_out_of_the_wheel(checkout, files, monkeypatch):
+    release.add_network(card(), files)
+    monkeypatch.setattr(release, "FILE_LIMIT", 5)
+    files["onnx"].write_text("larger")
+    released = release.add_network(card(), files, overwrite=True)
+    assert released.files["model"].where == "checkout"
+    names = {path.name for path in (checkout.FOLDER / "released").iterdir()}
+    assert names == {"dots.onnx"}
+    assert checkout.resolve("stars").read_text() == "larger"
+
+
+def test_the_wheel_has_a_limit(checkout, files, monkeypatch):
+    monkeypatch.setattr(release, "WHEEL_LIMIT", 15)
+    with pytest.raises(CalzooError, match=r"wheel would be .* MB together"):
+        release.add_network(card(), files)
+    assert list(checkout.presets()) == ["dots"]
+    assert not (checkout.FOLDER / "released" / "stars.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "terms"), [("stars", "For research."), ("stars-research", ""), (None, "For research.")]
+)
+def test_restricted_data_need_a_name_and_terms_that_say_so(checkout, files, name, terms):
+    restricted = card(data=(SIMULATED, RECORDED))
+    with pytest.raises(CalzooError, match=r"data under research use.*\.\.\.-research.*--terms"):
+        release.add_network(restricted, files, name=name, terms=terms)
+
+
+def test_a_research_network_stays_out_of_the_wheel(checkout, files, capsys):
+    released = release.add_network(
+        card(data=(RECORDED,)), files, name="stars-research", terms="For research."
+    )
+    assert {getattr(released.network(), kind).where for kind in files} == {"checkout"}
+    checkout.resolve("stars-research")
+    assert "terms of preset 'stars-research': For research." in capsys.readouterr().err
+
+
+def test_a_preset_keeps_its_task(checkout, files):
+    with pytest.raises(CalzooError, match="'dots' is for the task 'axons', the network for 'centers'"):
+        release.add_network(card(task="centers"), files, name="dots", overwrite=True)
+
+
+def test_a_release_outside_a_checkout_is_refused(registry, files):
+    with pytest.raises(CalzooError, match=r"is not in one\. Run 'make dev'"):
+        release.add_network(card(), files)
+
+
+def test_a_copy_that_fails_leaves_everything_as_it_was(checkout, files):
+    files["golden"].unlink()
+    with pytest.raises(OSError, match="No such file"):
+        release.add_network(card(), files)
+    assert list(checkout.presets()) == ["dots"]
+    assert {path.name for path in (checkout.FOLDER / "released").iterdir()} == {"dots.onnx"}
