@@ -1,1 +1,1 @@
-"""Scores of segmentations, detections, motion and maps (light half)."""
+"""How good a result is: scores of classes, instances and points against the truth."""
