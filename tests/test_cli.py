@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from calzoo import __version__, cli
-from calzoo.commands import _batch, _options
+from calzoo.commands import _batch, _options, info
 from calzoo.errors import CalzooError
 from calzoo.imaging.images import read_volume
+from calzoo.weights.card import Card, Score
 
 
 @pytest.fixture
@@ -185,12 +186,12 @@ def test_the_voxel_size_is_read_as_three_numbers():
 
 def finish(path, folder):
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "run.json").write_text(str(path))
+    (folder / "run.json").write_text(json.dumps({"input": str(path), "model": {"sha256": "abc"}}))
 
 
 def test_one_input_fills_the_output_folder_and_several_get_folders_in_it(tmp_path):
     assert _batch.run_each([Path("a/x.tif")], tmp_path / "one", finish) == 0
-    assert (tmp_path / "one" / "run.json").read_text() == str(Path("a/x.tif"))
+    assert [path.name for path in (tmp_path / "one").iterdir()] == ["run.json"]
     assert _batch.run_each([Path("x.ome.tif"), Path("y.npy")], tmp_path / "two", finish) == 0
     assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["x", "y"]
 
@@ -233,6 +234,17 @@ def test_finished_inputs_are_skipped_unless_they_are_to_be_overwritten(tmp_path,
     assert "a.tif: skipped" in capsys.readouterr().err
     assert _batch.run_each(inputs, tmp_path, run_one, overwrite=True) == 0
     assert done == ["b", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "network", "what"), [("b.tif", "abc", "input"), ("a.tif", "xyz", "network")]
+)
+def test_the_result_of_something_else_is_not_taken_for_finished(tmp_path, name, network, what):
+    finish(Path("a.tif"), tmp_path)
+    assert _batch.run_each([Path("other/a.tif")], tmp_path, finish, network="abc") == 0
+    with pytest.raises(CalzooError, match=f"holds the result of another {what}; give another -o, or replace"):
+        _batch.run_each([Path(name)], tmp_path, finish, network=network)
+    assert _batch.run_each([Path(name)], tmp_path, finish, network=network, overwrite=True) == 0
 
 
 def test_a_missing_package_stops_all_inputs_at_once(tmp_path):
@@ -322,3 +334,76 @@ def test_simulated_truth_fits_its_volume(tmp_path):
     labels = instances.read()
     assert set(np.unique(semantic.read())) <= {0, 1, 2}
     assert np.all(labels[semantic.read() == 1] > 0)
+
+
+MODELS = Path(__file__).resolve().parent / "models"
+
+
+@pytest.fixture
+def stacks(tmp_path):
+    """Two simulated stacks."""
+    argv = ["simulate", "axons", "--count", "2", "--shape", "8,48,48", "--style", "lightsheet"]
+    assert cli.main([*argv, "-o", str(tmp_path / "stacks")]) == 0
+    return sorted(map(str, (tmp_path / "stacks").glob("*_volume.tif")))
+
+
+def axons(*argv):
+    return cli.main(["axons", *map(str, argv), "--model", str(MODELS / "pixel.onnx"), "--threads", "1"])
+
+
+def test_axons_are_segmented_stack_by_stack(stacks, tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    capsys.readouterr()
+    assert axons(*stacks, "-o", tmp_path / "out", "--voxel", "2,.5,.5") == 0
+    folders = [tmp_path / "out" / "000_volume", tmp_path / "out" / "001_volume"]
+    assert capsys.readouterr().out.split() == list(map(str, folders))
+    for folder in folders:
+        names = {path.name for path in folder.iterdir()}
+        assert names == {"semantic.tif", "instances.tif", "axons.csv", "overlay.png", "run.json"}
+        assert read_volume(folder / "instances.tif").voxel_um == pytest.approx((2, 0.5, 0.5))
+
+
+def test_a_stack_that_cannot_be_read_does_not_stop_the_others(stacks, tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    broken = tmp_path / "broken.tif"
+    broken.write_bytes(b"no picture")
+    assert axons(broken, stacks[0], "-o", tmp_path / "out") == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["000_volume"]
+    assert re.search(
+        r"calzoo: .*broken\.tif: .*\n.*calzoo: 1 of 2 failed\n$", capsys.readouterr().err, re.DOTALL
+    )
+
+
+def test_one_stack_that_cannot_be_read_is_one_line(tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    assert axons(tmp_path / "none.tif", "-o", tmp_path / "out") == 1
+    out, err = capsys.readouterr()
+    assert not out
+    assert re.fullmatch(r"calzoo: .*none\.tif.*\n", err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_info_describes_a_file(capsys):
+    pytest.importorskip("onnxruntime")
+    assert cli.main(["info", str(MODELS / "pooled.onnx")]) == 0
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0].startswith("pooled (model): ")
+    assert "sides       multiples of 1 z x 2 y x 2 x (padded and cropped back)" in lines
+    assert lines[-2:] == ["scores", "none were measured"]
+
+
+def test_info_puts_baseline_and_chance_beside_a_score():
+    score = Score(
+        data="stacks", metric="F1", value=0.9, protocol="held out", spread=(0.8, 1.0), baseline=0.5,
+        baseline_name="Otsu", chance=0.1,
+    )  # fmt: skip
+    assert list(info._score(score)) == [
+        "    F1 0.9 (0.8 to 1; Otsu 0.5; chance 0.1)",
+        "      on stacks; held out",
+    ]
+
+
+def test_info_prints_the_card_as_it_stands_in_the_file(capsys):
+    pytest.importorskip("onnxruntime")
+    assert cli.main(["info", "--json", str(MODELS / "pixel.onnx")]) == 0
+    assert Card.from_json(capsys.readouterr().out).name == "pixel"

@@ -1,5 +1,6 @@
 """Many recordings in one command: what is finished is skipped, a failure does not stop the rest."""
 
+import json
 import traceback
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from calzoo.errors import CalzooError
 FINISHED = "run.json"  # written last into the folder of a result
 
 
-def run_each(inputs, output, run_one, *, overwrite=False):
+def run_each(inputs, output, run_one, *, network=None, overwrite=False):
     """Run one recording after the other.
 
     Parameters
@@ -20,6 +21,8 @@ def run_each(inputs, output, run_one, *, overwrite=False):
         Folder of the result; of several recordings each gets a folder in it.
     run_one : callable
         Called with a recording and the folder of its result.
+    network : str, optional
+        The sha256 of the network, which a finished result must have come from.
     overwrite : bool, optional
         Do again what is finished.
 
@@ -30,10 +33,10 @@ def run_each(inputs, output, run_one, *, overwrite=False):
     """
     failed = 0
     for path, folder in zip(inputs, _folders(inputs, output), strict=True):
-        if not overwrite and (folder / FINISHED).exists():
-            complain(f"{path}: skipped, {folder} is finished (--overwrite does it again)")
-            continue
         try:
+            if not overwrite and _is_finished(path, folder, network):
+                complain(f"{path}: skipped, {folder} is finished (--overwrite does it again)")
+                continue
             run_one(path, folder)
         except (ModuleNotFoundError, BrokenPipeError):
             raise  # the next would fail in the same way
@@ -51,6 +54,25 @@ def run_each(inputs, output, run_one, *, overwrite=False):
     if failed:
         complain(f"{failed} of {len(inputs)} failed")
     return 1 if failed else 0
+
+
+def _is_finished(path, folder, network):
+    """Tell whether a folder holds the result; refuse one that holds another."""
+    if not (folder / FINISHED).exists():
+        return False
+    try:
+        facts = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
+        same_input = Path(facts["input"]).name == Path(path).name
+        same_network = network is None or facts["model"]["sha256"] == network
+    except (ValueError, KeyError, TypeError):
+        same_input = same_network = False
+    if not (same_input and same_network):
+        what = "network" if same_input else "input"
+        message = (
+            f"{folder} holds the result of another {what}; give another -o, or replace it with --overwrite."
+        )
+        raise CalzooError(message)
+    return True
 
 
 def _folders(inputs, output):

@@ -52,4 +52,4 @@ def run(args):
         )
         print(folder)
 
-    return run_each(args.inputs, args.output, segment, overwrite=args.overwrite)
+    return run_each(args.inputs, args.output, segment, network=model.sha256, overwrite=args.overwrite)

@@ -75,7 +75,13 @@ def _normalisation(normalisation):
 
 
 def _by_axis(sizes):
-    return " x ".join(f"{size} {axis}" for axis, size in sizes.items())
+    return " x ".join(f"{size} {axis}" for axis, size in sorted(sizes.items(), key=_order))
+
+
+def _order(item):
+    from calzoo.weights.card import AXES
+
+    return AXES.index(item[0])
 
 
 def _score(score):
