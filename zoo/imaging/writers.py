@@ -1,4 +1,4 @@
-"""Writers of volumes: TIFFs that Fiji opens with the right axes, voxel size and contrast."""
+"""Writers of volumes and movies: TIFFs that Fiji opens with the right axes, voxel size and contrast."""
 
 import contextlib
 import math
@@ -18,6 +18,7 @@ _DTYPES = ("uint8", "uint16", "int16", "int32", "float32")
 # A classic TIFF counts bytes in 32 bits; each page's directory takes some 250 of them.
 _CLASSIC_LIMIT = 2**32 - 2**20
 _BYTES_PER_DIRECTORY = 512
+_CHUNK_BYTES = 64 * 2**20
 _IMAGEJ_ORDER = "tzcyx"
 _IMAGEJ_NAMES = {"c": "channels", "z": "slices", "t": "frames"}
 
@@ -272,3 +273,32 @@ def _converted(path, planes, dtype):
         )
         raise CalzooError(message)
     return out
+
+
+def write_movie(path, movie, *, frame_rate_hz=None, pixel_um=None):
+    """Write a movie as a TIFF that Fiji opens with the right frame rate and pixel size.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+    movie : numpy.ndarray, shape (T, Y, X), or Movie
+        Data types as for `VolumeWriter`. A Movie is read some frames at a time.
+    frame_rate_hz : float, optional
+        Frames per second; by default the movie's own.
+    pixel_um : tuple of float, optional
+        Side of a pixel in micrometres, (y, x); by default the movie's own.
+
+    Raises
+    ------
+    CalzooError
+        As `VolumeWriter`.
+    """
+    rate = getattr(movie, "frame_rate_hz", None) if frame_rate_hz is None else frame_rate_hz
+    pixel = getattr(movie, "pixel_um", None) if pixel_um is None else pixel_um
+    voxel = None if pixel is None else (None, *pixel)
+    size = max(_CHUNK_BYTES // max(math.prod(movie.shape[1:]) * movie.dtype.itemsize, 1), 1)
+    with VolumeWriter(path, movie.shape, movie.dtype, voxel, "tyx", frame_rate_hz=rate) as writer:
+        for start in range(0, movie.shape[0], size):
+            stop = start + size
+            writer.append(movie.frames(start, stop) if hasattr(movie, "frames") else movie[start:stop])

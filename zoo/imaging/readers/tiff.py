@@ -3,7 +3,10 @@
 import contextlib
 import logging
 import math
+import os
 import struct
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -203,6 +206,7 @@ class TiffPages(Pages):
     def __init__(self, path, tif, series, axes, shape, facts):
         super().__init__(path, axes, shape, series.keyframe.dtype, facts)
         self._tif, self._series = tif, series
+        self._lock = threading.RLock()
         self._samples = shape[axes.index("s")] if "s" in axes and len(series.keyframe.shape) > 2 else 1
         self._sample_axis = series.keyframe.axes.find("S")
         self._check_pages()
@@ -230,29 +234,35 @@ class TiffPages(Pages):
             raise CalzooError(message)
 
     def read(self, numbers):
-        """Return the pages `numbers`, decoded one at a time."""
+        """Return the pages `numbers`, decoded one at a time in each thread."""
         out = np.empty((len(numbers), *self.page_shape), self.dtype)
-        previous, picture = None, None
-        for i, number in enumerate(numbers):
-            page, sample = divmod(int(number), self._samples)
-            if page != previous:
-                previous, picture = page, self._decode(page)
-            out[i] = (
-                picture.reshape(self.page_shape)
-                if self._samples == 1
-                else picture.take(sample, self._sample_axis)
-            )
+
+        def fill(i):
+            page, sample = divmod(int(numbers[i]), self._samples)
+            picture = self._decode(page)
+            if self._samples > 1:
+                picture = picture.take(sample, self._sample_axis)
+            out[i] = picture.reshape(self.page_shape)
+
+        workers = 1 if self._series.keyframe.compression == 1 else min(len(numbers), os.cpu_count() or 1, 8)
+        with _quiet():
+            if workers < 2:
+                for i in range(len(numbers)):
+                    fill(i)
+            else:  # zlib lets other threads run
+                with ThreadPoolExecutor(workers) as pool:
+                    list(pool.map(fill, range(len(numbers))))
         return out
 
     def _decode(self, number):
         try:
-            with _quiet():
+            with self._lock:
                 page = self._series[number]
                 if page is None:
                     message = "the page is missing"
                     raise ValueError(message)
                 self._check_place(page)
-                return page.asarray(maxworkers=1)
+            return page.asarray(maxworkers=1, lock=self._lock)
         except Exception as error:
             if "imagecodecs" in str(error):
                 name = getattr(self._series.keyframe.compression, "name", self._series.keyframe.compression)
