@@ -80,11 +80,12 @@ clean:
 	@.venv-check/bin/python $(PIP) ".[cpu,openvino,zarr,dev]"
 	@touch $@
 
-# TensorFlow, Keras and the exporter.
+# TensorFlow, Keras and the exporter, with the oldest ONNX Runtime that setup.cfg allows.
+OLDEST = "onnxruntime==1.20.*"
 .venv-test/.requirements: $(SETUP)
 	@python=$$(.ci/find-python train) && { test -x .venv-test/bin/python || $$python -m venv .venv-test; }
 	@echo "Installing TensorFlow and what else the full suite needs ..."
-	@.venv-test/bin/python $(PIP) ".[train,zarr,dev]"
+	@.venv-test/bin/python $(PIP) ".[train,zarr,dev]" $(OLDEST)
 	@touch $@
 
 # The wheel is built from the sdist, in a folder of its own.

@@ -72,6 +72,12 @@ def test_the_versions_agree():
     assert f"version: {calzoo.__version__}" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
+@needs_checkout
+def test_the_full_suite_runs_with_the_oldest_runtime_that_is_allowed():
+    allowed = re.search(r"onnxruntime>=([\d.]+)", (ROOT / "setup.cfg").read_text(encoding="utf-8"))
+    assert f"onnxruntime=={allowed[1]}.*" in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
 def test_importing_calzoo_is_quick_and_imports_nothing_large():
     code = (
         "import sys, time; start = time.perf_counter(); import calzoo; spent = time.perf_counter() - start;"
