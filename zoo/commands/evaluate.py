@@ -1,0 +1,90 @@
+"""Score a network, beside the classical baseline and chance on the same data.
+
+Without --data on simulated stacks that no recipe trains on; the scores of a run
+are kept in its folder and go into the card at export. Each --data is told by what
+it holds: val_volume_partial.tif (TRAILMAP), volume.tif and label.tif (OCT-A), or
+a .py file with make_stack(seed).
+"""
+
+import os
+from pathlib import Path
+
+from calzoo.commands import _options
+from calzoo.errors import CalzooError
+
+GROUP = "networks"
+
+
+def add_arguments(parser):
+    """Add what is scored, on what."""
+    parser.add_argument(
+        "network", metavar="RUN|PRESET|FILE.onnx", help="a run is scored by Keras, others by ONNX Runtime"
+    )
+    parser.add_argument(
+        "--data", action="append", default=[], type=Path, metavar="PATH", help="may be repeated"
+    )
+    _options.add_provider(parser)
+
+
+def run(args):
+    """Print one line for each score."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from calzoo.training import evaluate, runs
+
+    if Path(args.network).is_dir():
+        trained = runs.load_run(args.network)
+        scores = score(evaluate.keras_segmenter(trained), args.data)
+        runs.save_scores(trained, scores)
+    else:
+        scores = score(_onnx_segmenter(args), args.data)
+    print(evaluate.report(scores))
+
+
+def score(segment, paths=()):
+    """Score a segmenter on each of some data, or on simulated stacks.
+
+    Parameters
+    ----------
+    segment : callable
+        ``segment(volume) -> (semantic, instances)``.
+    paths : sequence of pathlib.Path, optional
+
+    Returns
+    -------
+    list of calzoo.weights.card.Score
+    """
+    from calzoo.training import evaluate
+
+    if not paths:
+        return evaluate.score_simulated(segment)
+    scorers = [_scorer(path) for path in paths]  # all are known before the first is run
+    return [result for scorer, path in zip(scorers, paths, strict=True) for result in scorer(segment, path)]
+
+
+def _scorer(path):
+    from calzoo.training import evaluate
+
+    if path.suffix == ".py":
+        return evaluate.score_law
+    if (path / "val_volume_partial.tif").is_file():
+        return evaluate.score_trailmap
+    if (path / "volume.tif").is_file():
+        return evaluate.score_octa
+    message = (
+        f"--data {path}: expected a folder with val_volume_partial.tif or volume.tif, or a .py file; "
+        "got none of them."
+    )
+    raise CalzooError(message)
+
+
+def _onnx_segmenter(args):
+    from calzoo.inference.axons import segment_axons
+    from calzoo.inference.models import load_model
+
+    model = load_model(args.network, provider=args.provider, threads=args.threads)
+
+    def segment(volume):
+        result = segment_axons(volume, model=model)
+        return result.semantic, result.instances
+
+    return segment
