@@ -70,8 +70,8 @@ def _checked(path, frame, writer):
     """Return a frame as (Y, X, 3) uint8."""
     if frame.dtype != np.uint8 or frame.ndim not in (2, 3) or (frame.ndim == 3 and frame.shape[2] != 3):
         message = (
-            f"{path}: expected frames of uint8, (Y, X) or (Y, X, 3), got {frame.dtype} {frame.shape}; "
-            "scale them first."
+            f"{path}: expected frames of uint8, (Y, X) or (Y, X, 3), got {frame.dtype} {frame.shape}; scale "
+            "them first."
         )
         raise CalzooError(message)
     if frame.ndim == 2:
@@ -113,9 +113,8 @@ class _Avi:
         content = buffer.getvalue()
         if self._file.tell() + len(content) + 16 * len(self._index) > _AVI_LIMIT:
             message = (
-                f"{self._path}: an AVI holds at most 2 GB, which {len(self._index)} frames fill; take "
-                "fewer or smaller "
-                "frames, or write a TIFF."
+                f"{self._path}: an AVI holds at most 2 GB, which {len(self._index)} frames fill; take fewer "
+                "or smaller frames, or write a TIFF."
             )
             raise CalzooError(message)
         self._index.append((self._file.tell() - self._movi - 8, len(content)))

@@ -73,8 +73,8 @@ class Volume:
         except MemoryError as error:
             need = math.prod(self.shape) * self.dtype.itemsize / 1e9
             message = (
-                f"{self._pages.name}: {need:.1f} GB do not fit into memory; "
-                "read some planes at a time with planes()."
+                f"{self._pages.name}: {need:.1f} GB do not fit into memory; read some planes at a time with "
+                "planes()."
             )
             raise CalzooError(message) from error
 
@@ -168,8 +168,8 @@ def _open(path, axes):
         return npy.open_npy(path, axes)
     what = "an unknown kind of file" if kind == "unknown" else f"{kind}, whatever its name says"
     message = (
-        f"{path}: expected a volume as TIFF or NPY, got {what}; "
-        "save it as TIFF (in Fiji: File > Save As > Tiff)."
+        f"{path}: expected a volume as TIFF or NPY, got {what}; save it as TIFF (in Fiji: File > Save As > "
+        "Tiff)."
     )
     raise CalzooError(message)
 

@@ -183,7 +183,7 @@ def open_movie(
         If a file is missing, foreign, empty, truncated, not a movie, or ambiguous.
     """
     options = {"axes": axes, "dataset": dataset, "frame_shape": frame_shape}
-    choice = {"channel": channel, "plane": plane, "named": axes is not None}
+    choice = {"channel": channel, "plane": plane, "named": axes is not None, "member": False}
     pages, numbers, counts = _opened(path, options, choice)
     voxel = pages.facts.voxel_um
     return Movie(
@@ -260,8 +260,8 @@ def _pages(path, options):
         what = "an unknown kind of file" if kind == "unknown" else f"{kind}, whatever its name says"
         remedy = "save it as TIFF"
     message = (
-        f"{path}: expected a movie (TIFF, NPY, HDF5, NWB, video, data.bin, frames in a ZIP), got "
-        f"{what}; {remedy}."
+        f"{path}: expected a movie (TIFF, NPY, HDF5, NWB, video, data.bin, frames in a ZIP), got {what}; "
+        f"{remedy}."
     )
     raise CalzooError(message)
 
@@ -274,12 +274,12 @@ def _or_close(pages, function, *arguments, **options):
         raise
 
 
-def _chosen(pages, *, channel, plane, named):
-    return _or_close(pages, _choose, channel, plane, named)
+def _chosen(pages, *, channel, plane, named, member):
+    return _or_close(pages, _choose, channel, plane, named, member)
 
 
-def _choose(pages, channel, plane, named):
-    is_stack = pages.facts.is_stack
+def _choose(pages, channel, plane, named, member):
+    is_stack = pages.facts.is_stack or member  # among several files one page is one frame
     if not named:
         axis_names.squeeze(pages)
     number, n_channels = axis_names.channel_number(pages, channel)
@@ -296,9 +296,8 @@ def _choose(pages, channel, plane, named):
 def _plane_number(pages, plane, count):
     if plane is None and count > 1:
         message = (
-            f"{pages.name}: expected one plane over time, got {count}: {axis_names.described(pages)}; "
-            "choose one "
-            f"(plane=0 to {count - 1})."
+            f"{pages.name}: expected one plane over time, got {count}: {axis_names.described(pages)}; choose "
+            f"one (plane=0 to {count - 1})."
         )
         raise CalzooError(message)
     number = plane or 0
@@ -316,8 +315,7 @@ def _frame_axis(pages, is_stack):
     if unnamed and ("t" in sizes or "z" in sizes or len(unnamed) > 1):
         message = (
             f"{pages.name}: which axis counts the frames? The file does not say: {described}; pass one "
-            "letter per "
-            "axis, e.g. --axes TCYX or TZYX."
+            "letter per axis, e.g. --axes TCYX or TZYX."
         )
         raise CalzooError(message)
     if "t" in sizes:
@@ -328,9 +326,8 @@ def _frame_axis(pages, is_stack):
         example = pages.axes.upper().replace("Z", "T")
         if not pages.facts.plain_stack:
             message = (
-                f"{pages.name}: expected frames, got planes: {described}; if they are frames that were "
-                "saved as "
-                f"planes, pass --axes {example}."
+                f"{pages.name}: expected frames, got planes: {described}; if they are frames that were saved "
+                f"as planes, pass --axes {example}."
             )
             raise CalzooError(message)
         warnings.warn(
@@ -344,9 +341,8 @@ def _frame_axis(pages, is_stack):
         return "t"
     height, width = pages.page_shape
     message = (
-        f"{pages.name}: expected a movie (frames over time), got one picture of {height} x {width} "
-        "pixels; give the "
-        "whole recording."
+        f"{pages.name}: expected a movie (frames over time), got one picture of {height} x {width} pixels; "
+        "give the whole recording."
     )
     raise CalzooError(message)
 
@@ -381,8 +377,7 @@ def _check_one_recording(where, names):
     if len(marks) > 1:
         message = (
             f"{where}: expected the frames of one channel, the names tell of channels "
-            f"{', '.join(sorted(marks))}; "
-            "give the list of files of one, e.g. *Ch2*.tif."
+            f"{', '.join(sorted(marks))}; give the list of files of one, e.g. *Ch2*.tif."
         )
         raise CalzooError(message)
 
@@ -454,7 +449,7 @@ def _joined_stacks(where, paths, options, choice):
     parts, first, counts = [], None, None
     for path in paths:
         open_one = functools.partial(_pages, path, options)
-        pages, numbers, counted = _chosen(open_one(), **choice)
+        pages, numbers, counted = _chosen(open_one(), **choice | {"member": True})
         try:
             if first is None:
                 first, counts = pages, counted

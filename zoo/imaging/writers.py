@@ -82,8 +82,8 @@ class VolumeWriter:
             free = shutil.disk_usage(self.path.absolute().parent).free
         if free < size:
             message = (
-                f"{self.path}: needs {size / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB free; "
-                "make room or choose another place."
+                f"{self.path}: needs {size / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB free; make room "
+                "or choose another place."
             )
             raise CalzooError(message)
         with written(self.path):
@@ -242,8 +242,8 @@ def _writable(path, dtype):
         return np.dtype("uint8")
     if dtype.newbyteorder("=").name not in _DTYPES:
         message = (
-            f"{path}: Fiji cannot open {dtype} as TIFF; convert to one of {', '.join(_DTYPES)}, "
-            "e.g. array.astype('float32')."
+            f"{path}: Fiji cannot open {dtype} as TIFF; convert to one of {', '.join(_DTYPES)}, e.g. "
+            "array.astype('float32')."
         )
         raise CalzooError(message)
     return dtype.newbyteorder("=")
@@ -254,8 +254,8 @@ def _checked_axes(path, axes, shape):
     ordered = "".join(a for a in _IMAGEJ_ORDER if a in letters)
     if letters != ordered or not letters.endswith("yx") or len(letters) < 3 or len(letters) != len(shape):
         message = (
-            f"{path}: expected axes out of 'tzcyx' in that order, one for each of the lengths {shape} and "
-            f"at least one before 'yx', got {axes!r}; transpose the array."
+            f"{path}: expected axes out of 'tzcyx' in that order, one for each of the lengths {shape} and at "
+            f"least one before 'yx', got {axes!r}; transpose the array."
         )
         raise CalzooError(message)
     if 0 in shape:

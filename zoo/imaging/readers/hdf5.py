@@ -39,8 +39,8 @@ def open_hdf5(path, axes=None, dataset=None):
         file = h5py.File(path, "r")
     except OSError as error:
         message = (
-            f"{path}: expected an HDF5 file, got a damaged or truncated one ({error}); copy or export "
-            "it again."
+            f"{path}: expected an HDF5 file, got a damaged or truncated one ({error}); copy or export it "
+            "again."
         )
         raise CalzooError(message) from error
     try:
@@ -127,8 +127,8 @@ def _dataset(path, h5py, file, name):
     found = series or found
     if len(found) != 1:
         message = (
-            f"{path}: expected one data set of three or more axes, got {_listed(found) or 'none'}; "
-            "name the one you mean (dataset='/group/name')."
+            f"{path}: expected one data set of three or more axes, got {_listed(found) or 'none'}; name the "
+            "one you mean (dataset='/group/name')."
         )
         raise CalzooError(message)
     if found[0].parent.get("external_file") is not None and not math.prod(found[0].shape):
@@ -167,8 +167,8 @@ def _letters(path, file, data, axes):
         letters = axis_names.normalised(axes)
         if len(letters) != data.ndim:
             message = (
-                f"{path}: axes {axes!r} name {len(letters)} axes, {data.name} has shape {data.shape}; "
-                "give one letter for each."
+                f"{path}: axes {axes!r} name {len(letters)} axes, {data.name} has shape {data.shape}; give "
+                "one letter for each."
             )
             raise CalzooError(message)
         return letters, facts
@@ -177,9 +177,8 @@ def _letters(path, file, data, axes):
     if data.ndim == 3:
         return ("txy" if matlab else "qyx"), facts
     message = (
-        f"{path}: {data.name} has shape {data.shape}, and the file does not say what its axes mean: "
-        "pass one letter "
-        "for each, e.g. --axes TZYX."
+        f"{path}: {data.name} has shape {data.shape}, and the file does not say what its axes mean: pass one "
+        "letter for each, e.g. --axes TZYX."
     )
     raise CalzooError(message)
 

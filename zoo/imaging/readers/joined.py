@@ -57,8 +57,7 @@ def check_alike(pages, page_shape, dtype):
     """Say so if a file's pages differ from those of the first one."""
     if pages.page_shape != page_shape or pages.dtype != dtype:
         message = (
-            f"{pages.name}: expected pages of {page_shape} {dtype} as in the first file of the "
-            "recording, got "
-            f"{pages.page_shape} {pages.dtype}; give the files of one recording only."
+            f"{pages.name}: expected pages of {page_shape} {dtype} as in the first file of the recording, "
+            f"got {pages.page_shape} {pages.dtype}; give the files of one recording only."
         )
         raise CalzooError(message)

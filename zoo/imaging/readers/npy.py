@@ -80,8 +80,8 @@ def letters_of(name, shape, axes):
         letters = axis_names.normalised(axes)
         if len(letters) != len(shape):
             message = (
-                f"{name}: axes {axes!r} name {len(letters)} axes, the array has shape {shape}; "
-                "give one letter for each."
+                f"{name}: axes {axes!r} name {len(letters)} axes, the array has shape {shape}; give one "
+                "letter for each."
             )
             raise CalzooError(message)
         return letters

@@ -58,8 +58,8 @@ class Pages:
     def _check(self):
         if self.dtype.kind not in "buif" or self.dtype.itemsize > 8:
             message = (
-                f"{self.name}: expected grey values (bool, integer or float), got {self.dtype}; "
-                "convert it, e.g. in Fiji with Image > Type > 16-bit."
+                f"{self.name}: expected grey values (bool, integer or float), got {self.dtype}; convert it, "
+                "e.g. in Fiji with Image > Type > 16-bit."
             )
             raise CalzooError(message)
         if 0 in self.shape:
@@ -150,8 +150,8 @@ class RawPages(Pages):
         there = os.path.getsize(path)
         if there < needed:
             message = (
-                f"{path}: the file is truncated: its header promises {needed} bytes "
-                f"(shape {self.shape}, {self.dtype}), it has {there}; copy or export it again."
+                f"{path}: the file is truncated: its header promises {needed} bytes (shape {self.shape}, "
+                f"{self.dtype}), it has {there}; copy or export it again."
             )
             raise CalzooError(message)
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115 (closed by close)
@@ -208,7 +208,7 @@ def finite(block, first, pages, kind):
         return block
     page, row, column = (int(i) for i in np.argwhere(~np.isfinite(block))[0])
     message = (
-        f"{pages.name}: expected finite values, got {block[page, row, column]} at {kind} {first + page}, "
-        f"row {row}, column {column}; replace NaN and infinity, e.g. with numpy.nan_to_num."
+        f"{pages.name}: expected finite values, got {block[page, row, column]} at {kind} {first + page}, row "
+        f"{row}, column {column}; replace NaN and infinity, e.g. with numpy.nan_to_num."
     )
     raise CalzooError(message)

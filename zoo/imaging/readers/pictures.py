@@ -50,10 +50,8 @@ class PicturePages(Pages):
         if picture.shape[:2] != self.page_shape or picture.dtype != self.dtype or samples != self._samples:
             message = (
                 f"{self.name}: {name}: expected {self.page_shape} {self.dtype} with {self._samples} "
-                "channel(s) as "
-                f"the first picture, got {picture.shape[:2]} {picture.dtype} with {samples}; remove "
-                "what does "
-                "not belong to the recording."
+                f"channel(s) as the first picture, got {picture.shape[:2]} {picture.dtype} with {samples}; "
+                "remove what does not belong to the recording."
             )
             raise CalzooError(message)
         return picture if picture.ndim == 2 else picture[..., sample]

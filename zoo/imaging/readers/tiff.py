@@ -72,8 +72,8 @@ def open_tiff(path):
     except Exception as error:
         _close(tif)
         message = (
-            f"{path}: expected a TIFF, got a damaged or truncated file ({_short(error)}); "
-            "copy or export it again."
+            f"{path}: expected a TIFF, got a damaged or truncated file ({_short(error)}); copy or export it "
+            "again."
         )
         raise CalzooError(message) from error
     return pages
@@ -128,8 +128,8 @@ def _only_series(path, tif):
     if others:
         shapes = ", ".join("x".join(map(str, s.shape)) for s in [series, *others][:4])
         message = (
-            f"{path}: expected one image, got {1 + len(others)} in one file (shapes {shapes}); "
-            "save the one you mean in a file of its own."
+            f"{path}: expected one image, got {1 + len(others)} in one file (shapes {shapes}); save the one "
+            "you mean in a file of its own."
         )
         raise CalzooError(message)
     return series
@@ -165,8 +165,8 @@ def _check_chain(path, tif):
             link = handle.read(form.offsetsize)
         if len(count) < form.tagnosize or len(link) < form.offsetsize:
             message = (
-                f"{path}: the file is truncated: a page is missing at byte {offset} of {size}; "
-                "copy or export it again."
+                f"{path}: the file is truncated: a page is missing at byte {offset} of {size}; copy or "
+                "export it again."
             )
             raise CalzooError(message)
         following = struct.unpack(form.offsetformat, link)[0]
@@ -187,14 +187,9 @@ def is_one_page(path):
 
     try:
         with _quiet(), tifffile.TiffFile(path, is_ome=False) as tif:
-            first = tif.pages.first
-            alone = len(tif.pages) == 1
             # ImageJ's large stacks have one directory for all pages, whose number stands in the description.
-            return (
-                alone
-                and (not tif.is_imagej or (tif.imagej_metadata or {}).get("images", 1) <= 1)
-                and first.is_final
-            )
+            images = (tif.imagej_metadata or {}).get("images", 1)
+            return len(tif.pages) == 1 and images <= 1
     # Whatever is wrong with it is said where it is opened.
     except Exception:
         return False
@@ -268,7 +263,8 @@ class TiffPages(Pages):
                 name = getattr(self._series.keyframe.compression, "name", self._series.keyframe.compression)
                 message = (
                     f"{self.name}: the pages are compressed with {name}, which needs a package that is not "
-                    "installed: pip install imagecodecs, or save the file uncompressed or with ZIP (deflate)."
+                    "installed: pip install imagecodecs, or save the file uncompressed or with ZIP "
+                    "(deflate)."
                 )
             else:
                 message = (

@@ -49,9 +49,8 @@ def _ffmpeg(path):
         return imageio_ffmpeg.get_ffmpeg_exe()
     except (ImportError, RuntimeError) as error:
         message = (
-            f"{path}: videos need imageio-ffmpeg, which is not installed: pip install calzoo[video], "
-            "or save the "
-            "movie as TIFF."
+            f"{path}: videos need imageio-ffmpeg, which is not installed: pip install calzoo[video], or save "
+            "the movie as TIFF."
         )
         raise CalzooError(message) from error
 
@@ -80,8 +79,8 @@ def _output(program, path, *options):
 
 def _damaged(path, reason="no picture in it"):
     return (
-        f"{path}: expected a video, got a damaged, truncated or foreign file ({reason[:120]}); "
-        "copy or export it again."
+        f"{path}: expected a video, got a damaged, truncated or foreign file ({reason[:120]}); copy or "
+        "export it again."
     )
 
 
@@ -170,9 +169,8 @@ class VideoPages(Pages):
             if self._process.stdout.readinto(view) != len(view):
                 self.close()
                 message = (
-                    f"{self.name}: the video is truncated or damaged: frame {self._next} of "
-                    f"{self.shape[0]} cannot "
-                    "be decoded; copy or export it again."
+                    f"{self.name}: the video is truncated or damaged: frame {self._next} of {self.shape[0]} "
+                    "cannot be decoded; copy or export it again."
                 )
                 raise CalzooError(message)
             self._number = self._next
