@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from calzoo.imaging.borders import semantic_from_instances
-from calzoo.inference.instances import Components, Measures, grow, grown_slabs, numbering
+from calzoo.inference.instances import Components, Measures, components, grow, grown_slabs, numbering
 from calzoo.inference.scratch import Scratch
 
 
@@ -22,6 +22,24 @@ def labelled_by_slabs(mask, depths):
         parts.append(components.append(mask[start : start + depth]))
         start += depth
     return components.roots()[np.concatenate(parts)]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 40), (1, 30, 1), (50, 1, 1), (1, 20, 21), (7, 8, 9)])
+@pytest.mark.parametrize("density", [0, 0.05, 0.2, 0.6, 1])
+def test_components_are_those_of_scipy(rng, shape, density):
+    mask = rng.random(shape) < density
+    expected, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    labels, found = components(mask)
+    assert (found, labels.dtype) == (count, np.int32)
+    np.testing.assert_array_equal(labels, expected)
+
+
+def test_a_long_winding_component_is_one():
+    """A snake through all rows, whose runs connect only at alternating ends."""
+    snake = np.zeros((1, 101, 50), bool)
+    snake[0, ::2] = True
+    snake[0, 1::4, -1] = snake[0, 3::4, 0] = True
+    np.testing.assert_array_equal(components(snake)[0], snake)
 
 
 @pytest.mark.parametrize("depths", [[12], [1] * 12, [5, 7], [2, 3, 1, 6]])

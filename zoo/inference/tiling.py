@@ -44,9 +44,14 @@ class Grid:
         return tuple(starts[-1] + side for starts, side in zip(self.starts, self.tile, strict=True))
 
     @property
+    def count(self):
+        """Number of tiles."""
+        return math.prod(len(starts) for starts in self.starts)
+
+    @property
     def voxels(self):
         """Voxels that the network sees, those seen twice counted twice."""
-        return math.prod(len(starts) * side for starts, side in zip(self.starts, self.tile, strict=True))
+        return self.count * math.prod(self.tile)
 
 
 def plan(shape, *, tile, divisor=(1, 1, 1), overlap=0.25):

@@ -1,0 +1,166 @@
+"""The network of the axon pipeline: from planes of intensities to planes of classes, as its card says."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from calzoo.errors import CalzooError
+from calzoo.imaging.resampling import Resampled, SlabReader, resampled_shape
+from calzoo.inference import tiling
+from calzoo.inference.instances import AXON, BACKGROUND, BORDER
+from calzoo.inference.models import Model, load_model
+
+_CODES = {"background": BACKGROUND, "axon": AXON, "border": BORDER}
+_BATCHES = {"cuda": 4, "tensorrt": 4}  # tiles at once; a processor gains nothing from more than one
+
+
+class AxonNetwork:
+    """A network that tells axons from background.
+
+    Parameters
+    ----------
+    model : Model
+        Of task "axons".
+
+    Raises
+    ------
+    CalzooError
+        If the card is that of another task, or of inputs or classes that are not known here.
+    """
+
+    def __init__(self, model):
+        self.model, self.card = model, model.card
+        self._image, self._probability = _tensors(model)
+        names = self._probability.channels or tuple(_CODES)
+        self._codes = [_CODES.get(name) for name in names]
+        if None in self._codes or AXON not in self._codes:
+            message = (
+                f"{model.path}: expected the classes {', '.join(_CODES)}, got {', '.join(names)}; "
+                "use a network that was exported for axons."
+            )
+            raise CalzooError(message)
+        self._threshold = self.card.postprocessing.get("axon_threshold")
+
+    @classmethod
+    def load(cls, model, preset, *, provider, threads):
+        """Return the network of a Model, of an .onnx file, or of a preset."""
+        if not isinstance(model, Model):
+            model = load_model(preset if model is None else Path(model), provider=provider, threads=threads)
+        return cls(model)
+
+    def plan(self, shape, factors):
+        """Return the tiles for a stack of `shape` (Z, Y, X) that is scaled by `factors` (z, y, x)."""
+        return tiling.plan(
+            resampled_shape(shape, factors),
+            tile=[self.card.tile.get(axis, 64) for axis in "zyx"],
+            divisor=[self.card.divisor.get(axis, 1) for axis in "zyx"],
+            overlap=self.card.overlap,
+        )
+
+    def classes(self, volume, scaling, grid):
+        """Yield the class of every voxel, slab by slab.
+
+        Parameters
+        ----------
+        volume : Volume
+        scaling : Scaling
+            Of its intensities.
+        grid : Grid
+            From `plan`; where its shape is not the volume's, the volume is resampled
+            to it, and probabilities are resampled back.
+
+        Yields
+        ------
+        ndarray of uint8, (n, Y, X)
+            0 background, 1 axon, 2 border, in the voxels of `volume`.
+        """
+        scaled = grid.shape != tuple(volume.shape)
+        source = Resampled(volume, grid.shape) if scaled else volume
+        slabs = tiling.predict(
+            lambda batch: self._run(scaling.apply(batch)),
+            source.planes,
+            grid,
+            batch=_BATCHES.get(self.model.provider, 1),
+            reduce=None if scaled else self._classify,
+            progress=_progress(grid),
+        )
+        if not scaled:
+            yield from slabs
+            return
+        # Probabilities, not classes, are brought back: their edges stay smooth.
+        back = Resampled(SlabReader(slabs, grid.shape), volume.shape)
+        for start in range(0, volume.shape[0], grid.tile[0]):
+            yield self._classify(back.planes(start, min(start + grid.tile[0], volume.shape[0])))
+
+    def _run(self, batch):
+        """Run the network on (B, z, y, x); return probabilities (B, C, z, y, x)."""
+        image = _transposed(batch[:, None], "bczyx", self._image.axes)
+        result = self.model.run({self._image.name: image})[self._probability.name]
+        return _transposed(result, self._probability.axes, "bczyx")
+
+    def _classify(self, probability):
+        """Return the class of each voxel from probabilities (C, n, y, x): the likeliest.
+
+        With an ``axon_threshold`` in the card, axon is what reaches it, and the
+        likeliest of the others the rest.
+        """
+        if len(probability) != len(self._codes):
+            message = (
+                f"{self.card.name!r}: expected probabilities of {len(self._codes)} classes, "
+                f"got {len(probability)}; export it again."
+            )
+            raise CalzooError(message)
+        best = np.full(probability.shape[1:], -1, np.float32)
+        classes = np.zeros(probability.shape[1:], np.uint8)
+        for code, layer in zip(self._codes, probability, strict=True):
+            if code == AXON and self._threshold is not None:
+                continue
+            classes[layer > best] = code
+            np.maximum(best, layer, out=best)
+        if self._threshold is not None:
+            classes[probability[self._codes.index(AXON)] >= self._threshold] = AXON
+        return classes
+
+
+def _tensors(model):
+    """Return input and output of a network for axons, or say what is wrong with them."""
+    card = model.card
+    channels = sum(len(tensor.channels) or 1 for tensor in card.inputs)
+    if card.task != "axons" or channels != 1:
+        message = (
+            f"{model.path}: expected a network for the task 'axons' that sees one channel, got one for "
+            f"{card.task!r} that sees {channels}; 'calzoo list' names what there is."
+        )
+        raise CalzooError(message)
+    for tensor in (card.inputs[0], card.outputs[0]):
+        if sorted(tensor.axes) != sorted("bczyx"):
+            message = (
+                f"{model.path}: expected the axes b, c, z, y and x of {tensor.name!r}, got {tensor.axes!r}; "
+                "export it again."
+            )
+            raise CalzooError(message)
+    return card.inputs[0], card.outputs[0]
+
+
+def _transposed(array, axes, wanted):
+    """Return an array whose axes are `axes` with its axes in the order of `wanted`."""
+    if axes == wanted:
+        return array
+    return np.ascontiguousarray(array.transpose([axes.index(axis) for axis in wanted]))
+
+
+def _progress(grid):
+    """Return a function that counts finished tiles on a terminal, None where there is none."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return None
+    from tqdm import tqdm
+
+    bar = tqdm(total=grid.count, unit="tile", file=sys.stderr, leave=False)
+
+    def advance(tiles):
+        bar.update(tiles)
+        if bar.n >= grid.count:
+            bar.close()
+
+    return advance

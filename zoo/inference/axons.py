@@ -1,0 +1,313 @@
+"""Segment the axons of a stack: classes, one label per axon, a table, a picture."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from calzoo.imaging import normalisation
+from calzoo.inference.axon_network import AxonNetwork
+from calzoo.inference.axon_scale import is_known, least_voxels, scale_factors
+from calzoo.inference.axon_table import lengths_of, table_of
+from calzoo.inference.instances import AXON, GROWTH, Components, Measures, grown_slabs, numbering
+from calzoo.inference.scratch import Scratch
+
+
+@dataclass(frozen=True)
+class AxonSegmentation:
+    """The axons of a stack.
+
+    Attributes
+    ----------
+    semantic : ndarray of uint8, (Z, Y, X)
+        0 background, 1 axon, 2 border.
+    instances : ndarray of int32, (Z, Y, X)
+        0 background, 1 to N one axon each, the largest first.
+    table : Mapping of str to list
+        Columns of axons.csv; row i is axon i + 1.
+    provider : str
+        What ran the network.
+    """
+
+    semantic: np.ndarray
+    instances: np.ndarray
+    table: Mapping[str, list]
+    provider: str
+
+    @property
+    def count(self):
+        """Number of axons."""
+        return len(self.table["id"])
+
+
+@dataclass(frozen=True)
+class AxonRun:
+    """What `run_axons` wrote.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+    table : Mapping of str to list
+        Columns of axons.csv.
+    provider : str
+        What ran the network.
+    """
+
+    folder: Path
+    table: Mapping[str, list]
+    provider: str
+
+    @property
+    def count(self):
+        """Number of axons."""
+        return len(self.table["id"])
+
+
+def segment_axons(
+    volume,
+    *,
+    preset="axons",
+    model=None,
+    provider="auto",
+    threads=None,
+    axes=None,
+    channel=None,
+    voxel_um=None,
+    axon_diameter=None,
+    min_voxels=None,
+    min_um3=None,
+):
+    """Segment the axons of a stack that fits into memory.
+
+    Parameters
+    ----------
+    volume : ndarray or Volume, (Z, Y, X)
+        Intensities of any real dtype; other axes as `axes` say.
+    preset : str, optional
+        Released network, where `model` is absent.
+    model : str, path or Model, optional
+        An .onnx file, or what `load_model` returned.
+    provider, threads : optional
+        As for `load_model`.
+    axes : str, optional
+        One letter per axis of `volume`, e.g. "czyx".
+    channel : int or str, optional
+        Which channel holds the axons. Intensities are measured in all of them.
+    voxel_um : tuple of float, optional
+        Side of a voxel in micrometres, (z, y, x).
+    axon_diameter : float or str, optional
+        Thickness of the axons, in pixels (``6``, ``"6px"``) or micrometres
+        (``"1.5um"``): the network sees the stack with axons of the thickness that
+        it was trained on; results have the voxels of `volume`. By default the
+        network sees the stack as it is.
+    min_voxels, min_um3 : float, optional
+        Smallest axon, in voxels or cubic micrometres, in place of the card's.
+
+    Returns
+    -------
+    AxonSegmentation
+
+    Raises
+    ------
+    CalzooError
+        If the volume, the network or an option cannot be used.
+    """
+    from calzoo.imaging.images import Volume, as_volume
+
+    if isinstance(volume, Volume):  # one channel of whatever it was opened from
+        channel = None
+    channels, chosen = _channels(
+        lambda number: as_volume(volume, axes=axes, channel=number, voxel_um=voxel_um), channel
+    )
+    network = AxonNetwork.load(model, preset, provider=provider, threads=threads)
+    job = _Job(channels, chosen, network, axon_diameter, min_voxels, min_um3)
+    shape = job.volume.shape
+    with (
+        Scratch(shape, np.uint8) as semantic,
+        Scratch(shape, np.int32) as labels,
+        Scratch(shape, np.int32) as instances,
+    ):
+        job.classify(semantic, labels)
+        table = job.label(semantic, labels, instances.append)
+        return AxonSegmentation(semantic.read(), instances.read(), table, network.model.provider)
+
+
+def run_axons(
+    path,
+    out,
+    *,
+    preset="axons",
+    model=None,
+    provider="auto",
+    threads=None,
+    axes=None,
+    channel=None,
+    voxel_um=None,
+    axon_diameter=None,
+    min_voxels=None,
+    min_um3=None,
+):
+    """Segment the axons of a file of any depth into a folder.
+
+    The folder gets semantic.tif, instances.tif, axons.csv, overlay.png and
+    run.json, all of them or none. Memory does not grow with the number of planes.
+
+    Parameters
+    ----------
+    path : path
+        A volume that `read_volume` reads.
+    out : path
+        The folder.
+    preset, model, provider, threads, axes, channel, voxel_um, axon_diameter, min_voxels, min_um3
+        As for `segment_axons`.
+
+    Returns
+    -------
+    AxonRun
+
+    Raises
+    ------
+    CalzooError
+        If the file, the network or an option cannot be used, or the disk is full.
+    """
+    from calzoo.imaging.images import read_volume
+    from calzoo.imaging.outputs import output_folder, write_run_json, write_table
+    from calzoo.imaging.overlays import Projection, draw_axons
+
+    began = time.perf_counter()
+    with contextlib.ExitStack() as files:
+        channels, chosen = _channels(
+            lambda number: files.enter_context(
+                read_volume(path, axes=axes, channel=number, voxel_um=voxel_um)
+            ),
+            channel,
+        )
+        network = AxonNetwork.load(model, preset, provider=provider, threads=threads)
+        job = _Job(channels, chosen, network, axon_diameter, min_voxels, min_um3)
+        shape, voxel = job.volume.shape, job.volume.voxel_um
+        if not is_known(voxel):
+            print(
+                f"calzoo: {path}: the voxel size is not known, columns in um stay empty; give --voxel Z,Y,X.",
+                file=sys.stderr,
+            )
+        view = Projection(shape[1:])
+        with output_folder(out) as folder:
+            table = _write_volumes(job, folder, view)
+            write_table(folder / "axons.csv", table)
+            title = f"{Path(path).name}   {' x '.join(map(str, shape))}   {len(table['id'])} axons"
+            draw_axons(folder / "overlay.png", view, title=title, pixel_um=voxel and voxel[2])
+            seconds = round(time.perf_counter() - began, 3)
+            write_run_json(folder, input=path, **job.facts(), axons=len(table["id"]), seconds=seconds)
+    return AxonRun(Path(out), table, network.model.provider)
+
+
+def _channels(open_channel, channel):
+    """Return the volumes of all channels and the place of the chosen one among them."""
+    chosen = open_channel(channel)
+    if chosen.n_channels == 1 or channel is None:
+        return [chosen], 0
+    names = chosen.channel_names
+    number = names.index(channel) if channel in names else int(channel) % chosen.n_channels
+    return [chosen if i == number else open_channel(i) for i in range(chosen.n_channels)], number
+
+
+def _write_volumes(job, folder, view):
+    """Write semantic.tif and instances.tif; return the table."""
+    from calzoo.imaging.writers import VolumeWriter
+
+    shape, voxel = job.volume.shape, job.volume.voxel_um
+    with Scratch(shape, np.uint8, folder) as semantic, Scratch(shape, np.int32, folder) as labels:
+        with VolumeWriter(folder / "semantic.tif", shape, np.uint8, voxel) as writer:
+            job.classify(semantic, labels, writer.append)
+        with VolumeWriter(folder / "instances.tif", shape, np.int32, voxel) as writer:
+            return job.label(semantic, labels, writer.append, view)
+
+
+class _Job:
+    """One stack and one network: from planes to classes, from classes to axons."""
+
+    def __init__(self, channels, chosen, network, axon_diameter, min_voxels, min_um3):
+        self.channels, self.chosen, self.network = channels, chosen, network
+        self.volume = channels[chosen]
+        card, voxel_um = network.card, self.volume.voxel_um
+        self.factors = scale_factors(card, voxel_um, axon_diameter)
+        self.grid = network.plan(self.volume.shape, self.factors)
+        self.least = least_voxels(card, voxel_um, self.factors, min_voxels, min_um3)
+        self.growth = int(card.postprocessing.get("grow", GROWTH))
+        self.scaling = None
+        self.seconds = {}
+
+    @property
+    def depth(self):
+        """Planes at a time, wherever the volume is passed through."""
+        return self.grid.tile[0]
+
+    def classify(self, semantic, labels, write=lambda slab: None):
+        """Run the network; fill `semantic`, and `labels` with preliminary labels."""
+        began = time.perf_counter()
+        self._components = Components()
+        self.scaling = normalisation.measure(self._chunks, self.network.card.normalisation)
+        for slab in self.network.classes(self.volume, self.scaling, self.grid):
+            semantic.append(slab)
+            write(slab)
+            labels.append(self._components.append(slab == AXON))
+        self.seconds["network"] = round(time.perf_counter() - began, 3)
+
+    def label(self, semantic, labels, write, view=None):
+        """Make axons of preliminary labels: write them, and return their table."""
+        began = time.perf_counter()
+        roots = self._components.roots()
+        measures = Measures.empty(int(roots.max(initial=0)), len(self.channels))
+        for start, grown in grown_slabs(semantic, labels, roots, self.depth, self.growth):
+            stop = start + len(grown)
+            intensities = [channel.planes(start, stop) for channel in self.channels]
+            measures.add(grown, start, intensities)
+            if view is not None:
+                view.add_image(intensities[self.chosen])
+                view.add_classes(semantic.planes(start, stop))
+        names = numbering(measures.voxels, self.least)
+        for _, grown in grown_slabs(semantic, labels, roots, self.depth, self.growth):
+            axons = names[grown]
+            write(axons)
+            if view is not None:
+                view.add_labels(axons)
+        voxel_um = self.volume.voxel_um
+        lengths = lengths_of(labels, names[roots], self.depth, voxel_um)
+        table = table_of(measures, names, lengths, self.volume.shape, voxel_um)
+        self.seconds["instances"] = round(time.perf_counter() - began, 3)
+        return table
+
+    def facts(self):
+        """Return what run.json says beside the result."""
+        model, card = self.network.model, self.network.card
+        return {
+            "shape": self.volume.shape,
+            "dtype": self.volume.dtype,
+            "voxel_um": self.volume.voxel_um,
+            "channel": self.chosen,
+            "model": {
+                "name": card.name,
+                "file": model.path.name,
+                "sha256": model.sha256,
+                "provider": model.provider,
+            },
+            "parameters": {
+                "offset": self.scaling.offset,
+                "span": self.scaling.span,
+                "factors": self.factors,
+                "tile": self.grid.tile,
+                "tiles": self.grid.count,
+                "overlap": card.overlap,
+                "min_voxels": self.least,
+                "grow": self.growth,
+            },
+            "seconds_by_stage": self.seconds,
+        }
+
+    def _chunks(self):
+        for start in range(0, self.volume.shape[0], self.depth):
+            yield self.volume.planes(start, start + self.depth)
