@@ -9,7 +9,8 @@ import tifffile
 from calzoo.errors import CalzooError
 from calzoo.imaging import writers
 from calzoo.imaging.images import read_volume
-from calzoo.imaging.writers import VolumeWriter, write_volume
+from calzoo.imaging.movies import open_movie
+from calzoo.imaging.writers import VolumeWriter, write_movie, write_volume
 
 SHAPE = (5, 24, 32)
 
@@ -200,3 +201,26 @@ def test_a_volume_needs_a_name_in_a_folder_that_is_there(tmp_path):
         write_volume(tmp_path / "no" / "a.tif", np.zeros(SHAPE, "uint8"))
     with pytest.raises(CalzooError, match="got a folder"):
         write_volume(tmp_path, np.zeros(SHAPE, "uint8"))
+
+
+def test_a_movie_keeps_its_rate_and_pixels(tmp_path, stack):
+    write_movie(tmp_path / "a.tif", stack, frame_rate_hz=7.5, pixel_um=(0.5, 0.25))
+    assert {"frames=5", "fps=7.5", "unit=um"} <= set(imagej_lines(tmp_path / "a.tif"))
+    with open_movie(tmp_path / "a.tif") as movie:
+        assert movie.frame_rate_hz == 7.5
+        assert movie.pixel_um == (0.5, 0.25)
+        write_movie(tmp_path / "b.tif", movie)
+    assert (tmp_path / "b.tif").read_bytes() == (tmp_path / "a.tif").read_bytes()
+    write_movie(tmp_path / "c.tif", stack)
+    with open_movie(tmp_path / "c.tif") as movie:
+        np.testing.assert_array_equal(movie.frames(0, 5), stack)
+        assert (movie.frame_rate_hz, movie.pixel_um) == (None, None)
+
+
+def test_a_large_movie_keeps_its_rate_and_pixels(tmp_path, stack, monkeypatch):
+    monkeypatch.setattr(writers, "_CLASSIC_LIMIT", 0)
+    write_movie(tmp_path / "a.tif", stack, frame_rate_hz=8, pixel_um=(0.5, 0.25))
+    with open_movie(tmp_path / "a.tif") as movie:
+        np.testing.assert_array_equal(movie.frames(0, 5), stack)
+        assert movie.frame_rate_hz == 8
+        assert movie.pixel_um == (0.5, 0.25)

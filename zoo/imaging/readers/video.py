@@ -7,6 +7,7 @@ video formats give no other way to be sure which frame one gets.
 import os
 import struct
 import subprocess
+import warnings
 from fractions import Fraction
 
 import numpy as np
@@ -94,6 +95,8 @@ def _check_length(path):
     promised = 0
     if head[:4] == b"RIFF":
         promised = 8 + struct.unpack("<I", head[4:8])[0]
+    elif head[4:8] == b"ftyp":
+        promised = _end_of_boxes(path, there)
     elif head[:4] == b"GIF8" and last != b";":
         promised = there + 1
     elif (at := head.find(b"\x18\x53\x80\x67")) > 0 and head[at + 4] == 1:  # Matroska's segment, 8-byte size
@@ -101,6 +104,20 @@ def _check_length(path):
         promised = 0 if size == 2**56 - 1 else at + 12 + size  # all ones: unknown
     if promised > there:
         raise CalzooError(_damaged(path, f"its header promises {promised} bytes, it has {there}"))
+
+
+def _end_of_boxes(path, there):
+    """Return where the last of the boxes that make up an MP4 ends."""
+    at = 0
+    with open(path, "rb") as file:
+        while at + 8 <= there:
+            file.seek(at)
+            size, _, large = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
+            size = large if size == 1 else size
+            if size < 8:  # 0: to the end of the file
+                return there
+            at += size
+    return at if at >= there else there + 1
 
 
 def _header(program, path):
@@ -125,7 +142,11 @@ def _header(program, path):
 
 def _count(program, path):
     """Return how many frames come out: only decoding them all tells."""
-    progress = _output(program, path, "-f", "null", "-progress", "pipe:1")
+    status, progress, complaint = _run(program, path, "-f", "null", "-progress", "pipe:1")
+    if status:
+        raise CalzooError(_damaged(path, complaint))
+    if complaint:  # what the decoder could conceal
+        warnings.warn(f"{path}: frames may be damaged, the decoder says: {complaint[:120]}", stacklevel=2)
     frames = [line[6:] for line in progress.decode().splitlines() if line.startswith("frame=")]
     if not frames or int(frames[-1]) < 1:
         raise CalzooError(_damaged(path))
