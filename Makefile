@@ -11,7 +11,7 @@ SOURCES := $(shell find zoo training export weights -type f ! -name '*.pyc') pyp
 SETUP = setup.cfg .ci/find-python
 
 # Tests run in an empty folder, so that they cannot import the sources by accident.
-IN_EMPTY = cd "$$(mktemp -d)" &&
+IN_EMPTY = empty=$$(mktemp -d) && trap 'rm -rf "$$empty"' EXIT && cd "$$empty" &&
 PYTEST = bin/pytest -q -c "$(CURDIR)/pyproject.toml" --rootdir "$(CURDIR)"
 
 help:

@@ -17,7 +17,7 @@ import warnings
 
 import calzoo
 from calzoo import commands
-from calzoo.commands._messages import complain
+from calzoo.commands._messages import tell
 from calzoo.errors import CalzooError
 
 GROUPS = ("recordings", "networks", "presets", "help")
@@ -65,22 +65,22 @@ def main(argv=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        complain("interrupted")
+        tell("interrupted")
         return INTERRUPTED
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
         if package not in _EXTRA:
             raise
-        complain(_missing(package))
+        tell(_missing(package))
         return 1
     except (CalzooError, OSError, MemoryError) as error:
-        complain(error)
+        tell(error)
         return 1
     return status or 0
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):
-    complain(f"warning: {message}")
+    tell(f"warning: {message}")
 
 
 def _missing(package):

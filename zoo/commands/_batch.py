@@ -4,7 +4,7 @@ import json
 import traceback
 from pathlib import Path
 
-from calzoo.commands._messages import complain
+from calzoo.commands._messages import tell
 from calzoo.errors import CalzooError
 
 FINISHED = "run.json"  # written last into the folder of a result
@@ -35,7 +35,7 @@ def run_each(inputs, output, run_one, *, network=None, overwrite=False):
     for path, folder in zip(inputs, _folders(inputs, output), strict=True):
         try:
             if not overwrite and _is_finished(path, folder, network):
-                complain(f"{path}: skipped, {folder} is finished (--overwrite does it again)")
+                tell(f"{path}: skipped, {folder} is finished (--overwrite does it again)")
                 continue
             run_one(path, folder)
         except (ModuleNotFoundError, BrokenPipeError):
@@ -43,16 +43,16 @@ def run_each(inputs, output, run_one, *, network=None, overwrite=False):
         except (CalzooError, OSError, MemoryError) as error:
             if len(inputs) == 1:
                 raise
-            complain(f"{path}: {error or type(error).__name__}")
+            tell(f"{path}: {error or type(error).__name__}")
             failed += 1
         except Exception:
             if len(inputs) == 1:
                 raise
             traceback.print_exc()
-            complain(f"{path}: failed; please report the lines above")
+            tell(f"{path}: failed; please report the lines above")
             failed += 1
     if failed:
-        complain(f"{failed} of {len(inputs)} failed")
+        tell(f"{failed} of {len(inputs)} failed")
     return 1 if failed else 0
 
 

@@ -3,7 +3,7 @@
 import sys
 
 
-def complain(error):
+def tell(error):
     """Write an error or a message as one line."""
     text = " ".join(str(error).split()) or type(error).__name__
     print(f"calzoo: {text}", file=sys.stderr)

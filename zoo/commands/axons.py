@@ -5,6 +5,7 @@ background, 1 to N one axon each), axons.csv, overlay.png and run.json.
 """
 
 from calzoo.commands import _options
+from calzoo.commands._messages import tell
 
 GROUP = "recordings"
 
@@ -39,7 +40,7 @@ def run(args):
     model = load_model(name, provider=args.provider, threads=args.threads)
 
     def segment(path, folder):
-        run_axons(
+        result = run_axons(
             path,
             folder,
             model=model,
@@ -50,6 +51,7 @@ def run(args):
             min_voxels=args.min_voxels,
             min_um3=args.min_um3,
         )
+        tell(f"{path}: {result.count} axons, computed on {result.provider}")
         print(folder)
 
     return run_each(args.inputs, args.output, segment, network=model.sha256, overwrite=args.overwrite)

@@ -9,7 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
-from calzoo.commands._messages import complain
+from calzoo.commands._messages import tell
 from calzoo.errors import CalzooError
 
 GROUP = "presets"
@@ -37,7 +37,7 @@ def run(args):
     wanted = [(p.name, role, kind) for p in chosen for role in p.networks for kind in kinds]
     failed = sum([not _fetch(*which, args.all) for which in wanted])
     if failed:
-        complain(f"{failed} of {len(wanted)} files are missing")
+        tell(f"{failed} of {len(wanted)} files are missing")
     return 1 if failed else 0
 
 
@@ -47,7 +47,7 @@ def _fetch(name, role, kind, folder):
     try:
         path = resolve(name, role, kind=kind, cache=folder)
     except CalzooError as error:
-        complain(error)
+        tell(error)
         return False
     if folder is not None and path.parent != folder.absolute():
         path = _copy(path, folder.absolute() / path.name)

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from calzoo.commands import _options
-from calzoo.commands._messages import complain
+from calzoo.commands._messages import tell
 from calzoo.errors import CalzooError
 
 GROUP = "networks"
@@ -60,7 +60,7 @@ def run(args):
     )
     total = recipe.schedule.epochs * recipe.schedule.steps
     if progress.step < total:
-        complain(f"stopped after step {progress.step} of {total}; the same command goes on from there")
+        tell(f"stopped after step {progress.step} of {total}; the same command goes on from there")
         return 1
     print(args.output)
     return 0

@@ -1,0 +1,66 @@
+"""Release a run's network: evaluate, export, verify, and enter it into the registry.
+
+Writes into the checkout that is installed (make dev): the .onnx file and a golden
+input with its output into weights/released, the Keras weights into
+weights/outside, the entry into weights/registry.json. Commit them together.
+"""
+
+from pathlib import Path
+
+GROUP = "networks"
+
+
+def add_arguments(parser):
+    """Add the run, and under which name and terms it is released."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of 'calzoo train'")
+    parser.add_argument("--preset", metavar="NAME", help="name of the preset (default: that of the recipe)")
+    parser.add_argument(
+        "--terms", default="", help="what users of the preset must know, printed on its first load"
+    )
+    parser.add_argument("--replace", action="store_true", help="replace the network of this name")
+
+
+def run(args):
+    """Do all of it in a temporary folder; the repository changes at the end, or not at all."""
+    import tempfile
+
+    from calzoo.export.run import export_run
+    from calzoo.inference.models import load_model
+    from calzoo.training.runs import load_run
+    from calzoo.weights.release import add_network
+
+    with tempfile.TemporaryDirectory() as folder:
+        files = {
+            "onnx": Path(folder) / "network.onnx",
+            "golden": Path(folder) / "golden.npz",
+            "safetensors": load_run(args.run).weights,
+        }
+        export_run(args.run, files["onnx"], name=args.preset)
+        model = load_model(files["onnx"], provider="cpu")
+        write_golden(model, files["golden"])
+        preset = add_network(model.card, files, name=args.preset, terms=args.terms, overwrite=args.replace)
+    for file in preset.files.values():
+        print(f"{preset.name} {file.name} {file.size / 2**20:.1f} MB, {file.where}")
+
+
+def write_golden(model, path, *, seed=0):
+    """Write an input and what the network makes of it, by the names of the graph.
+
+    Parameters
+    ----------
+    model : calzoo.inference.models.Model
+    path : path
+        A .npz file. Each side of the input is two of the card's divisors, and 8 at least.
+    seed : int, optional
+        Of the input: uniform noise between 0 and 1.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    card = model.card
+    arrays = {}
+    for tensor in card.inputs:
+        sizes = {"b": 1, "t": 1, "c": len(tensor.channels) or 1}
+        sizes |= {axis: max(2 * divisor, 8 + -8 % divisor) for axis, divisor in card.divisor.items()}
+        arrays[tensor.name] = rng.random([sizes[axis] for axis in tensor.axes], np.float32)
+    np.savez_compressed(path, **arrays, **model.run(arrays))
