@@ -1,0 +1,40 @@
+"""A training run to an .onnx file."""
+
+import dataclasses
+
+from calzoo.export.models import export_model
+from calzoo.training.runs import build_model, load_run
+from calzoo.weights.card import Card
+
+
+def export_run(run, path, *, name=None, timing=True):
+    """Write the network of a training run, with its best weights, as an .onnx file with its card.
+
+    Parameters
+    ----------
+    run : path-like
+        Folder of ``calzoo train``; scores of ``calzoo evaluate`` go into the card.
+    path : path-like
+        Ends in ``.onnx``.
+    name : str, optional
+        Name in the card, by default that of the recipe.
+    timing : bool, optional
+        See `calzoo.export.models.export_model`.
+
+    Returns
+    -------
+    dict
+        The report of `calzoo.export.models.export_model`.
+
+    Raises
+    ------
+    CalzooError
+        If the folder is no run with weights, or the network fails a check; nothing is
+        written then.
+    """
+    run = load_run(run)
+    model = build_model(run)
+    card = Card(**run.card_fields(model))
+    if name is not None:
+        card = dataclasses.replace(card, name=name)
+    return export_model(model, card, path, timing=timing)

@@ -1,0 +1,116 @@
+"""Seconds per tile of exported files, beside TensorFlow on the same tile.
+
+TensorFlow takes its number of threads only before its first operation, so the
+measurement runs in a process of its own: ``python -m calzoo.export.timing``.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from calzoo.errors import CalzooError
+
+THREADS = 2
+ROUNDS = 7
+
+
+def time_files(model, files, card, *, threads=THREADS, rounds=ROUNDS):
+    """Time one tile in TensorFlow's ``predict`` and in each file, taking turns.
+
+    Parameters
+    ----------
+    model : keras.Model
+    files : dict of str to bytes
+        .onnx files by name. The first is also run by OpenVINO, where it is installed.
+    card : calzoo.weights.card.Card
+        The tile to be timed, batch 1.
+    threads, rounds : int, optional
+
+    Returns
+    -------
+    dict
+        ``tile``, ``threads``, ``rounds``, and the ``median`` and ``smallest`` seconds of
+        ``"tensorflow"``, ``"NAME.onnx cpu"``, ``"NAME.onnx openvino"``.
+
+    Raises
+    ------
+    CalzooError
+        If the process fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        model.save(folder / "model.keras")
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+        job = {"files": list(files), "threads": threads, "rounds": rounds, "shapes": _shapes(model, card)}
+        (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+        # No GPU: the comparison is of processors, whatever the machine has.
+        environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
+        command = [sys.executable, "-m", "calzoo.export.timing", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        message = f"the exported network could not be timed: {done.stderr.strip()[-500:]}"
+        raise CalzooError(message)
+    return {"tile": dict(card.tile)} | json.loads(done.stdout.splitlines()[-1])
+
+
+def main(folder):
+    """Time what `time_files` has laid in a folder and print the result as JSON."""
+    import keras
+    import tensorflow as tf
+
+    from calzoo.inference.models import load_model
+
+    folder = Path(folder)
+    job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    tf.config.threading.set_intra_op_parallelism_threads(job["threads"])
+    tf.config.threading.set_inter_op_parallelism_threads(job["threads"])
+    network = keras.models.load_model(folder / "model.keras", compile=False)
+    rng = np.random.default_rng(0)
+    feeds = {name: rng.normal(size=shape).astype(np.float32) for name, shape in job["shapes"].items()}
+    last = [np.ascontiguousarray(np.moveaxis(feeds[s.name], 1, -1)) for s in network.inputs]
+    runs = {"tensorflow": lambda: network.predict(last if len(last) > 1 else last[0], verbose=0)}
+    for name in job["files"]:
+        loaded = load_model(folder / name, provider="cpu", threads=job["threads"])
+        runs[f"{name} cpu"] = lambda loaded=loaded: loaded.run(feeds)
+    if importlib.util.find_spec("openvino"):
+        loaded = load_model(folder / job["files"][0], provider="openvino", threads=job["threads"])
+        runs[f"{job['files'][0]} openvino"] = lambda loaded=loaded: loaded.run(feeds)
+    taken = _in_turns(runs, job["rounds"])
+    seconds = {"threads": job["threads"], "rounds": job["rounds"]}
+    for word, statistic in {"median": np.median, "smallest": np.min}.items():
+        seconds[word] = {name: round(float(statistic(times)), 5) for name, times in taken.items()}
+    print(json.dumps(seconds))
+
+
+def _in_turns(runs, rounds):
+    """Return the seconds of each run's rounds; they take turns, so that a busy machine is busy for all."""
+    taken = {name: [] for name in runs}
+    for run in runs.values():
+        run()  # warm: memory is taken, programs are compiled
+    for _ in range(rounds):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            taken[name].append(time.perf_counter() - start)
+    return taken
+
+
+def _shapes(model, card):
+    shapes = {}
+    for tensor in card.inputs:
+        symbol = next(s for s in model.inputs if s.name == tensor.name)
+        sides = dict(card.tile) | {"b": 1, "c": symbol.shape[-1]}
+        shapes[tensor.name] = [sides[axis] for axis in tensor.axes]
+    return shapes
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
