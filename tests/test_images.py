@@ -265,8 +265,19 @@ def test_a_missing_file_is_named(tmp_path):
     refused(tmp_path / "no.tif", "no.tif: expected a file, found none; check the name")
 
 
-def test_a_folder_is_no_volume(tmp_path):
-    refused(tmp_path, "expected a file, got a folder")
+def test_a_folder_of_planes_is_a_volume(tmp_path, stack):
+    for i, plane in enumerate(stack):
+        tifffile.imwrite(tmp_path / f"z{8 + i}.tif", plane, compression="zlib")  # z8, z9, z10...
+    (tmp_path / "notes.txt").touch()
+    np.testing.assert_array_equal(read(tmp_path), stack)
+    np.testing.assert_array_equal(read(tmp_path, axes="ZYX"), stack)
+    refused(tmp_path, "expected planes, got time points", axes="TYX")
+
+
+def test_any_other_folder_is_no_volume(tmp_path, stack):
+    refused(tmp_path, r"expected pictures \(TIFF, PNG or JPEG\) in the folder, found none")
+    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack")
+    refused(tmp_path, r"expected a folder of single planes, got a stack in it \(a.tif\)")
 
 
 def test_an_empty_file_is_no_volume(tmp_path):
@@ -447,6 +458,31 @@ def test_an_npy_that_claims_too_much_is_refused(tmp_path):
         np.lib.format.write_array_header_1_0(file, header)
         file.write(bytes(100))
     refused(path, "truncated: its header promises")
+
+
+@pytest.mark.parametrize("form", ["plain", "zlib", "imagej", "ome", "npy"])
+def test_damaged_bytes_anywhere_give_an_answer_in_words_or_an_image(tmp_path, rng, form):
+    data = rng.integers(0, 255, (3, 16, 20)).astype("uint16")
+    path = tmp_path / ("a.npy" if form == "npy" else "a.tif")
+    if form == "npy":
+        np.save(path, data)
+    else:
+        metadata = {"axes": "ZYX"} if form in ("imagej", "ome") else None
+        compression = "zlib" if form == "zlib" else None
+        options = {"photometric": "minisblack", "metadata": metadata, "compression": compression}
+        tifffile.imwrite(path, data, imagej=form == "imagej", ome=form == "ome", **options)
+    content = path.read_bytes()
+    outcomes = set()
+    for _ in range(60):
+        damaged = bytearray(content)
+        for at in rng.integers(0, min(len(damaged), 600), 3):
+            damaged[at] = rng.choice([0, 1, 127, 255, rng.integers(0, 256)])
+        path.write_bytes(damaged)
+        try:
+            outcomes.add(read(path).ndim)
+        except CalzooError:
+            outcomes.add("refused")
+    assert outcomes == {3, "refused"}
 
 
 # What it costs.

@@ -371,7 +371,7 @@ def test_an_empty_file_folder_or_list_is_no_movie(tmp_path):
     refused(tmp_path / "a.tif", "got an empty file")
     refused(tmp_path, "got an empty file")
     (tmp_path / "empty").mkdir()
-    refused(tmp_path / "empty", r"expected frames .* in the folder, found none")
+    refused(tmp_path / "empty", r"expected pictures .* in the folder, found none")
     refused([], "got an empty list")
 
 
@@ -460,7 +460,7 @@ def test_files_of_several_channels_are_not_mixed(tmp_path, movie):
     for channel in (1, 2):
         for i in range(3):
             tifffile.imwrite(tmp_path / f"T_Cycle1_Ch{channel}_{i:06}.ome.tif", movie[i] + channel)
-    refused(tmp_path, r"names tell of channels 1, 2; give the list of files of one")
+    refused(tmp_path, r"names tell of channels 1, 2; put those of one into a folder")
     np.testing.assert_array_equal(frames(sorted(tmp_path.glob("*Ch2*"))), movie[:3] + 2)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.readers import axes as axis_names
-from calzoo.imaging.readers import files, npy, tiff
+from calzoo.imaging.readers import files, folders, npy, tiff
 from calzoo.imaging.readers.pages import ArrayPages, Facts, finite
 
 
@@ -98,7 +98,8 @@ def read_volume(path, *, axes=None, channel=None, voxel_um=None):
     Parameters
     ----------
     path : str or os.PathLike
-        TIFF (BigTIFF, OME-TIFF, ImageJ hyperstack) or NPY.
+        TIFF (BigTIFF, OME-TIFF, ImageJ hyperstack) or NPY, or a folder that holds the
+        planes as one TIFF or PNG each, taken in natural order.
     axes : str, optional
         One letter per axis of the file, e.g. "ZYX", "CZYX", "TYX": what they mean
         where the metadata say nothing, or say it wrongly. Without it the metadata
@@ -156,6 +157,8 @@ def as_volume(array, *, axes=None, channel=None, voxel_um=None):
 
 
 def _open(path, axes):
+    if path.is_dir():
+        return _open_folder(path, axes)
     kind = files.kind_of(path)
     if kind == "TIFF":
         pages = tiff.open_tiff(path)
@@ -172,6 +175,19 @@ def _open(path, axes):
         "Tiff)."
     )
     raise CalzooError(message)
+
+
+def _open_folder(folder, axes):
+    paths = folders.pictures_in(folder)
+    stacks = [p for p in paths if not folders.is_picture(p)]
+    if stacks:
+        message = (
+            f"{folder}: expected a folder of single planes, got a stack in it ({stacks[0].name}); give the "
+            "file of the stack itself."
+        )
+        raise CalzooError(message)
+    pages = folders.open_pictures(folder, paths)
+    return pages if axes is None else axis_names.relabel(pages, axes)
 
 
 def _volume(pages, axes, channel, voxel_um):

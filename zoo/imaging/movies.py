@@ -7,25 +7,20 @@ are (frame, row, column).
 import functools
 import math
 import os
-import re
 import warnings
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.readers import axes as axis_names
-from calzoo.imaging.readers import files, hdf5, npy, suite2p, tiff, video
+from calzoo.imaging.readers import files, folders, hdf5, npy, suite2p, tiff, video
 from calzoo.imaging.readers.joined import JoinedPages, check_alike
 from calzoo.imaging.readers.pages import finite
-from calzoo.imaging.readers.pictures import PicturePages
 
 CHUNK_BYTES = 64 * 2**20
 _VIDEOS = ("AVI", "MP4", "Matroska", "GIF")
 _VIDEO_SUFFIXES = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".ogv", ".flv")
-_PICTURES = {".tif": "TIFF", ".tiff": "TIFF", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
-_CHANNEL_IN_NAME = re.compile(r"(?:^|[_\-. ])ch(?:an|annel)?[_\- ]?(\d+)(?=[_\-. ])", re.IGNORECASE)
 
 
 class Movie:
@@ -229,7 +224,7 @@ def _opened(path, options, choice):
     if path.is_dir():
         if (path / "data.bin").exists():
             return _opened(path / "data.bin", options, choice)
-        return _joined(path, _pictures_in(path), options, choice)
+        return _joined(path, folders.pictures_in(path), options, choice)
     return _chosen(_pages(path, options), **choice)
 
 
@@ -249,7 +244,7 @@ def _pages(path, options):
     if kind == "HDF5":
         return hdf5.open_hdf5(path, axes, options["dataset"])
     if kind == "ZIP":
-        return _archive(path)
+        return folders.open_archive(path)
     if kind in _VIDEOS or (kind == "unknown" and path.suffix.lower() in _VIDEO_SUFFIXES):
         return video.open_video(path)
     if kind == "MATLAB 5":
@@ -350,99 +345,17 @@ def _frame_axis(pages, is_stack):
 # Recordings in many files.
 
 
-def _pictures_in(folder):
-    """Return the files of a folder that are frames or stacks, in natural order."""
-    found = sorted(
-        (p for p in folder.iterdir() if p.suffix.lower() in _PICTURES and not p.name.startswith(".")),
-        key=lambda p: files.natural_key(p.name),
-    )
-    if not found:
-        message = (
-            f"{folder}: expected frames (TIFF, PNG or JPEG) in the folder, found none; give the movie's file."
-        )
-        raise CalzooError(message)
-    _check_one_recording(folder, [p.name for p in found])
-    return found
-
-
-def _check_one_recording(where, names):
-    kinds = {_PICTURES[Path(n).suffix.lower()] for n in names}
-    if len(kinds) > 1:
-        message = (
-            f"{where}: expected the frames of one recording, got {' and '.join(sorted(kinds))} files; "
-            "separate them."
-        )
-        raise CalzooError(message)
-    marks = {m.group(1) for m in map(_CHANNEL_IN_NAME.search, names) if m}
-    if len(marks) > 1:
-        message = (
-            f"{where}: expected the frames of one channel, the names tell of channels "
-            f"{', '.join(sorted(marks))}; give the list of files of one, e.g. *Ch2*.tif."
-        )
-        raise CalzooError(message)
-
-
-def _archive(path):
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
-        message = f"{path}: expected a ZIP archive, got a damaged or truncated one ({error}); copy it again."
-        raise CalzooError(message) from error
-    names = sorted(
-        (
-            n
-            for n in archive.namelist()
-            if Path(n).suffix.lower() in _PICTURES
-            and not n.startswith("__MACOSX")
-            and not Path(n).name.startswith(".")
-        ),
-        key=files.natural_key,
-    )
-    if not names:
-        archive.close()
-        message = (
-            f"{path}: expected frames (TIFF, PNG or JPEG) in the archive, found none; give the movie's file."
-        )
-        raise CalzooError(message)
-    try:
-        _check_one_recording(path, names)
-        return PicturePages(path, names, functools.partial(_member, path, archive), archive.close)
-    except BaseException:
-        archive.close()
-        raise
-
-
-def _member(path, archive, name):
-    try:
-        return archive.read(name)
-    # Damaged data, an unknown method, a password: zipfile has an exception for each.
-    except Exception as error:
-        message = f"{path}: {name} cannot be taken out of the archive ({error}); copy or unpack it."
-        raise CalzooError(message) from error
-
-
 def _joined(where, paths, options, choice):
     """Open a list of files as one recording."""
     if not paths:
         message = "expected the files of a recording, got an empty list."
         raise CalzooError(message)
     paths = [files.existing(p) for p in paths]
-    if len(paths) > 1 and all(_is_single_picture(p) for p in paths):
-        names = [os.fspath(p) for p in paths]
-        pages = PicturePages(where or paths[0].parent, names, _content)
-        return _chosen(pages, **choice)
+    if len(paths) > 1 and all(folders.is_picture(p) for p in paths):
+        return _chosen(folders.open_pictures(where or paths[0].parent, paths), **choice)
     if len(paths) == 1 and where is None:
         return _opened(paths[0], options, choice)
     return _joined_stacks(where, paths, options, choice)
-
-
-def _content(name):
-    return Path(name).read_bytes()
-
-
-def _is_single_picture(path):
-    kind = files.kind_of(path)
-    return kind in ("PNG", "JPEG") or (kind == "TIFF" and tiff.is_one_page(path))
 
 
 def _joined_stacks(where, paths, options, choice):

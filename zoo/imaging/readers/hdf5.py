@@ -35,21 +35,25 @@ def open_hdf5(path, axes=None, dataset=None):
     Pages
     """
     h5py = _h5py(path)
+    file = None
     try:
         file = h5py.File(path, "r")
-    except OSError as error:
-        message = (
-            f"{path}: expected an HDF5 file, got a damaged or truncated one ({error}); copy or export it "
-            "again."
-        )
-        raise CalzooError(message) from error
-    try:
         data = _dataset(path, h5py, file, dataset)
         letters, facts = _letters(path, file, data, axes)
         return DatasetPages(path, file, data, letters, facts)
-    except BaseException:
+    except CalzooError:
         file.close()
         raise
+    # The library meets a damaged file with several exceptions.
+    except Exception as error:
+        if file is not None:
+            file.close()
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        message = (
+            f"{path}: expected an HDF5 file, got a damaged or truncated one ({reason}); copy or export it "
+            "again."
+        )
+        raise CalzooError(message) from error
 
 
 def _h5py(path):
@@ -105,7 +109,7 @@ class DatasetPages(Pages):
         try:
             return self._data[index]
         except (OSError, RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0][:120]
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
             message = (
                 f"{self.name}: data set {self._data.name} cannot be read ({reason}); is the file damaged?"
             )

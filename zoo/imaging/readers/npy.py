@@ -51,8 +51,9 @@ def _header(path):
                 shape, fortran, stored = np.lib.format.read_array_header_1_0(file)
             else:
                 shape, fortran, stored = np.lib.format.read_array_header_2_0(file)
-        except ValueError as error:
-            reason = str(error).splitlines()[0]
+        # The header is Python text: its tokens may fail as well as its values.
+        except Exception as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
             message = f"{path}: damaged NPY header ({reason}); save the array again with numpy.save."
             raise CalzooError(message) from error
         offset = file.tell()

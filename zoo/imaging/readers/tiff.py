@@ -233,11 +233,7 @@ class TiffPages(Pages):
         out = np.empty((len(numbers), *self.page_shape), self.dtype)
 
         def fill(i):
-            page, sample = divmod(int(numbers[i]), self._samples)
-            picture = self._decode(page)
-            if self._samples > 1:
-                picture = picture.take(sample, self._sample_axis)
-            out[i] = picture.reshape(self.page_shape)
+            out[i] = self._decode(*divmod(int(numbers[i]), self._samples))
 
         workers = 1 if self._series.keyframe.compression == 1 else min(len(numbers), os.cpu_count() or 1, 8)
         with _quiet():
@@ -249,7 +245,7 @@ class TiffPages(Pages):
                     list(pool.map(fill, range(len(numbers))))
         return out
 
-    def _decode(self, number):
+    def _decode(self, number, sample):
         try:
             with self._lock:
                 page = self._series[number]
@@ -257,7 +253,10 @@ class TiffPages(Pages):
                     message = "the page is missing"
                     raise ValueError(message)
                 self._check_place(page)
-            return page.asarray(maxworkers=1, lock=self._lock)
+            picture = page.asarray(maxworkers=1, lock=self._lock)
+            if self._samples > 1:
+                picture = picture.take(sample, self._sample_axis)
+            return picture.reshape(self.page_shape)
         except Exception as error:
             if "imagecodecs" in str(error):
                 name = getattr(self._series.keyframe.compression, "name", self._series.keyframe.compression)
