@@ -118,24 +118,28 @@ def test_a_reader_that_stops_reading_is_no_error_message():
         "m.GROUP, m.add_arguments = 'help', lambda p: None; m.run = lambda a: print('x' * 10**6);"
         "cli._commands = lambda: {'try': m}; sys.exit(cli.main(['try']))"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    process.stdout.read(10)
-    process.stdout.close()
-    with process.stderr:
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.read(10)
+        process.stdout.close()
         assert process.stderr.read() == b""
-    assert process.wait(60) == 1
+        assert process.wait(60) == 1
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX does")
 def test_a_process_that_is_interrupted_says_so_without_traceback(tmp_path):
     argv = ["simulate", "axons", "-o", str(tmp_path / "many"), "--count", "100000", "--shape", "4,32,32"]
-    process = subprocess.Popen([sys.executable, "-m", "calzoo", *argv], stderr=subprocess.PIPE, text=True)
     part = tmp_path / "many.part" / "000_volume.tif"
-    deadline = time.monotonic() + 60
-    while not part.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    err = process.communicate(timeout=60)[1]
+    command = [sys.executable, "-m", "calzoo", *argv]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while not part.exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            err = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert err.rstrip().endswith("calzoo: interrupted")
     assert "Traceback" not in err

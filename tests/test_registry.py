@@ -44,6 +44,11 @@ def test_an_unknown_role_is_answered_with_the_known_ones(registry):
         registry.resolve("dots", "proposal")
 
 
+def test_a_file_that_a_network_does_not_have_is_answered_with_those_that_it_has(registry):
+    with pytest.raises(CalzooError, match="has the files onnx, safetensors, golden for the role 'model'"):
+        registry.resolve("dots", kind="onnx_cpu")
+
+
 @pytest.mark.parametrize("kind", ["onnx", "safetensors", "golden"])
 def test_files_of_wheel_and_checkout_are_found(registry, kind):
     path = registry.resolve("dots", kind=kind)
@@ -95,7 +100,7 @@ def onnx(preset):
         (lambda p: p.update(networks={}), "roles of 'dots' must be among .*, got none"),
         (lambda p: p.update(networks={"chef": p["networks"]["model"]}), "roles .*, got chef"),
         (lambda p: p.update(colour="red"), "a preset has no colour"),
-        (lambda p: p["networks"]["model"].pop("golden"), "'golden' is missing"),
+        (lambda p: p["networks"]["model"].pop("golden"), "a network lacks golden"),
         (lambda p: p["networks"]["model"].update(builder="unet3d"), "'module:function', got 'unet3d'"),
         (lambda p: onnx(p).update(name="../dots.onnx"), r"letters, digits.*got '\.\./dots\.onnx'"),
         (lambda p: onnx(p).update(sha256="abc"), "64 hexadecimal digits, got 'abc'"),
@@ -148,8 +153,7 @@ def test_every_released_file_is_what_the_registry_says():
     in_wheel = {}
     for preset in released.presets().values():
         for role, network in preset.networks.items():
-            for kind in released.KINDS:
-                file = getattr(network, kind)
+            for kind, file in network.files.items():
                 if file.where == "wheel":
                     in_wheel[file.name] = file.size
                     assert released.resolve(preset.name, role, kind=kind).stat().st_size == file.size
@@ -159,10 +163,10 @@ def test_every_released_file_is_what_the_registry_says():
 
 def test_the_wheel_holds_no_file_that_the_registry_does_not_name():
     named = {
-        getattr(network, kind).name
+        file.name
         for preset in released.presets().values()
         for network in preset.networks.values()
-        for kind in released.KINDS
+        for file in network.files.values()
     }
     folder = released.FOLDER / "released"
     assert not folder.is_dir() or {path.name for path in folder.iterdir()} <= named

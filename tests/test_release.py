@@ -53,6 +53,17 @@ def test_a_released_network_is_found_again(checkout, files):
     assert network.config == {"pool": [[1, 2, 2]]}
 
 
+def test_the_form_for_processors_is_a_file_of_its_own(checkout, files, tmp_path):
+    files["onnx_cpu"] = tmp_path / "made" / "new-cpu.onnx"
+    files["onnx_cpu"].write_text("quick")
+    network = release.add_network(card(), files).network()
+    assert network.onnx_cpu.name == "stars-cpu.onnx"
+    assert checkout.resolve("stars", kind="onnx_cpu").read_text() == "quick"
+    del files["onnx_cpu"]
+    release.add_network(card(), files, overwrite=True)
+    assert not (checkout.FOLDER / "released" / "stars-cpu.onnx").exists()
+
+
 def test_the_registry_stays_as_it_is_read(checkout, files):
     """Writing what was read changes no entry."""
     before = json.loads((checkout.FOLDER / "registry.json").read_text())["presets"][0]

@@ -13,7 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 
@@ -24,7 +24,9 @@ from calzoo.weights.card import ROLES, TASKS, Score
 SCHEMA_VERSION = 1
 FOLDER = Path(__file__).resolve().parent
 PLACES = MappingProxyType({"wheel": "released", "checkout": "outside"})
-KINDS = ("onnx", "safetensors", "golden")  # the network, its Keras weights, an input with its output
+# The network; the same one written for processors, where that is faster; its Keras
+# weights; an input with its output.
+KINDS = ("onnx", "onnx_cpu", "safetensors", "golden")
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -64,12 +66,19 @@ class Network:
     onnx: File
     safetensors: File  # variable path -> array
     golden: File  # .npz: the inputs and outputs of the .onnx file by name
+    onnx_cpu: File | None = None  # the same network in a form that processors run faster
     scores: tuple[Score, ...] = ()
 
     def __post_init__(self):
         if not re.fullmatch(r"[\w.]+:\w+", str(self.builder)):
             _refuse(f"builder must be 'module:function', got {self.builder!r}")
         object.__setattr__(self, "config", MappingProxyType(dict(self.config)))
+
+    @property
+    def files(self):
+        """Its files by kind, without those that it does not have."""
+        files = {kind: getattr(self, kind) for kind in KINDS}
+        return MappingProxyType({kind: file for kind, file in files.items() if file is not None})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,8 +186,8 @@ def resolve(name, role="model", *, kind="onnx", cache=None):
         Of the preset.
     role : str, optional
         Of the network, where the preset has several.
-    kind : {"onnx", "safetensors", "golden"}, optional
-        Which of the network's files.
+    kind : {"onnx", "onnx_cpu", "safetensors", "golden"}, optional
+        Which of the network's files; not every network has a form for processors ("onnx_cpu").
     cache : path, optional
         Folder for what must be downloaded; the user's cache where absent.
 
@@ -193,8 +202,11 @@ def resolve(name, role="model", *, kind="onnx", cache=None):
         If there is no such preset, role or file, it is damaged, or it cannot be downloaded.
     """
     chosen = preset(name)
-    file = getattr(chosen.network(role), kind)
-    path = _locate(file, cache)
+    files = chosen.network(role).files
+    if kind not in files:
+        message = f"preset {name!r} has the files {', '.join(files)} for the role {role!r}; got {kind!r}."
+        raise CalzooError(message)
+    path = _locate(files[kind], cache)
     if chosen.terms and name not in _announced:
         print(f"calzoo: terms of preset {name!r}: {chosen.terms}", file=sys.stderr)
         _announced.add(name)
@@ -249,7 +261,7 @@ def _preset(plain):
 
 
 def _network(plain):
-    files = {kind: _build(File, plain[kind]) for kind in KINDS}
+    files = {kind: _build(File, plain[kind]) for kind in KINDS if kind in plain}
     return _build(Network, plain | files | {"scores": tuple(_score(s) for s in plain.get("scores", ()))})
 
 
@@ -262,13 +274,16 @@ def _build(cls, plain):
     unknown = set(plain) - {f.name for f in fields(cls)}
     if unknown:
         _refuse(f"a {cls.__name__.lower()} has no {', '.join(sorted(unknown))}")
+    required = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING}
+    if required - set(plain):
+        _refuse(f"a {cls.__name__.lower()} lacks {', '.join(sorted(required - set(plain)))}")
     return cls(**plain)
 
 
 def _check_unique(found):
     for what, names in (
         ("name", [p.name for p in found]),
-        ("file", [getattr(n, kind).name for p in found for n in p.networks.values() for kind in KINDS]),
+        ("file", [file.name for p in found for n in p.networks.values() for file in n.files.values()]),
     ):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from calzoo.errors import CalzooError
 from calzoo.weights import registry
-from calzoo.weights.registry import KINDS, PLACES, File, Network, Preset
+from calzoo.weights.registry import PLACES, File, Network, Preset
 
 FILE_LIMIT = 16 * 2**20  # bytes of a file in the wheel
 WHEEL_LIMIT = 40 * 2**20  # bytes of all files in the wheel
-SUFFIXES = {"onnx": ".onnx", "safetensors": ".safetensors", "golden": ".npz"}
+SUFFIXES = {"onnx": ".onnx", "onnx_cpu": "-cpu.onnx", "safetensors": ".safetensors", "golden": ".npz"}
 
 # Data under these terms may train a network that everybody may use; other data
 # train networks of their own, named "...-research", outside the wheel.
@@ -37,7 +37,7 @@ def add_network(card, files, *, name=None, terms="", overwrite=False, folder=Non
     card : calzoo.weights.card.Card
         That of the .onnx file; the entry takes role, builder, config and scores from it.
     files : Mapping of str to path
-        The files of the kinds "onnx", "safetensors" and "golden".
+        The files of the kinds "onnx", "safetensors" and "golden", and "onnx_cpu" if there is one.
     name : str, optional
         Of the preset; the card's where absent.
     terms : str, optional
@@ -112,7 +112,7 @@ def _check_before(card, before, overwrite):
 
 def _network(card, files, name):
     stem = name if card.role == "model" else f"{name}-{card.role}"
-    sizes = {kind: Path(files[kind]).stat().st_size for kind in KINDS}
+    sizes = {kind: Path(path).stat().st_size for kind, path in files.items()}
     for_all = not name.endswith(RESEARCH) and sizes["onnx"] <= FILE_LIMIT
     entries = {
         kind: File(
@@ -122,7 +122,7 @@ def _network(card, files, name):
             # Keras weights are for those who train, and they have a checkout.
             where="wheel" if for_all and kind != "safetensors" else "checkout",
         )
-        for kind in KINDS
+        for kind in files
     }
     return Network(
         builder=card.builder, config=card.config, recipe=card.recipe, scores=card.scores, **entries
@@ -131,7 +131,7 @@ def _network(card, files, name):
 
 def _check_wheel(presets):
     networks = [network for preset in presets for network in preset.networks.values()]
-    files = [getattr(network, kind) for network in networks for kind in KINDS]
+    files = [file for network in networks for file in network.files.values()]
     total = sum(file.size for file in files if file.where == "wheel")
     if total > WHEEL_LIMIT:
         message = (
@@ -144,8 +144,8 @@ def _check_wheel(presets):
 def _install(files, network, folder):
     parts = []
     try:
-        for kind in KINDS:
-            target = _place(getattr(network, kind), folder)
+        for kind, file in network.files.items():
+            target = _place(file, folder)
             target.parent.mkdir(exist_ok=True)
             part = target.with_name(target.name + ".part")
             parts.append((part, target))
@@ -159,9 +159,8 @@ def _install(files, network, folder):
 
 def _remove_moved(before, after, folder):
     """Remove files that were replaced by others in another place."""
-    kept = {_place(getattr(after, kind), folder) for kind in KINDS}
-    for kind in KINDS:
-        file = getattr(before, kind)
+    kept = {_place(file, folder) for file in after.files.values()}
+    for file in before.files.values():
         if file.where in PLACES and _place(file, folder) not in kept:
             _place(file, folder).unlink(missing_ok=True)
 
@@ -181,6 +180,7 @@ def _plain(value):
     """Return a preset, or a part of it, in the types of JSON."""
     if hasattr(value, "__dataclass_fields__"):
         value = {name: getattr(value, name) for name in value.__dataclass_fields__}
+        value = {name: item for name, item in value.items() if item is not None}
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

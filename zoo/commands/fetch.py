@@ -23,18 +23,22 @@ def add_arguments(parser):
 
 def run(args):
     """Fetch the named presets, or all files of all presets into one folder."""
-    from calzoo.weights.registry import KINDS, preset, presets
+    from calzoo.weights.registry import preset, presets
 
     if args.all is None and not args.names:
         message = "fetch: expected names of presets or --all DIR, got neither; 'calzoo list' shows the names."
         raise CalzooError(message)
     chosen = [preset(name) for name in args.names]
-    kinds = ("onnx",)
     if args.all is not None:
         args.all.mkdir(parents=True, exist_ok=True)
         chosen = chosen or list(presets().values())
-        kinds = KINDS
-    wanted = [(p.name, role, kind) for p in chosen for role in p.networks for kind in kinds]
+    wanted = [
+        (p.name, role, kind)
+        for p in chosen
+        for role, network in p.networks.items()
+        for kind in network.files
+        if args.all is not None or kind.startswith("onnx")
+    ]
     failed = sum([not _fetch(*which, args.all) for which in wanted])
     if failed:
         tell(f"{failed} of {len(wanted)} files are missing")

@@ -36,6 +36,9 @@ def run(args):
             "safetensors": load_run(args.run).weights,
         }
         export_run(args.run, files["onnx"], name=args.preset)
+        quick = files["onnx"].with_name("network-cpu.onnx")
+        if quick.exists():
+            files["onnx_cpu"] = quick
         model = load_model(files["onnx"], provider="cpu")
         write_golden(model, files["golden"])
         preset = add_network(model.card, files, name=args.preset, terms=args.terms, overwrite=args.replace)
