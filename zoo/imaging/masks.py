@@ -1,0 +1,245 @@
+"""Masks of cells: which pixels belong to each; masks may overlap.
+
+On disk, a ``masks.npz`` holds one or more groups of masks. Group ``g`` has the arrays ``g_shape`` (Y, X),
+``g_indptr`` (N + 1), ``g_row`` and ``g_col``: mask i covers the pixels ``(g_row[a:b], g_col[a:b])`` with
+``a, b = g_indptr[i], g_indptr[i + 1]``.
+"""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import sparse
+
+from calzoo.errors import CalzooError
+from calzoo.imaging.outputs import output_file
+
+FIELDS = ("shape", "indptr", "row", "col")
+
+
+@dataclass(frozen=True, eq=False)
+class Masks:
+    """N masks in a frame, one after the other.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Height and width of the frame in pixels, (Y, X).
+    indptr : ndarray of int64, shape (N + 1,)
+        Where each mask begins in `row` and `col`.
+    row, col : ndarray of int32
+        The pixels of all masks.
+
+    Raises
+    ------
+    CalzooError
+        If the arrays contradict each other, or a pixel lies outside the frame.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> masks = Masks.from_labels(np.array([[1, 1, 0], [0, 2, 2]]))
+    >>> len(masks), masks.areas.tolist()
+    (2, [2, 2])
+    >>> rows, columns = masks[1]
+    >>> rows.tolist(), columns.tolist()
+    ([1, 1], [1, 2])
+    """
+
+    shape: tuple[int, int]
+    indptr: np.ndarray
+    row: np.ndarray
+    col: np.ndarray
+
+    def __post_init__(self):
+        shape = tuple(int(side) for side in self.shape)
+        indptr, row, col = (np.asarray(getattr(self, name)) for name in FIELDS[1:])
+        if len(shape) != 2 or not all(array.ndim == 1 for array in (indptr, row, col)):
+            raise CalzooError(_broken("shape has two numbers, and indptr, row and col one axis each"))
+        if not (indptr.size and indptr[0] == 0 and (np.diff(indptr) >= 0).all()):
+            raise CalzooError(_broken("indptr begins with 0 and never falls"))
+        if not indptr[-1] == row.size == col.size:
+            raise CalzooError(
+                _broken(f"indptr ends with {indptr[-1]} pixels, row has {row.size}, col {col.size}")
+            )
+        outside = (row < 0) | (row >= shape[0]) | (col < 0) | (col >= shape[1])
+        if outside.any():
+            first = np.flatnonzero(outside)[0]
+            raise CalzooError(_broken(f"pixel ({row[first]}, {col[first]}) lies outside the frame {shape}"))
+        for name, value in zip(
+            FIELDS, (shape, indptr.astype(np.int64), row.astype(np.int32), col.astype(np.int32)), strict=True
+        ):
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_pixels(cls, shape, pixels):
+        """Take masks from a list of (rows, columns).
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Height and width of the frame.
+        pixels : iterable of (array of int, array of int)
+            The pixels of each mask.
+        """
+        pixels = [(np.ravel(rows), np.ravel(columns)) for rows, columns in pixels]
+        indptr = np.concatenate([[0], np.cumsum([len(rows) for rows, _ in pixels])]).astype(np.int64)
+        row, col = (np.concatenate([[], *(pair[axis] for pair in pixels)]) for axis in (0, 1))
+        return cls(shape, indptr, row.astype(np.int32), col.astype(np.int32))
+
+    @classmethod
+    def from_labels(cls, labels):
+        """Take masks from a label image: one for each number above 0 that occurs, in their order.
+
+        Parameters
+        ----------
+        labels : ndarray of int, shape (Y, X)
+            0 is background.
+        """
+        flat = np.asarray(labels).ravel()
+        pixels = np.flatnonzero(flat > 0)
+        pixels = pixels[np.argsort(flat[pixels], kind="stable")]
+        _, counts = np.unique(flat[pixels], return_counts=True)
+        row, col = np.unravel_index(pixels, np.shape(labels))
+        return cls(np.shape(labels), np.concatenate([[0], np.cumsum(counts)]), row, col)
+
+    @classmethod
+    def from_stack(cls, stack):
+        """Take masks from a stack of pictures, true inside.
+
+        Parameters
+        ----------
+        stack : ndarray of shape (N, Y, X)
+        """
+        mask, row, col = np.nonzero(stack)
+        return cls(np.shape(stack)[1:], np.searchsorted(mask, np.arange(len(stack) + 1)), row, col)
+
+    def __len__(self):
+        return len(self.indptr) - 1
+
+    def __getitem__(self, index):
+        """Return the rows and columns of one mask."""
+        index = range(len(self))[index]
+        pixels = slice(self.indptr[index], self.indptr[index + 1])
+        return self.row[pixels], self.col[pixels]
+
+    def __iter__(self):
+        return (self[index] for index in range(len(self)))
+
+    @property
+    def areas(self):
+        """Pixels in each mask, (N,)."""
+        return np.diff(self.indptr)
+
+    @property
+    def centers(self):
+        """Mean (y, x) of the pixels of each mask, float64 (N, 2); NaN for a mask without pixels."""
+        sums = self.matrix() @ np.indices(self.shape).reshape(2, -1).T.astype(np.float64)
+        areas = self.areas[:, None].astype(np.float64)
+        return np.divide(sums, areas, out=np.full_like(sums, np.nan), where=areas > 0)
+
+    def select(self, which):
+        """Return some of the masks, by number or by a bool for each."""
+        return Masks.from_pixels(self.shape, [self[index] for index in np.arange(len(self))[which]])
+
+    def matrix(self):
+        """Return the masks as a sparse matrix of ones, float32 (N, Y * X)."""
+        ones = np.ones(len(self.row), np.float32)
+        shape = (len(self), self.shape[0] * self.shape[1])
+        return sparse.csr_matrix((ones, self._places(), self.indptr), shape=shape)
+
+    def _places(self):
+        """Return the number of each pixel, counted along the rows of the frame."""
+        return self.row.astype(np.int64) * self.shape[1] + self.col
+
+    def count(self):
+        """Return how many masks cover each pixel, int32 (Y, X)."""
+        counts = np.bincount(self._places(), minlength=self.shape[0] * self.shape[1])
+        return counts.reshape(self.shape).astype(np.int32)
+
+    def labels(self):
+        """Return a label image, int32 (Y, X): mask i is i + 1, the smallest on top where several overlap."""
+        labels = np.zeros(self.shape, np.int32)
+        for index in np.argsort(-self.areas, kind="stable"):
+            labels[self[index]] = index + 1
+        return labels
+
+    def stack(self):
+        """Return a picture of each mask, bool (N, Y, X)."""
+        stack = np.zeros((len(self), *self.shape), bool)
+        stack[np.repeat(np.arange(len(self)), self.areas), self.row, self.col] = True
+        return stack
+
+
+def read_masks(path, group=None):
+    """Read one group of masks from a ``.npz`` file.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+    group : str, optional
+        Name of the group; not needed where there is only one, or one is called ``cells``.
+
+    Returns
+    -------
+    Masks
+
+    Raises
+    ------
+    CalzooError
+        If there is no such file or group, or the file holds something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        message = f"{path}: there is no such file"
+        raise CalzooError(message)
+    try:
+        with open(path, "rb") as content:
+            if not zipfile.is_zipfile(content):
+                message = f"{path}: expected masks in an .npz file, got something else"
+                raise CalzooError(message)
+            content.seek(0)
+            with np.load(content, allow_pickle=False) as file:
+                groups = sorted(name[: -len("_indptr")] for name in file.files if name.endswith("_indptr"))
+                group = _choose(path, groups, group)
+                return Masks(*(file[f"{group}_{field}"] for field in FIELDS))
+    except CalzooError:
+        raise
+    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        message = f"{path}: expected the arrays GROUP_shape, _indptr, _row and _col of masks: {error}"
+        raise CalzooError(message) from error
+
+
+def write_masks(path, **groups):
+    """Write groups of masks to a ``.npz`` file.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        It gets its name when it is finished.
+    **groups : Masks
+        Masks by the name of their group.
+    """
+    arrays = {
+        f"{group}_{field}": np.asarray(getattr(masks, field))
+        for group, masks in groups.items()
+        for field in FIELDS
+    }
+    with output_file(path) as part, open(part, "wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def _choose(path, groups, group):
+    """Return the name of the group that is meant."""
+    if group is None:
+        group = groups[0] if len(groups) == 1 else "cells"
+    if group in groups:
+        return group
+    message = f"{path}: there is no group of masks {group!r}; found: {', '.join(groups) or 'none'}"
+    raise CalzooError(message)
+
+
+def _broken(rule):
+    """Say which rule masks break."""
+    return f"masks: {rule}: see the description of masks.npz"
