@@ -5,7 +5,8 @@ from itertools import product
 
 import numpy as np
 
-_HALO = 16  # planes on each side of a slab that is thinned
+_HALO = 8  # planes on each side of a slab that is thinned: more than the radius of an axon
+_DEPTH = 32  # planes at a time, at least: the halo is thinned twice
 # One of each pair of opposite neighbours.
 _STEPS = [step for step in product((-1, 0, 1), repeat=3) if step > (0, 0, 0)]
 
@@ -20,7 +21,7 @@ def lengths_of(labels, names, depth, voxel_um=None):
     names : ndarray of int32
         Preliminary label to axon, 0 for none.
     depth : int
-        Planes at a time; each slab is thinned with some planes more on both sides.
+        Planes at a time, if more than a few; each slab is thinned with some planes more on both sides.
     voxel_um : tuple of (float or None) or None
         (z, y, x).
 
@@ -33,6 +34,7 @@ def lengths_of(labels, names, depth, voxel_um=None):
 
     known = voxel_um is not None and None not in voxel_um
     size, count = labels.shape[0], int(names.max(initial=0)) + 1
+    depth = max(depth, _DEPTH)
     voxels, um = np.zeros(count), np.zeros(count)
     for start in range(0, size, depth):
         stop = min(start + depth, size)
