@@ -67,7 +67,9 @@ def load_checkpoint(run, model):
         else:
             return state
     if problems:
-        message = f"no checkpoint of {run} can be used: {' '.join(problems)} Start a new run in another folder."
+        message = (
+            f"no checkpoint of {run} can be used: {' '.join(problems)} Start a new run in another folder."
+        )
         raise CalzooError(message)
     return None
 

@@ -112,7 +112,9 @@ def scalar_writer(folder):
     def write(step, values):
         with writer.as_default():
             for name, value in values.items():
-                tensorflow.summary.write(name, tensorflow.constant(float(value)), step=step, metadata=metadata)
+                tensorflow.summary.write(
+                    name, tensorflow.constant(float(value)), step=step, metadata=metadata
+                )
         writer.flush()
 
     return write

@@ -36,7 +36,11 @@ def draw_curves(path, rows):
     rows : list of dict
         As for `write_history`.
     """
-    names = [n for n in dict.fromkeys(k for row in rows for k in row) if n not in ("epoch", "step", "learning_rate", "loss")]
+    names = [
+        n
+        for n in dict.fromkeys(k for row in rows for k in row)
+        if n not in ("epoch", "step", "learning_rate", "loss")
+    ]
     figure, (left, right) = _figure(1, 2, 11, 4)
     left.plot([r["epoch"] for r in rows], [r["loss"] for r in rows], label="training loss")
     for name in names:

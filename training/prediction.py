@@ -29,13 +29,16 @@ def predict_volume(model, volume, *, tile, divisor, overlap=0.25):
     """
     # An axis a little longer than the tile is one tile: two would compute it twice.
     sides = [
-        -(-size // d) * d if size <= 1.25 * t else t for size, t, d in zip(volume.shape, tile, divisor, strict=True)
+        -(-size // d) * d if size <= 1.25 * t else t
+        for size, t, d in zip(volume.shape, tile, divisor, strict=True)
     ]
     short = [max(side - size, 0) for side, size in zip(sides, volume.shape, strict=True)]
     padded = np.pad(volume, [(0, n) for n in short], mode="reflect")
     weight = gaussian_window(sides)[..., None]
     total, covered = 0.0, np.zeros((*padded.shape, 1), np.float32)
-    for start in itertools.product(*(_starts(*axis, overlap) for axis in zip(padded.shape, sides, strict=True))):
+    for start in itertools.product(
+        *(_starts(*axis, overlap) for axis in zip(padded.shape, sides, strict=True))
+    ):
         place = tuple(slice(a, a + side) for a, side in zip(start, sides, strict=True))
         probability = np.asarray(model.predict_on_batch(padded[place][None, ..., None]))[0]
         if np.isscalar(total):
@@ -46,7 +49,7 @@ def predict_volume(model, volume, *, tile, divisor, overlap=0.25):
 
 
 def gaussian_window(tile):
-    """Return the weight of each voxel of a tile: a Gaussian (sigma = an eighth of the side), at least 1e-3."""
+    """Return the weight of each voxel of a tile: a Gaussian, sigma an eighth of the side, at least 1e-3."""
     axes = [np.exp(-0.5 * ((np.arange(side) - (side - 1) / 2) / (side / 8)) ** 2) for side in tile]
     window = axes[0][:, None, None] * axes[1][:, None] * axes[2]
     return np.maximum(window, 1e-3).astype(np.float32)

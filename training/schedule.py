@@ -32,6 +32,9 @@ class Schedule:
         kept; 0 keeps the last weights themselves.
     score_every : int
         Epochs between scores on the validation data; the last epoch is always scored.
+    frozen_norm : float
+        Share of the epochs, at the end, in which batch normalisation uses its running
+        averages; see `calzoo.training.frozen`.
     precision : str
         A Keras dtype policy.
     deterministic : bool
@@ -48,6 +51,7 @@ class Schedule:
     clip_norm: float = 1.0
     average: float = 0.99
     score_every: int = 2
+    frozen_norm: float = 0.5
     precision: str = "float32"
     deterministic: bool = True
 
@@ -59,6 +63,11 @@ class Schedule:
         if self.precision not in PRECISIONS:
             message = f"schedule: precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}."
             raise CalzooError(message)
+
+    @property
+    def frozen_from(self):
+        """The first epoch, counted from 0, in which batch normalisation is frozen."""
+        return self.epochs - round(self.frozen_norm * self.epochs)
 
     def rate(self, step):
         """Return the learning rate of step `step`, counted from 0.

@@ -61,7 +61,7 @@ class Recording:
     instances: bool
 
     def semantic(self, recipe=3):
-        """Return the three classes, (Z, Y, X) uint8; borders by the given recipe where labels are instances."""
+        """Return the classes, (Z, Y, X) uint8; of instances the borders are drawn by the given recipe."""
         if not self.instances:
             return self.labels.astype(np.uint8)
         return semantic_from_instances(self.labels, recipe=recipe)
@@ -208,8 +208,8 @@ def _own(path):
     strange = np.setdiff1d(labels, _KNOWN_CLASSES)
     if strange.size:
         message = (
-            f"{stem}label.tif: expected 0 background, 1 axon, 2 border, 255 not known, got {strange[:5].tolist()}. "
-            f"Axons that are numbered belong into {instances.name}."
+            f"{stem}label.tif: expected 0 background, 1 axon, 2 border, 255 not known, "
+            f"got {strange[:5].tolist()}. Axons that are numbered belong into {instances.name}."
         )
         raise CalzooError(message)
     return Recording(name, "own", volume, labels.astype(np.uint8), instances=False)

@@ -63,7 +63,7 @@ def pad_to_grid(volume, tile, step):
     return np.pad(volume, [(0, n) for n in short], mode="reflect") if any(short) else volume
 
 
-def cut_tiles(volume, labels, tile, step, *, labelled=0.0, keep_empty=4):
+def cut_tiles(volume, labels, tile, step, *, margin=(0, 0, 0), labelled=0.0, keep_empty=4):
     """Cut a volume and its labels into tiles.
 
     Tiles start at whole multiples of `step` from the first voxel; they are
@@ -72,7 +72,8 @@ def cut_tiles(volume, labels, tile, step, *, labelled=0.0, keep_empty=4):
 
     A tile is dropped if no more than the share `labelled` of its voxels has a
     label other than `IGNORE`. Of the tiles left that hold nothing but background,
-    each `keep_empty`-th stays, the first one included.
+    each `keep_empty`-th stays, the first one included. Both look at the tile
+    without its margin.
 
     Parameters
     ----------
@@ -82,6 +83,8 @@ def cut_tiles(volume, labels, tile, step, *, labelled=0.0, keep_empty=4):
         0 background, `IGNORE` or negative: not known; anything else is an axon.
     tile, step : tuple of int
         (z, y, x) in voxels; a step smaller than the tile makes tiles overlap.
+    margin : tuple of int, optional
+        (z, y, x) in voxels on each side of a tile: context that is cut off later.
     labelled : float, optional
         Share of a tile's voxels, 0 to 1.
     keep_empty : int, optional
@@ -103,11 +106,15 @@ def cut_tiles(volume, labels, tile, step, *, labelled=0.0, keep_empty=4):
         )
         raise CalzooError(message)
     if any(s < 1 or s > t for s, t in zip(step, tile, strict=True)):
-        message = f"expected steps from 1 to the tile's sides {tuple(tile)}, got {tuple(step)}; voxels would be left out."
+        message = (
+            f"expected steps from 1 to the tile's sides {tuple(tile)}, got {tuple(step)}; "
+            "with longer ones voxels would be left out."
+        )
         raise CalzooError(message)
     images = patchify(pad_to_grid(volume, tile, step), tuple(tile), step=tuple(step))
     truths = patchify(pad_to_grid(labels, tile, step), tuple(tile), step=tuple(step))
-    return Tiles(images, truths, _kept(truths, labelled, keep_empty))
+    inner = tuple(slice(m, side - m) for m, side in zip(margin, tile, strict=True))
+    return Tiles(images, truths, _kept(truths[(..., *inner)], labelled, keep_empty))
 
 
 def _missing(size, tile, step):

@@ -2,7 +2,6 @@
 
 import signal
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,8 +12,15 @@ from tqdm import tqdm
 
 from calzoo.errors import CalzooError
 from calzoo.training import recipes
-from calzoo.training.checkpoints import has_checkpoint, load_checkpoint, read_json, save_checkpoint, write_json
+from calzoo.training.checkpoints import (
+    has_checkpoint,
+    load_checkpoint,
+    read_json,
+    save_checkpoint,
+    write_json,
+)
 from calzoo.training.distribute import make_deterministic, replicated_step, scalar_writer
+from calzoo.training.frozen import has_frozen_norm, with_frozen_norm
 from calzoo.training.ledger import Ledger
 from calzoo.training.pictures import draw_curves, draw_preview, write_history
 from calzoo.training.variables import load_weights, save_weights
@@ -79,12 +85,9 @@ def train(recipe, run, *, folders=(), init=None, strategy=None, threads=None, qu
     try:
         _check_fingerprint(run, data.fingerprint())
         with _policy(schedule.precision), strategy.scope() if strategy else _nothing():
-            model = _compiled(recipe)
-            if init is not None and not has_checkpoint(run):
-                load_weights(model, init)
-        with Ledger(run, recipe, threads=threads) as ledger, _stop_signals() as stop:
-            loop = _Loop(recipe, run, model, data, strategy, quiet)
-            loop.go(stop, ledger)
+            loop = _Loop(recipe, run, data, init, strategy, quiet)
+            with Ledger(run, recipe, threads=threads) as ledger, _stop_signals() as stop:
+                loop.go(stop, ledger)
         return loop.progress
     finally:
         data.close()
@@ -93,13 +96,27 @@ def train(recipe, run, *, folders=(), init=None, strategy=None, threads=None, qu
 class _Loop:
     """One session of a run: from the last checkpoint to the end or to a signal."""
 
-    def __init__(self, recipe, run, model, data, strategy, quiet):
+    def __init__(self, recipe, run, data, init, strategy, quiet):
         self.recipe, self.schedule, self.run = recipe, recipe.schedule, run
-        self.model, self.data, self.quiet = model, data, quiet
-        state = load_checkpoint(run, model)
+        self.data, self.strategy, self.quiet = data, strategy, quiet
+        self._take(_compiled(recipe, recipe.build()))
+        if init is not None and not has_checkpoint(run):
+            load_weights(self.model, init)
+        state = load_checkpoint(run, self.model)
         self.progress = Progress(**state) if state else Progress()
-        self.step = replicated_step(model, strategy) if strategy else _single_step(model)
         self.write_scalars = scalar_writer(run / "tensorboard")
+
+    def _take(self, model):
+        self.model = model
+        self.step = replicated_step(model, self.strategy) if self.strategy else _single_step(model)
+
+    def _freeze(self):
+        """Go on with a network whose normalisation is what it will be at inference."""
+        frozen = _compiled(self.recipe, with_frozen_norm(self.model))
+        for old, new in ((self.model, frozen), (self.model.optimizer, frozen.optimizer)):
+            for source, target in zip(old.variables, new.variables, strict=True):
+                target.assign(source)
+        self._take(frozen)
 
     def go(self, stop, ledger):
         total = self.schedule.epochs * self.schedule.steps
@@ -114,6 +131,8 @@ class _Loop:
         """Do what is left of the running epoch."""
         progress, steps = self.progress, self.schedule.steps
         epoch, done = divmod(progress.step, steps)
+        if epoch >= self.schedule.frozen_from and not has_frozen_norm(self.model):
+            self._freeze()
         self.data.prepare(epoch)
         futures = [maker.submit(self.data.batch, epoch, s) for s in range(done, min(done + _AHEAD, steps))]
         for step in range(done, steps):
@@ -124,7 +143,9 @@ class _Loop:
             progress.losses.append(loss)
             progress.step += 1
             ledger.step(len(x), x[0].size)
-            bar.set_postfix_str(f"loss {loss:.3f}" + (f", best {progress.best:.3f}" if progress.best is not None else ""))
+            bar.set_postfix_str(
+                f"loss {loss:.3f}" + (f", best {progress.best:.3f}" if progress.best is not None else "")
+            )
             bar.update()
             if stop.is_set() and step + 1 < steps:
                 return
@@ -153,14 +174,7 @@ class _Loop:
         progress.losses = []
         last = epoch + 1 == self.schedule.epochs
         if last or (epoch + 1) % self.schedule.score_every == 0:
-            with _averaged(self.model):
-                row |= self.recipe.score(self.model, self.data)
-                if progress.best is None or row["score"] > progress.best:
-                    progress.best = row["score"]
-                    save_weights(self.model, self.run / "weights.safetensors")
-                    ledger.note(best_epoch=epoch + 1, best_score=row["score"])
-                for number, preview in enumerate(self.recipe.preview(self.model, self.data)):
-                    draw_preview(self.run / f"preview_{number}.png", *preview)
+            row |= self._score(epoch, ledger)
         progress.history.append(row)
         write_history(self.run / "history.csv", progress.history)
         draw_curves(self.run / "curves.png", progress.history)
@@ -168,6 +182,20 @@ class _Loop:
             self.write_scalars(progress.step, {k: v for k, v in row.items() if k not in ("epoch", "step")})
         self._save()
         ledger.save()
+
+    def _score(self, epoch, ledger):
+        """Score the averaged weights and keep them if they are the best."""
+        progress = self.progress
+        with _averaged(self.model):
+            scores, previews = self.recipe.score(self.model, self.data)
+            best = scores.get("score")
+            if best is None or progress.best is None or best > progress.best:
+                progress.best = best
+                save_weights(self.model, self.run / "weights.safetensors")
+                ledger.note(best_epoch=epoch + 1, best_score=best)
+            for number, preview in enumerate(previews):
+                draw_preview(self.run / f"preview_{number}.png", *preview)
+        return scores
 
     def _save(self):
         save_checkpoint(self.run, self.model, vars(self.progress))
@@ -203,8 +231,7 @@ def _check_fingerprint(run, fingerprint):
         raise CalzooError(message)
 
 
-def _compiled(recipe):
-    model = recipe.build()
+def _compiled(recipe, model):
     # XLA makes 3-D convolutions on CPU 20 times slower in TensorFlow; JAX has nothing else.
     model.compile(
         optimizer=recipe.schedule.optimizer(),

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import keras
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
@@ -54,8 +55,8 @@ def load_weights(model, path):
             variable.assign(array)
     if len(missing) == len(model.weights):
         message = (
-            f"expected weights of {model.name!r} ({model.weights[0].path} ...), but no variable of {path} fits "
-            f"({', '.join(sorted(arrays)[:3])} ...). Take a file that was written for this network."
+            f"expected weights of {model.name!r} ({model.weights[0].path} ...), but no variable of {path} "
+            f"fits ({', '.join(sorted(arrays)[:3])} ...). Take a file that was written for this network."
         )
         raise CalzooError(message)
     return missing
@@ -65,8 +66,7 @@ def save_variables(variables, path):
     """Write variables by path, complete or not at all, and on the disk when this returns."""
     path = Path(path)
     part = path.with_name(path.name + ".part")
-    # NumPy knows no bfloat16 file format; the masters of mixed precision are float32 anyway.
-    save_file({v.path: np.ascontiguousarray(v.numpy() if hasattr(v, "numpy") else v) for v in variables}, part)
+    save_file({v.path: np.asarray(keras.ops.convert_to_numpy(v), order="C") for v in variables}, part)
     _to_disk(part)
     os.replace(part, path)
 
@@ -74,13 +74,12 @@ def save_variables(variables, path):
 def assign_variables(variables, path):
     """Read what `save_variables` wrote into the same variables; all must be there."""
     arrays = read_arrays(path)
-    wrong = [
-        v.path for v in variables if v.path not in arrays or arrays[v.path].shape != tuple(v.shape)
-    ]
+    wrong = [v.path for v in variables if v.path not in arrays or arrays[v.path].shape != tuple(v.shape)]
     if wrong or len(arrays) != len(variables):
         message = (
             f"{path}: expected {len(variables)} variables of this network, got {len(arrays)}; "
-            f"{', '.join(wrong[:3]) or 'too many'} do not fit. The run was made with another network or version."
+            f"{', '.join(wrong[:3]) or 'too many'} do not fit. "
+            "The run was made with another network or version."
         )
         raise CalzooError(message)
     for variable in variables:

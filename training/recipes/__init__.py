@@ -2,15 +2,16 @@
 
 The trainer knows a recipe by its attributes `name`, `seed` and `schedule` and by these methods:
 
-=========================== ============================================================================
+=========================== ==============================================================================
 ``build()``                 the untrained `keras.Model`
 ``loss()``                  what `keras.Model.compile` takes
-``data(folders)``           the data: ``prepare(epoch)``, ``batch(epoch, step) -> (x, y)``, ``fingerprint()``,
-                            ``close()``; a sample depends on (seed, epoch, index) only
-``score(model, data)``      dict of numbers on validation data; the best ``"score"`` is kept
-``preview(model, data)``    list of (name, picture, truth, prediction), each (Y, X)
+``data(folders)``           the data: ``prepare(epoch)``, ``batch(epoch, step) -> (x, y)``,
+                            ``fingerprint()``, ``close()``; a sample depends on (seed, epoch, index) only
+``score(model, data)``      scores on validation data, a dict whose best ``"score"`` is kept (empty where
+                            there are no such data: the last weights are kept), and a list of previews
+                            (title, picture, truth, prediction), each (Y, X)
 ``card_fields(model)``      keyword arguments of a `calzoo.weights.card.Card`
-=========================== ============================================================================
+=========================== ==============================================================================
 """
 
 import difflib
@@ -25,6 +26,8 @@ from calzoo.errors import CalzooError
 #: Name of a recipe -> "module:object", a recipe or a function without arguments that returns one.
 RECIPES = {
     "axons": "calzoo.training.recipes.axons:AxonsRecipe",
+    "axons-octa": "calzoo.training.recipes.axons:octa_recipe",
+    "axons-vgg16": "calzoo.training.recipes.axons:vgg16_recipe",
 }
 
 
@@ -94,7 +97,9 @@ def changed(recipe, settings):
             place = place.get(key, {})
         if last not in place:
             near = difflib.get_close_matches(last, place, 1)
-            message = f"recipe {recipe.name!r} has no setting {path!r}" + (f"; did you mean {near[0]!r}?" if near else ".")
+            message = f"recipe {recipe.name!r} has no setting {path!r}" + (
+                f"; did you mean {near[0]!r}?" if near else "."
+            )
             raise CalzooError(message)
         place[last] = value
     return from_json(json.dumps(plain))

@@ -3,20 +3,22 @@
 import functools
 import importlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
+from calzoo.errors import CalzooError
+from calzoo.imaging.borders import semantic_from_instances
 from calzoo.imaging.normalisation import normalise
+from calzoo.metrics.segmentation import confusion, scores_by_class
 from calzoo.training.augmentation import Variation, vary
 from calzoo.training.ledger import versions
 from calzoo.training.losses import voxel_loss
 from calzoo.training.prediction import predict_volume
 from calzoo.training.schedule import Schedule
 from calzoo.training.simulated import VALIDATION, SimulatedPool, simulated_recording
-from calzoo.training.sources import Recording, digest, labelled_planes, only_planes, read_recordings
+from calzoo.training.sources import digest, labelled_planes, only_planes, read_recordings
 from calzoo.training.tiles import IGNORE, cut_tiles
-from calzoo.imaging.borders import semantic_from_instances
 from calzoo.weights.card import Normalisation, Tensor, TrainingData
 
 CLASSES = ("background", "axon", "border")
@@ -65,6 +67,8 @@ class AxonsRecipe:
         Weight of a voxel of each source in the loss.
     validation_planes : tuple of int
         Labelled planes of TRAILMAP's training volume that are kept for validation.
+    own_planes : tuple of int
+        First plane of own recordings to train on, and the one after the last; empty: all.
     styles : mapping of str to float
         How often each style of the simulator is drawn.
     stack : tuple of int
@@ -102,9 +106,8 @@ class AxonsRecipe:
         default_factory=lambda: {"simulation": 1.0, "trailmap": 1.0, "dlmbmap": 0.3, "own": 1.0}
     )
     validation_planes: tuple = (77,)
-    styles: Mapping = field(
-        default_factory=lambda: {"confocal": 0.45, "lightsheet": 0.35, "twophoton": 0.2}
-    )
+    own_planes: tuple = ()
+    styles: Mapping = field(default_factory=lambda: {"confocal": 0.45, "lightsheet": 0.35, "twophoton": 0.2})
     stack: tuple = (32, 256, 256)
     pool: int = 24
     fresh: int = 2
@@ -161,30 +164,24 @@ class AxonsRecipe:
 
     def predict(self, model, volume, *, overlap=0.25):
         """Return the probabilities of a normalised volume, (Z, Y, X, 3) float32."""
-        return predict_volume(model, volume, tile=self.prediction_tile, divisor=self.divisor(), overlap=overlap)
+        return predict_volume(
+            model, volume, tile=self.prediction_tile, divisor=self.divisor(), overlap=overlap
+        )
 
     def score(self, model, data):
-        """Return the axon F1 of each validation group, and their mean as ``"score"``."""
-        groups = {}
+        """Return the axon F1 of each validation group with their mean, ``"score"``, and previews."""
+        groups, previews = {}, []
         for recording in data.validation:
+            truth = recording.semantic(self.border_recipe)
             predicted = self.predict(model, recording.volume).argmax(-1)
-            truth = recording.semantic(self.border_recipe)
-            known = (truth != IGNORE) & ~((truth == 2) & (recording.source == "trailmap"))
-            hits = ((predicted == 1) & (truth == 1) & known).sum()
-            both = ((predicted == 1) & known).sum() + ((truth == 1) & known).sum()
-            groups.setdefault(_group(recording), []).append(2 * hits / max(both, 1))
-        scores = {f"f1_{name}": float(np.mean(values)) for name, values in groups.items()}
-        return {"score": float(np.mean(list(scores.values()))), **scores}
-
-    def preview(self, model, data):
-        """Return (title, picture, truth, prediction) of one plane of each validation recording."""
-        pictures = []
-        for recording in data.validation:
-            truth = recording.semantic(self.border_recipe)
+            # Nobody measured TRAILMAP's edge: it is where the annotators left off.
+            target = np.where(truth == 2, IGNORE, truth) if recording.source == "trailmap" else truth
+            f1 = scores_by_class(confusion(target, predicted, 3, ignore=IGNORE)).f1[1]
+            groups.setdefault(_group(recording), []).append(np.nan_to_num(f1))
             z = int(np.argmax(((truth == 1) | (truth == 2)).sum((1, 2))))
-            predicted = self.predict(model, recording.volume).argmax(-1)
-            pictures.append((f"{recording.name}, plane {z}", recording.volume[z], truth[z], predicted[z]))
-        return pictures
+            previews.append((f"{recording.name}, plane {z}", recording.volume[z], truth[z], predicted[z]))
+        scores = {f"f1_{name}": float(np.mean(values)) for name, values in groups.items()}
+        return {"score": float(np.mean(list(scores.values()))), **scores} if scores else {}, previews
 
     def card_fields(self, model, sources=("simulation",)):
         """Return the arguments of a card that follow from the recipe.
@@ -220,6 +217,25 @@ class AxonsRecipe:
         }
 
 
+def octa_recipe():
+    """Return the recipe of a copy for OCT-A vessels: fine-tuned on planes 0-31 of the sample, nothing else.
+
+    ``calzoo train axons-octa -o RUN --data OCTA --init axons``; `calzoo.training.evaluate.score_octa`
+    scores it on the planes 40-63.
+    """
+    return AxonsRecipe(
+        name="axons-octa",
+        shares={"own": 1.0},
+        own_planes=(0, 32),
+        schedule=Schedule(epochs=6, steps=50, learning_rate=5e-4, warmup=20, score_every=6),
+    )
+
+
+def vgg16_recipe():
+    """Return the recipe of the VGG16 U-Net: as `AxonsRecipe`, with the other network."""
+    return AxonsRecipe(name="axons-vgg16", builder="calzoo.networks.vgg16_unet3d:vgg16_unet3d", network={})
+
+
 class AxonData:
     """Batches and validation recordings of an axon recipe.
 
@@ -233,20 +249,31 @@ class AxonData:
     def __init__(self, recipe, recordings):
         self.recipe = recipe
         self._normalise = functools.partial(normalise, normalisation=recipe.normalisation())
-        self.sources = tuple(dict.fromkeys(["simulation", *(r.source for r in recordings)]))
-        if not recipe.shares.get("simulation"):
-            self.sources = tuple(s for s in self.sources if s != "simulation")
+        found = dict.fromkeys(["simulation", *(r.source for r in recordings)])
+        self.sources = tuple(source for source in found if recipe.shares.get(source))
+        if not self.sources:
+            message = (
+                f"recipe {recipe.name!r} trains on {', '.join(recipe.shares)}, but no such recording was "
+                "given. Name their folders with --data."
+            )
+            raise CalzooError(message)
         self._recorded = recordings
         self.validation = []
         self._tiles = {}
         for recording in recordings:
-            train, held_out = _split(recording, recipe.validation_planes)
+            if recording.source not in self.sources:
+                continue
+            train, held_out = _split(recording, recipe)
             if held_out is not None:
-                self.validation.append(held_out.__class__(**{**vars(held_out), "volume": self._normalise(held_out.volume)}))
+                self.validation.append(replace(held_out, volume=self._normalise(held_out.volume)))
             self._tiles.setdefault(recording.source, []).append(self._cut(train))
         self._pool = None
         if "simulation" in self.sources:
-            self.validation += [self._validation_stack(style, k) for style in recipe.styles for k in range(recipe.validation_stacks)]
+            self.validation += [
+                self._validation_stack(style, k)
+                for style in recipe.styles
+                for k in range(recipe.validation_stacks)
+            ]
             self._pool = SimulatedPool(self._simulated_tiles, size=recipe.pool, fresh=recipe.fresh)
 
     def prepare(self, epoch):
@@ -294,7 +321,11 @@ class AxonData:
         if not instances:
             labels[labels == IGNORE] = -1
         image, labels = vary(rng, image, labels, Variation(**recipe.variation[source]))
-        classes = semantic_from_instances(np.maximum(labels, 0), recipe=recipe.border_recipe) if instances else labels
+        classes = (
+            semantic_from_instances(np.maximum(labels, 0), recipe=recipe.border_recipe)
+            if instances
+            else labels
+        )
         inside = tuple(slice(m, m + side) for m, side in zip(recipe.margin, recipe.tile, strict=True))
         known = labels[inside] >= 0
         target = np.stack([np.where(known, classes[inside], 0), known * recipe.trust[source]], axis=-1)
@@ -305,7 +336,8 @@ class AxonData:
         recipe = self.recipe
         tile = tuple(side + 2 * m for side, m in zip(recipe.tile, recipe.margin, strict=True))
         step = tuple(max(side // 4, 1) for side in recipe.tile)
-        return cut_tiles(self._normalise(recording.volume), recording.labels, tile, step), recording.instances
+        volume = self._normalise(recording.volume)
+        return cut_tiles(volume, recording.labels, tile, step, margin=recipe.margin), recording.instances
 
     def _simulated_tiles(self, number):
         recipe = self.recipe
@@ -315,15 +347,18 @@ class AxonData:
     def _validation_stack(self, style, number):
         recipe = self.recipe
         recording = simulated_recording(recipe.seed, VALIDATION + number, recipe.validation_stack, {style: 1})
-        return Recording(recording.name, "simulation", self._normalise(recording.volume), recording.labels, instances=True)
+        return replace(recording, volume=self._normalise(recording.volume))
 
 
-def _split(recording, validation_planes):
-    """Part a recording that is labelled by planes into training and validation; others are for training."""
+def _split(recording, recipe):
+    """Part a recording into what is trained on and what is scored (None: nothing)."""
+    if recording.source == "own" and recipe.own_planes:
+        inside = slice(*recipe.own_planes)
+        return replace(recording, volume=recording.volume[inside], labels=recording.labels[inside]), None
     if recording.source != "trailmap":
         return recording, None
     planes = labelled_planes(recording)
-    held = [z for z in planes if z in validation_planes]
+    held = [z for z in planes if z in recipe.validation_planes]
     if not held:
         return recording, None
     return only_planes(recording, [z for z in planes if z not in held]), only_planes(recording, held)

@@ -1,0 +1,268 @@
+"""Score axon networks: simulated stacks, a law, TRAILMAP's validation planes, OCT-A.
+
+A network comes as a function ``segment(volume) -> (semantic, instances)``, so that the same
+protocols score a Keras run (`keras_segmenter`) and the exported pipeline. Every score
+stands beside the classical baseline (`calzoo.training.baselines`) and chance on the same
+data; chance labels voxels at random, as often as they are true, so its F1 is that share.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from calzoo.errors import CalzooError
+from calzoo.imaging.borders import semantic_from_instances
+from calzoo.imaging.images import read_volume
+from calzoo.imaging.normalisation import normalise
+from calzoo.metrics.matching import instance_f1
+from calzoo.metrics.segmentation import cl_dice, confusion, scores_by_class
+from calzoo.simulation.axons import simulate_axons
+from calzoo.training.baselines import classical_axons, components
+from calzoo.training.runs import build_model
+from calzoo.training.sources import decode_trailmap
+from calzoo.training.tiles import IGNORE
+from calzoo.weights.card import Score
+
+CLASSES = ("background", "axon", "border")
+#: Seeds of simulated stacks that no recipe trains on.
+SIMULATED_SEEDS = tuple(range(2_000_000, 2_000_004))
+TRAILMAP_PLANES = (21, 48, 69)
+OCTA_TRAINING, OCTA_VALIDATION = slice(0, 32), slice(40, 64)
+_BASELINE = "top-hat 21x21, Otsu"
+# Without a Gaussian first, photon noise leaves the top-hat nothing to find.
+_SMOOTH = {"confocal": (1, 2, 2)}
+
+
+def keras_segmenter(run, *, overlap=0.25, smallest=30):
+    """Make a function that segments with the network of a run.
+
+    Parameters
+    ----------
+    run : calzoo.training.runs.Run
+    overlap : float, optional
+        Share of a tile that its neighbour covers again.
+    smallest : int, optional
+        Voxels of the smallest axon.
+
+    Returns
+    -------
+    callable
+        ``segment(volume)``: intensities (Z, Y, X) to classes (uint8) and to connected
+        components of the axon class (int32).
+    """
+    model, recipe = build_model(run), run.recipe
+
+    def segment(volume):
+        image = normalise(volume, recipe.normalisation())
+        semantic = recipe.predict(model, image, overlap=overlap).argmax(-1).astype(np.uint8)
+        return semantic, components(semantic == 1, smallest=smallest)
+
+    return segment
+
+
+def score_simulated(
+    segment, *, styles=("confocal", "lightsheet", "twophoton"), seeds=None, shape=(32, 192, 192)
+):
+    """Score on simulated stacks whose seeds no recipe trains on.
+
+    Parameters
+    ----------
+    segment : callable
+    styles : sequence of str, optional
+        Of `calzoo.simulation.axons`.
+    seeds : sequence of int, optional
+        By default `SIMULATED_SEEDS`.
+    shape : tuple of int, optional
+        (Z, Y, X) of each stack.
+
+    Returns
+    -------
+    list of Score
+        Of each style: F1 and IoU of each class, clDice and instance F1, mean over stacks.
+    """
+    seeds = SIMULATED_SEEDS if seeds is None else seeds
+    scores = []
+    for style in styles:
+        rows = []
+        for seed in seeds:
+            stack = simulate_axons(seed, shape, style=style)
+            found = classical_axons(stack.volume, smooth=_SMOOTH.get(style, (0, 0, 0)))
+            rows.append(_measure(stack.instances, segment(stack.volume), found))
+        protocol = f"{len(rows)} stacks of {'x'.join(map(str, shape))}, seeds {seeds[0]}-{seeds[-1]}"
+        scores += _scores(f"simulated {style}", protocol, rows)
+    return scores
+
+
+def score_law(segment, path, *, seeds=range(8)):
+    """Score on the confocal law, which is no part of this project.
+
+    Parameters
+    ----------
+    segment : callable
+    path : path-like
+        A Python file with ``make_stack(seed)``, which returns ``volume``,
+        ``instances`` and ``field`` (Y, X).
+    seeds : sequence of int, optional
+
+    Returns
+    -------
+    list of Score
+
+    Raises
+    ------
+    CalzooError
+        If the file is no such module.
+    """
+    law = _module(path)
+    rows = []
+    for seed in seeds:
+        stack = law.make_stack(seed)
+        found = classical_axons(stack.volume, smooth=(1, 2, 2), smallest=300, where=stack.field)
+        rows.append(_measure(stack.instances, segment(stack.volume), found))
+    return _scores(Path(path).stem, f"seeds {seeds[0]}-{seeds[-1]}, whole frame, border recipe 3", rows)
+
+
+def score_trailmap(segment, folder):
+    """Score on the labelled planes of TRAILMAP's validation volume.
+
+    An axon is where the most probable class is axon; a predicted border counts as
+    background. The annotators' edge is left out in one score, and background in
+    the other.
+
+    Parameters
+    ----------
+    segment : callable
+    folder : path-like
+        With ``val_volume_partial.tif``, ``val_known_mask.tif`` and ``val_label.tif``.
+
+    Returns
+    -------
+    list of Score
+        Over the voxels of the three planes together.
+    """
+    folder = Path(folder)
+    volume, known, codes = (
+        _read(folder / name) for name in ("val_volume_partial.tif", "val_known_mask.tif", "val_label.tif")
+    )
+    planes, known = list(TRAILMAP_PLANES), known > 0
+    truth = np.where(known, decode_trailmap(codes), IGNORE)[planes]
+    semantic = segment(volume)[0][planes]
+    found = (classical_axons(volume, where=known) > 0)[planes]
+    scores = []
+    for name, edge in (("edge ignored", IGNORE), ("edge as background", 0)):
+        target = np.where(truth == 2, edge, truth)
+        value, baseline = (_f1(target, mask) for mask in (semantic == 1, found))
+        share = float((target == 1).sum() / (target != IGNORE).sum())
+        protocol = f"planes z {', '.join(map(str, planes))}, {name}; most probable class is axon"
+        scores.append(_score("TRAILMAP validation", f"F1 axon, {name}", protocol, value, baseline, share))
+    return scores
+
+
+def score_octa(segment, folder):
+    """Score on the planes of the OCT-A sample that no fine-tuning sees.
+
+    Parameters
+    ----------
+    segment : callable
+        Of a copy fine-tuned on `OCTA_TRAINING`; see `octa_recipe` of the axon recipes.
+    folder : path-like
+        With ``volume.tif`` and ``label.tif``.
+
+    Returns
+    -------
+    list of Score
+    """
+    folder = Path(folder)
+    volume, truth = _read(folder / "volume.tif"), _read(folder / "label.tif") > 0
+    held = OCTA_VALIDATION
+    protocol = f"planes z {held.start}-{held.stop - 1}, fine-tuned on z 0-{OCTA_TRAINING.stop - 1}"
+    semantic = segment(volume[held])[0]
+    # The border that the network learnt elsewhere belongs to the vessels' surroundings here.
+    value = _f1(truth[held].astype(int), semantic == 1)
+    baseline = _f1(truth[held].astype(int), classical_axons(volume[held], smooth=(1, 1, 1)) > 0)
+    return [_score("OCT-A", "F1 vessel", protocol, value, baseline, float(truth[held].mean()))]
+
+
+def report(scores):
+    """Return scores as a table in plain text, one line each."""
+    heads = f"{'score':>7}  {'range':<15}{'baseline':>9}{'chance':>9}  protocol"
+    lines = [f"{'data':<22}{'metric':<32}{heads}"]
+    for s in scores:
+        spread = f"[{s.spread[0]:.3f}, {s.spread[1]:.3f}]" if s.spread else ""
+        beside = "".join(f"{n:>9.3f}" if n is not None else " " * 9 for n in (s.baseline, s.chance))
+        lines.append(f"{s.data:<22}{s.metric:<32}{s.value:>7.3f}  {spread:<15}{beside}  {s.protocol}")
+    return "\n".join(lines)
+
+
+def _measure(instances, segmented, classical):
+    """Return metric -> (score, baseline, chance) of one stack."""
+    semantic, labels = segmented
+    truth = semantic_from_instances(instances)
+    ours = _numbers(truth, instances, semantic, labels)
+    theirs = _numbers(truth, instances, semantic_from_instances(classical), classical)
+    shares = dict(zip(CLASSES, np.bincount(truth.ravel(), minlength=3) / truth.size, strict=True))
+    return {name: (ours[name], theirs[name], shares.get(name.removeprefix("F1 "))) for name in ours}
+
+
+def _numbers(truth, instances, semantic, labels):
+    by_class = scores_by_class(confusion(truth, semantic, 3))
+    numbers = {f"F1 {name}": by_class.f1[c] for c, name in enumerate(CLASSES)}
+    numbers |= {f"IoU {name}": by_class.iou[c] for c, name in enumerate(CLASSES)}
+    # Whole axons: the border between two of them is a part of both.
+    numbers["F1 whole axons"] = _f1((instances > 0).astype(int), labels > 0)
+    numbers["clDice"] = cl_dice(instances > 0, labels > 0)
+    numbers["instance F1"] = instance_f1(instances, labels)
+    return numbers
+
+
+def _scores(data, protocol, rows):
+    """Return the mean of each metric over stacks, with the range."""
+    scores = []
+    for metric in rows[0]:
+        ours, theirs, chance = (np.array([row[metric][i] for row in rows], float) for i in range(3))
+        spread = (float(np.nanmin(ours)), float(np.nanmax(ours)))
+        share = None if np.isnan(chance).all() else float(np.nanmean(chance))
+        value, baseline = float(np.nanmean(ours)), float(np.nanmean(theirs))
+        scores.append(_score(data, metric, protocol, value, baseline, share, spread))
+    return scores
+
+
+def _score(data, metric, protocol, value, baseline, chance, spread=None):
+    return Score(
+        data=data,
+        metric=metric,
+        value=round(value, 4),
+        protocol=protocol,
+        spread=spread and tuple(round(x, 4) for x in spread),
+        baseline=round(baseline, 4),
+        baseline_name=_BASELINE,
+        chance=chance and round(chance, 4),
+    )
+
+
+def _f1(truth, mask):
+    """Return the F1 of class 1 against a mask; `IGNORE` does not count."""
+    return float(scores_by_class(confusion(truth, mask.astype(np.uint8), 2, ignore=IGNORE)).f1[1])
+
+
+def _read(path):
+    with read_volume(path) as volume:
+        return volume.read()
+
+
+def _module(path):
+    """Import a Python file by its path."""
+    path = Path(path)
+    spec = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
+    if spec is None:
+        message = f"expected the Python file of a law, got {path}; give its path, ending in .py."
+        raise CalzooError(message)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # its dataclasses look themselves up there
+    spec.loader.exec_module(module)
+    if not hasattr(module, "make_stack"):
+        message = f"{path}: expected a function make_stack(seed), found none; this is not the law of a stack."
+        raise CalzooError(message)
+    return module
