@@ -81,7 +81,7 @@ def test_large_stacks_are_reduced_and_no_axon_is_lost(rng, tmp_path):
 def test_a_scale_bar_is_as_long_as_it_says(tmp_path):
     projection = Projection((480, 500))
     projection.add_image(np.ones((1, 480, 500), np.uint8))  # no contrast: black
-    for pixel_um, length_px in ((0.5, 100), (3.0, 33)):  # 50 um, 100 um
+    for pixel_um, length_px in ((0.5, 100), (3.0, 67)):  # 50 um, 200 um
         draw_axons(tmp_path / "bar.png", projection, title="", pixel_um=pixel_um)
         panel = drawn(tmp_path / "bar.png")[_LINE : _LINE + 480, :500]
         assert (panel[480 - 14] == 255).all(axis=-1).sum() == pytest.approx(length_px, abs=1)
