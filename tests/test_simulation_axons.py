@@ -1,24 +1,41 @@
+import json
+
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from calzoo.errors import CalzooError
 from calzoo.simulation.axon_styles import STYLES
 from calzoo.simulation.axons import simulate_axons
 
 SMALL = (10, 48, 56)
+OPEN = {"margin": "none", "boundary_level": 1.0}  # tissue everywhere, all of it recorded
 
 
 @pytest.mark.parametrize("style", sorted(STYLES))
 def test_every_style_draws_a_stack_with_axons_and_its_truth(style):
-    stack = simulate_axons(3, SMALL, style=style)
+    stack = simulate_axons(3, SMALL, style=style, **OPEN)
     assert stack.volume.shape == stack.instances.shape == SMALL
     assert stack.volume.dtype in (np.uint8, np.uint16)
     assert stack.instances.dtype == np.int32
-    assert stack.instances.max() > 0
+    labels = np.unique(stack.instances)
+    np.testing.assert_array_equal(labels, np.arange(len(labels)))
+    assert len(labels) > 1
     assert stack.style["name"] == style
     z, y, x = stack.voxel_um
     assert y == x
     assert z / y == pytest.approx(stack.style["anisotropy"])
+
+
+@pytest.mark.parametrize("style", sorted(STYLES))
+def test_what_was_drawn_can_be_written_as_json(style):
+    drawn = simulate_axons(8, (2, 9, 9), style=style).style
+    assert json.loads(json.dumps(drawn)) == drawn
+
+
+def test_all_styles_draw_the_same_parameters(rng):
+    names = [set(style(rng)) for style in STYLES.values()]
+    assert all(name == names[0] for name in names)
 
 
 def test_the_same_seed_gives_the_same_stack_and_another_seed_another():
@@ -28,13 +45,73 @@ def test_the_same_seed_gives_the_same_stack_and_another_seed_another():
     assert not np.array_equal(first.volume, other.volume)
 
 
+def test_clutter_haze_and_the_detector_leave_the_labels_alone():
+    plain = simulate_axons(2, SMALL, style="twophoton", **OPEN, cells=0, vessels=0, haze=0, granules=0)
+    busy = simulate_axons(
+        2, SMALL, style="twophoton", **OPEN, cells=900, vessels=1, haze=1, granules=900, photons=3
+    )
+    np.testing.assert_array_equal(plain.instances, busy.instances)
+    assert not np.array_equal(plain.volume, busy.volume)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1])
+def test_axons_fill_about_the_share_that_is_asked_for(share):
+    stack = simulate_axons(4, (16, 96, 96), style="confocal", axon_share=share, gap_share=0.0, **OPEN)
+    assert 0.6 * share < np.mean(stack.instances > 0) < 1.5 * share
+
+
+def test_axons_are_brighter_than_the_tissue_around_them():
+    stack = simulate_axons(1, (12, 80, 80), style="lightsheet", background=0.5, **OPEN)
+    axon = stack.instances > 0
+    assert np.median(stack.volume[axon]) > np.percentile(stack.volume[~axon], 75)
+
+
+def test_beyond_the_field_of_view_all_is_black_and_nothing_is_labelled():
+    form = {"style": "confocal", "boundary_level": 1.0, "black_level": -2.0, "axon_share": 0.3}
+    whole = simulate_axons(0, SMALL, **form, margin="none")
+    assert whole.volume.min() > 0
+    cut = simulate_axons(0, SMALL, **form, margin="polygon")
+    outside = cut.volume == 0
+    assert 0.05 < outside.mean() < 0.95
+    assert not cut.instances[outside].any()
+    np.testing.assert_array_equal(cut.volume[~outside], whole.volume[~outside])
+
+
+def test_where_there_is_no_tissue_there_are_no_axons():
+    form = {"style": "confocal", "margin": "none", "axon_share": 0.2, "dark_cells": 0, "dark_vessels": 0}
+    dark = {"background": 0.0, "haze": 0.0, "glare": 0.0, "cells": 0, "granules": 0, "vessels": 0}
+    clean = {"read_noise": 0.0, "hot_pixels": 0.0, "black_level": 0.0, "photons": 1e4, "white_point": 5.0}
+    stack = simulate_axons(6, SMALL, **form, **dark, **clean, levels=256, boundary_level=0.0)
+    empty = ndimage.uniform_filter((stack.volume == 0).astype(float), 9) > 0.999
+    assert 0.1 < empty.mean() < 0.9
+    assert not stack.instances[empty].any()
+    assert stack.instances.any()
+
+
+def test_a_confocal_stack_has_few_grey_levels_and_many_exact_zeros():
+    stack = simulate_axons(
+        7, (12, 96, 96), style="confocal", levels=16, background=0.6, photons=0.8, black_level=0.0,
+        excess_noise=0.0, read_noise=0.0, smoothing_px=0.0, hot_pixels=0.0, white_point=15 / 0.8, **OPEN,
+    )  # fmt: skip
+    assert set(np.unique(stack.volume)) <= set(range(0, 256, 17))
+    # Background voxels see about half a photon: exp(-0.48) = 0.62 of them see none.
+    assert 0.45 < np.mean(stack.volume == 0) < 0.7
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 9, 9), (40, 6, 6)])
+def test_any_size_can_be_drawn(shape):
+    assert simulate_axons(0, shape, style="lightsheet").volume.shape == shape
+
+
 def test_a_given_parameter_replaces_the_drawn_one():
-    assert simulate_axons(1, SMALL, style="confocal", anisotropy=2.5).style["anisotropy"] == 2.5
+    assert simulate_axons(1, (2, 9, 9), style="confocal", anisotropy=2.5).style["anisotropy"] == 2.5
 
 
 def test_an_unknown_parameter_names_the_nearest():
     with pytest.raises(CalzooError, match="'diameter'; did you mean 'diameter_px'"):
         simulate_axons(0, SMALL, diameter=4)
+    with pytest.raises(CalzooError, match="'qqq'; choose from name, anisotropy"):
+        simulate_axons(0, SMALL, qqq=4)
 
 
 def test_an_unknown_style_lists_the_styles():
@@ -42,6 +119,7 @@ def test_an_unknown_style_lists_the_styles():
         simulate_axons(0, SMALL, style="electron")
 
 
-def test_a_shape_of_two_axes_is_refused():
-    with pytest.raises(CalzooError, match=r"shape must be \(Z, Y, X\).*got \(64, 64\)"):
-        simulate_axons(0, (64, 64))
+@pytest.mark.parametrize("shape", [(64, 64), (0, 8, 8)])
+def test_a_shape_that_is_no_volume_is_refused(shape):
+    with pytest.raises(CalzooError, match=r"shape must be \(Z, Y, X\).*got \("):
+        simulate_axons(0, shape)

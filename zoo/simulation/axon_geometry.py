@@ -42,13 +42,13 @@ def grow_axons(rng, shape, style):
         batch = batch.take(batch.owner <= keep)
         batch.owner += count
         parts.append(batch)
-        filled, count = total[-1], count + number
+        filled, count, number = total[-1], count + number, min(2 * number, 600)
     return Samples.concatenate(parts)
 
 
 def visible_px(style):
     """Return the blur (z, in-plane) in pixels that widens the labels of a style."""
-    return style["label_reach"] * style["psf_axial_px"], style["label_reach"] * style["psf_px"]
+    return style["label_reach_axial"] * style["psf_axial_px"], style["label_reach"] * style["psf_px"]
 
 
 def walk(rng, start, heading, steps, *, step, tortuosity, flatness, bend):

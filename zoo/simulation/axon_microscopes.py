@@ -101,7 +101,8 @@ def expose(rng, light, style):
         image.reshape(-1)[rng.integers(image.size, size=number)] += rng.exponential(3, number)
     if style["smoothing_px"]:
         sigma = style["smoothing_px"]
-        image = ndimage.gaussian_filter(image, (0.6 * sigma, sigma, sigma), truncate=2.5)
+        axial = style["smoothing_axial"] * sigma
+        image = ndimage.gaussian_filter(image, (axial, sigma, sigma), truncate=2.5)
     return image
 
 

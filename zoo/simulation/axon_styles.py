@@ -10,7 +10,8 @@ what a voxel of a typical axon shows after blurring, density of bodies per milli
 ``diameter_spread``         log standard deviation between axons
 ``roughness``               log standard deviation of the outline along an axon
 ``axial_stretch``           depth of an axon over its width, before blurring
-``label_reach``             how much of the blur observers include, in its sigma
+``label_reach``             how much of the in-plane blur observers label, in its sigma
+``label_reach_axial``       the same across planes
 ``bundles``                 number of main directions
 ``slope``                   0: axons stay in a plane, 1: any direction
 ``alignment``               spread of the directions about the main ones
@@ -44,6 +45,7 @@ what a voxel of a typical axon shows after blurring, density of bodies per milli
 ``read_noise``              in units of light
 ``hot_pixels``              part of the voxels
 ``smoothing_px``            sigma of the blur after the noise (resampling)
+``smoothing_axial``         the same in planes, in units of ``smoothing_px``
 ``black_level``             light that is digitised as 0; negative is an offset
 ``white_point``             light above the black level that saturates
 ``bits, levels``            of the grey values
@@ -93,6 +95,7 @@ def confocal(rng):
         "roughness": rng.uniform(0, 0.2),
         "axial_stretch": rng.uniform(0.9, 1.5),
         "label_reach": rng.uniform(0.6, 1.2),
+        "label_reach_axial": rng.uniform(0.6, 1.2),
         "bundles": int(rng.choice([1, 1, 1, 2])),
         "slope": rng.uniform(0.02, 0.2),
         "alignment": log_uniform(rng, 0.03, 0.3),
@@ -136,6 +139,7 @@ def confocal(rng):
         "read_noise": _sometimes(rng, 0.2, rng.uniform(0.02, 0.2)),
         "hot_pixels": _sometimes(rng, 0.3, log_uniform(rng, 1e-5, 3e-4)),
         "smoothing_px": _sometimes(rng, 0.1, rng.uniform(0.3, 0.6)),
+        "smoothing_axial": 0.5,
         "black_level": _sometimes(rng, 0.3, rng.uniform(-0.2, 0.8)) * background,
         # A grey level is one photon, or a few where there are many.
         "white_point": coarse * (levels - 1) / photons,
@@ -151,11 +155,12 @@ def lightsheet(rng):
     return {
         "anisotropy": log_uniform(rng, 1, 1.8),
         "axon_share": log_uniform(rng, 0.003, 0.15),
-        "diameter_px": log_uniform(rng, 1.4, 3.2),
+        "diameter_px": log_uniform(rng, 1.0, 2.8),
         "diameter_spread": rng.uniform(0.1, 0.35),
         "roughness": rng.uniform(0, 0.15),
         "axial_stretch": 1.0,
-        "label_reach": rng.uniform(0.5, 1.0),
+        "label_reach": rng.uniform(0.1, 0.8),
+        "label_reach_axial": rng.uniform(0.3, 1.0),
         "bundles": int(rng.integers(1, 5)),
         "slope": rng.uniform(0.5, 1),
         "alignment": log_uniform(rng, 0.3, 3),
@@ -198,7 +203,8 @@ def lightsheet(rng):
         "excess_noise": 0.0,
         "read_noise": _sometimes(rng, 0.5, rng.uniform(0, 0.1)),
         "hot_pixels": _sometimes(rng, 0.2, log_uniform(rng, 1e-6, 1e-4)),
-        "smoothing_px": _sometimes(rng, 0.7, rng.uniform(0.3, 0.8)),
+        "smoothing_px": _sometimes(rng, 0.75, rng.uniform(0.3, 0.8)),
+        "smoothing_axial": rng.uniform(0.3, 1.6),
         "black_level": -rng.uniform(0, 1.5),
         "white_point": log_uniform(rng, 8, 150),
         "bits": 16,
