@@ -58,7 +58,7 @@ def main(argv=None):
         with warnings.catch_warnings():
             warnings.filterwarnings("default", category=UserWarning)
             warnings.showwarning = _show_warning
-            status = args.run(args)
+            status = args.execute(args)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader of stdout has gone; nothing may be written there any more, not even at exit.
@@ -104,7 +104,7 @@ def _parser():
     for name, module in modules.items():
         subparser = subparsers.add_parser(name, description=module.__doc__)
         module.add_arguments(subparser)
-        subparser.set_defaults(run=module.run)
+        subparser.set_defaults(execute=module.run)
     return parser
 
 
