@@ -102,6 +102,47 @@ def as_movie(movie, *, at_least=1):
     return movie
 
 
+class CutMovie:
+    """Some successive frames of a movie; made by `cut`."""
+
+    def __init__(self, source, first, last):
+        self._source, self._first = source, first
+        self.shape = (last - first, *source.shape[1:])
+        self.dtype = source.dtype
+        self.frame_rate_hz = getattr(source, "frame_rate_hz", None)
+
+    def frames(self, start, stop):
+        """Return frames `start` to `stop` of the cut movie, (n, Y, X)."""
+        start, stop, _ = slice(start, stop).indices(self.shape[0])
+        return self._source.frames(self._first + start, self._first + stop)
+
+
+def cut(movie, frames):
+    """Take some successive frames of a movie.
+
+    Parameters
+    ----------
+    movie : movie or ndarray of shape (T, Y, X)
+    frames : slice
+        Without a step.
+
+    Returns
+    -------
+    CutMovie
+
+    Raises
+    ------
+    CalzooError
+        If no frame is left.
+    """
+    movie = as_movie(movie)
+    first, last, _ = frames.indices(movie.shape[0])
+    if first >= last:
+        message = f"frames {frames.start} to {frames.stop} are none of the {movie.shape[0]} of this movie"
+        raise CalzooError(message)
+    return CutMovie(movie, first, last)
+
+
 def refuse_not_finite(frames, start=0):
     """Raise CalzooError if a value is NaN or infinite; `start` is the number of the first frame."""
     # The sum of finite numbers is finite in float64 (short of 1e308), and NaN or infinity survive it.

@@ -1,0 +1,128 @@
+"""Turn a movie into a film to look at, with the outlines of masks.
+
+OUT.avi opens in Fiji and in players, OUT.gif in browsers. OUT.png is one picture:
+the mean of the movie and the correlation of neighbouring pixels, with the outlines.
+"""
+
+import argparse
+from pathlib import Path
+
+from calzoo.commands import _options
+
+GROUP = "recordings"
+UNKNOWN_RATE_HZ = 10.0
+
+
+def add_arguments(parser):
+    """Add the movie, the masks, and how to show them."""
+    parser.add_argument("movie", type=Path, metavar="MOVIE", help="any recording that calzoo reads")
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT", help=".avi, .gif or .png")
+    parser.add_argument("--masks", type=Path, metavar="M", help="masks.npz, or a label image as TIFF")
+    parser.add_argument("--group", help="which group of masks.npz (default: the only one, or 'cells')")
+    parser.add_argument(
+        "--frames", type=frame_range, metavar="A:B", help="from frame A to before frame B (default: all)"
+    )
+    parser.add_argument(
+        "--average", type=_options.positive, default=1, metavar="N", help="show the mean of every N frames"
+    )
+    parser.add_argument(
+        "--speed",
+        type=_options.positive_number,
+        default=1.0,
+        metavar="X",
+        help="speed in terms of real time (default: 1)",
+    )
+    parser.add_argument(
+        "--zoom", type=_options.positive, metavar="N", help="enlarge N times (default: enough to be seen)"
+    )
+    parser.add_argument("--axes", help="order of the file's axes, e.g. tcyx (default: what the file says)")
+    parser.add_argument("--channel", help="which channel, by number from 0 or by name")
+
+
+def run(args):
+    """Write the film or the picture."""
+    from calzoo.errors import CalzooError
+    from calzoo.imaging.movies import open_movie
+
+    if args.output.suffix.lower() not in (".avi", ".gif", ".png"):
+        message = f"{args.output}: expected a name that ends in .avi, .gif or .png."
+        raise CalzooError(message)
+    with open_movie(args.movie, axes=args.axes, channel=args.channel) as movie:
+        masks = _read_masks(args.masks, args.group) if args.masks else None
+        shown = _shown(movie, args)
+        if args.output.suffix.lower() == ".png":
+            _write_picture(args.output, shown, masks, args.zoom)
+        else:
+            _write_film(args.output, shown, masks, args)
+    print(args.output)
+
+
+def frame_range(text):
+    """Read ``A:B``, either of which may be left out, as a slice."""
+    first, colon, last = text.partition(":")
+    try:
+        numbers = [int(number) if number else None for number in (first, last)]
+    except ValueError:
+        colon = ""
+    if not colon:
+        message = f"expected two frame numbers A:B, such as 100:200; got {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return slice(*numbers)
+
+
+def _shown(movie, args):
+    """Cut the movie to the frames that are asked for, and average them."""
+    from calzoo.imaging.frames import cut
+    from calzoo.imaging.preprocessing import bin_frames
+
+    if args.frames:
+        movie = cut(movie, args.frames)
+    return bin_frames(movie, args.average) if args.average > 1 else movie
+
+
+def _read_masks(path, group):
+    """Read masks from either kind of file."""
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        from calzoo.imaging.masks import read_masks
+
+        return read_masks(path, group)
+    import tifffile
+
+    from calzoo.errors import CalzooError
+    from calzoo.imaging.masks import Masks
+
+    labels = tifffile.imread(path)
+    if labels.ndim != 2 or labels.dtype.kind not in "bui":
+        message = f"{path}: expected a label image (Y, X) of integers, got {labels.dtype} {labels.shape}."
+        raise CalzooError(message)
+    return Masks.from_labels(labels)
+
+
+def _write_film(path, movie, masks, args):
+    """Write every frame."""
+    from tqdm import tqdm
+
+    from calzoo.imaging.animations import write_animation
+    from calzoo.imaging.films import film_frames
+
+    rate = (movie.frame_rate_hz or UNKNOWN_RATE_HZ) * args.speed
+    frames = film_frames(movie, masks, zoom=args.zoom)
+    write_animation(path, tqdm(frames, total=movie.shape[0], unit="frame"), frame_rate_hz=rate)
+
+
+def _write_picture(path, movie, masks, zoom):
+    """Write the mean and the correlation side by side."""
+    import numpy as np
+    from PIL import Image
+
+    from calzoo.imaging.contours import contour_picture
+    from calzoo.imaging.masks import Masks
+    from calzoo.imaging.outputs import output_file
+    from calzoo.imaging.summary import summary_images
+
+    images = summary_images(movie)
+    masks = masks or Masks.from_pixels(movie.shape[1:], [])
+    panels = [contour_picture(image, masks, zoom=zoom) for image in (images.mean, images.correlation)]
+    gap = np.zeros((len(panels[0]), 8, 3), np.uint8)
+    with output_file(path) as part:
+        Image.fromarray(np.concatenate([panels[0], gap, panels[1]], axis=1)).save(part, format="PNG")
