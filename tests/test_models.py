@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -102,11 +103,17 @@ def test_unknown_providers_and_threads_are_refused():
         load_model(PIXEL, threads=0)
 
 
-def test_a_preset_is_found_through_the_registry(monkeypatch):
+@pytest.mark.parametrize("twin", [False, True])
+def test_a_preset_is_found_and_a_processor_gets_the_form_made_for_it(monkeypatch, twin):
     from calzoo.weights import registry
 
-    monkeypatch.setattr(registry, "resolve", lambda name, role: {("axons", "model"): PIXEL}[name, role])
-    assert load_model("axons", provider="cpu").path == PIXEL
+    files = {"onnx": PIXEL, "safetensors": None} | ({"onnx_cpu": MODELS / "smooth.onnx"} if twin else {})
+    network = SimpleNamespace(network={"model": SimpleNamespace(files=files)}.get)
+    monkeypatch.setattr(registry, "preset", {"axons": network}.get)
+    monkeypatch.setattr(registry, "resolve", lambda name, role, kind: files[kind])
+    assert load_model("axons", provider="cpu").card.name == ("smooth" if twin else "pixel")
+    pytest.importorskip("openvino")
+    assert load_model("axons", provider="openvino").card.name == "pixel"
 
 
 def test_an_unknown_name_is_refused():

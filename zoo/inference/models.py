@@ -34,6 +34,10 @@ _REMEDIES = {
 _OUT_OF_MEMORY = ("out of memory", "failed to allocate", "bad_alloc", "bad allocation", "alloc_failed")
 
 
+class _ProviderError(CalzooError):
+    """The network may be good, but not what is to run it."""
+
+
 class Model:
     """A network that is ready to run.
 
@@ -124,24 +128,51 @@ def load_model(name_or_path, *, provider="auto", threads=None, role="model"):
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         message = f"threads must be a whole number of at least 1, got {threads!r}."
         raise CalzooError(message)
-    path = _find(name_or_path, role)
+    if provider == "auto":
+        model = _load_on_device(name_or_path, role, threads)
+        if model is not None:
+            return model
+        provider = "cpu"
+    return _load(name_or_path, role, provider, threads)
+
+
+def _load_on_device(name_or_path, role, threads):
+    """Return the model on a CUDA device, None where there is none that works."""
+    if _ORT_NAMES["cuda"] not in _runtime().get_available_providers():
+        return None
+    try:
+        return _load(name_or_path, role, "cuda", threads)
+    except _ProviderError:
+        print(
+            "calzoo: a CUDA device was tried and does not start; running on the processor. "
+            "'calzoo doctor' says why.",
+            file=sys.stderr,
+        )
+        return None
+
+
+def _load(name_or_path, role, provider, threads):
+    path = _find(name_or_path, role, provider)
     data = _read(path)
+    start = _openvino if provider == "openvino" else _onnxruntime
     try:
         card = Card.from_json(onnx_file.card_text(data))
-        used, backend = _start(data, card, provider, threads)
+        backend = start(data, card, provider, threads)
     except CalzooError as error:
         message = f"{path}: {error}"
-        raise CalzooError(message) from error
-    return Model(card, used, path, hashlib.sha256(data).hexdigest(), backend)
+        raise type(error)(message) from error
+    return Model(card, provider, path, hashlib.sha256(data).hexdigest(), backend)
 
 
-def _find(name_or_path, role):
+def _find(name_or_path, role, provider):
     path = Path(name_or_path)
     if path.suffix == ".onnx" or isinstance(name_or_path, Path) or path.is_file():
         return path
     from calzoo.weights import registry
 
-    return Path(registry.resolve(name_or_path, role))
+    files = registry.preset(name_or_path).network(role).files
+    kind = "onnx_cpu" if provider == "cpu" and "onnx_cpu" in files else "onnx"
+    return Path(registry.resolve(name_or_path, role, kind=kind))
 
 
 def _read(path):
@@ -160,24 +191,6 @@ def _read(path):
             "'calzoo list' names the presets."
         )
         raise CalzooError(message) from error
-
-
-def _start(data, card, provider, threads):
-    """Return the provider that runs and a callable from feeds to outputs."""
-    if provider == "openvino":
-        return provider, _openvino(data, card, threads)
-    if provider != "auto":
-        return provider, _onnxruntime(data, card, provider, threads)
-    if _ORT_NAMES["cuda"] in _runtime().get_available_providers():
-        try:
-            return "cuda", _onnxruntime(data, card, "cuda", threads)
-        except CalzooError:
-            print(
-                "calzoo: a CUDA device was tried and does not start; running on the processor. "
-                "'calzoo doctor' says why.",
-                file=sys.stderr,
-            )
-    return "cpu", _onnxruntime(data, card, "cpu", threads)
 
 
 def _runtime():
@@ -219,11 +232,11 @@ def _onnxruntime(data, card, provider, threads):
     return lambda feeds: dict(zip(outputs, session.run(outputs, dict(feeds)), strict=True))
 
 
-def _openvino(data, card, threads):
+def _openvino(data, card, provider, threads):
     try:
         import openvino
     except ImportError:
-        _refuse_provider("openvino", "the package openvino is not installed")
+        _refuse_provider(provider, "the package openvino is not installed")
     core = openvino.Core()
     try:
         network = core.read_model(data)
@@ -267,7 +280,7 @@ def _refuse_provider(provider, reason):
     if provider != "cpu":
         message += ", or use provider 'auto'"
     message += "."
-    raise CalzooError(message)
+    raise _ProviderError(message)
 
 
 def _first_line(error):
