@@ -275,7 +275,7 @@ def test_a_folder_of_planes_is_a_volume(tmp_path, stack):
 
 
 def test_any_other_folder_is_no_volume(tmp_path, stack):
-    refused(tmp_path, r"expected pictures \(TIFF, PNG or JPEG\) in the folder, found none")
+    refused(tmp_path, r"expected pictures \(TIFF, PNG, JPEG\) or videos in the folder, found none")
     tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack")
     refused(tmp_path, r"expected a folder of single planes, got a stack in it \(a.tif\)")
 
@@ -307,7 +307,7 @@ def test_a_foreign_file_is_recognised_whatever_its_name(tmp_path, head, kind):
     refused(tmp_path / "a.tif", f"expected a volume as TIFF or NPY, got {kind}.*save it as TIFF")
 
 
-@pytest.mark.parametrize("keep", [4, 8, 12, 100, 0.3, 0.5, 0.7, 0.9, 0.99])
+@pytest.mark.parametrize("keep", [4, 12, 100, 0.4, 0.7, 0.99])
 @pytest.mark.parametrize("compression", [None, "zlib"])
 @pytest.mark.parametrize("form", ["plain", "shaped", "imagej", "ome"])
 def test_a_truncated_tiff_is_never_read_as_something_else(tmp_path, stack, form, compression, keep):

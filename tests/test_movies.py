@@ -231,6 +231,14 @@ def test_a_plain_imagej_stack_is_a_movie_with_a_warning(tmp_path, movie):
     np.testing.assert_array_equal(frames(tmp_path / "a.tif", axes="TYX"), movie)
 
 
+def test_a_plain_imagej_stack_with_a_rate_is_a_movie_even_with_a_distance_between_slices(tmp_path, movie):
+    write_imagej(tmp_path / "a.tif", movie, "ZYX", spacing=1.5, finterval=0.125)
+    with pytest.warns(UserWarning, match="taken as frames"):
+        opened = open_movie(tmp_path / "a.tif")
+    assert opened.shape == SHAPE
+    assert opened.frame_rate_hz == 8
+
+
 def test_planes_are_not_taken_for_frames_unless_the_user_says_so(tmp_path, movie):
     tifffile.imwrite(tmp_path / "a.tif", movie, photometric="minisblack", metadata={"axes": "ZYX"})
     write_imagej(tmp_path / "b.tif", movie, "ZYX", spacing=2.0)

@@ -81,6 +81,16 @@ def test_frames_at_uneven_times_are_neither_doubled_nor_dropped(tmp_path, movie)
         np.testing.assert_array_equal(opened.frames(0, 30), movie)
 
 
+def test_a_folder_of_videos_is_one_recording(tmp_path, movie):
+    for i, block in enumerate(np.array_split(movie, [9, 18])):
+        encode(tmp_path / f"{i + 8}.avi", block, ("-c:v", "ffv1"))  # 8, 9, 10
+    (tmp_path / "timeStamps.csv").touch()
+    with open_movie(tmp_path) as opened:
+        np.testing.assert_array_equal(opened.frames(0, 30), movie)
+        np.testing.assert_array_equal(opened.take([29, 5, 20]), movie[[29, 5, 20]])
+        assert opened.frame_rate_hz == 12.5
+
+
 def test_colour_needs_a_choice(tmp_path, movie):
     colours = np.stack([movie, 255 - movie, movie // 2], axis=-1)
     path = encode(tmp_path / "a.mkv", colours, ("-c:v", "ffv1", "-pix_fmt", "bgr0"), "rgb24")
@@ -156,10 +166,8 @@ def test_no_decoder_is_left_running(tmp_path, movie):
 def test_a_missing_package_is_named(tmp_path, movie):
     path = encode(tmp_path / "a.avi", movie, CODECS["ffv1.avi"][0])
     code = (
-        "import sys; sys.modules['imageio_ffmpeg'] = None\n"
-        "from calzoo.imaging.movies import open_movie\n"
-        f"try: open_movie({str(path)!r})\n"
-        "except ValueError as error: print(error)"
+        "import sys; sys.modules['imageio_ffmpeg'] = None\nfrom calzoo.imaging.movies import "
+        f"open_movie\ntry: open_movie({str(path)!r})\nexcept ValueError as error: print(error)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "need imageio-ffmpeg, which is not installed: pip install calzoo[video]" in result.stdout

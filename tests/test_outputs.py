@@ -34,6 +34,15 @@ def test_a_folder_that_is_not_finished_leaves_nothing(tmp_path, error):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_current_folder_is_a_folder(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with output_folder(".") as folder:
+        (folder / "a.txt").write_text("a")
+    assert [p.name for p in tmp_path.iterdir()] == ["here"]
+    assert (tmp_path / "here" / "a.txt").read_text() == "a"
+
+
 def test_an_error_leaves_the_earlier_result_as_it_was(tmp_path):
     (tmp_path / "result").mkdir()
     (tmp_path / "result" / "a.txt").write_text("old")

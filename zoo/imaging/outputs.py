@@ -102,7 +102,7 @@ def output_folder(path):
     CalzooError
         If `path` is a file, or cannot be written.
     """
-    path = Path(path)
+    path = Path(os.path.abspath(path))  # "." has no name to add to
     if path.exists() and not path.is_dir():
         message = f"{path}: expected a folder for the results, got a file; choose another name."
         raise CalzooError(message)

@@ -53,7 +53,9 @@ class VolumeWriter:
 
     Examples
     --------
-    >>> with VolumeWriter("labels.tif", (2, 8, 8), "int32", (2.0, 0.5, 0.5)) as writer:
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "labels.tif"
+    >>> with VolumeWriter(path, (2, 8, 8), "int32", (2.0, 0.5, 0.5)) as writer:
     ...     for plane in range(2):
     ...         writer.append(np.zeros((1, 8, 8), "int32"))
     """

@@ -1,4 +1,4 @@
-"""Folders and ZIP archives of pictures: a recording in many files, in natural order."""
+"""Folders and ZIP archives: a recording in many files, in natural order."""
 
 import functools
 import os
@@ -10,12 +10,17 @@ from calzoo.errors import CalzooError
 from calzoo.imaging.readers import files, tiff
 from calzoo.imaging.readers.pictures import PicturePages
 
-_KINDS = {".tif": "TIFF", ".tiff": "TIFF", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+_PICTURES = {".tif": "TIFF", ".tiff": "TIFF", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+_KINDS = _PICTURES | {
+    ".avi": "AVI",
+    ".mp4": "MP4",
+    ".mkv": "MKV",
+}  # miniscopes start a new video every minute
 _CHANNEL = re.compile(r"(?:^|[_\-. ])ch(?:an|annel)?[_\- ]?(\d+)(?=[_\-. ])", re.IGNORECASE)
 
 
 def pictures_in(folder):
-    """Return the files of a folder that are pictures or stacks, in natural order.
+    """Return the files of a folder that are pictures, stacks or videos, in natural order.
 
     Parameters
     ----------
@@ -26,33 +31,33 @@ def pictures_in(folder):
     -------
     list of pathlib.Path
     """
-    found = [p for p in folder.iterdir() if _counts(p.name)]
+    found = [p for p in folder.iterdir() if _counts(p.name, _KINDS)]
     if not found:
         message = (
-            f"{folder}: expected pictures (TIFF, PNG or JPEG) in the folder, found none; give the file "
-            "itself."
+            f"{folder}: expected pictures (TIFF, PNG, JPEG) or videos in the folder, found none; give the "
+            "file itself."
         )
         raise CalzooError(message)
     _check_one_recording(folder, [p.name for p in found])
     return sorted(found, key=lambda p: files.natural_key(p.name))
 
 
-def _counts(name):
-    return Path(name).suffix.lower() in _KINDS and not Path(name).name.startswith(".")
+def _counts(name, kinds):
+    return Path(name).suffix.lower() in kinds and not Path(name).name.startswith(".")
 
 
 def _check_one_recording(where, names):
     kinds = {_KINDS[Path(n).suffix.lower()] for n in names}
     if len(kinds) > 1:
         message = (
-            f"{where}: expected the pictures of one recording, got {' and '.join(sorted(kinds))} files; "
+            f"{where}: expected the files of one recording, got {' and '.join(sorted(kinds))} files; "
             "separate them."
         )
         raise CalzooError(message)
     marks = {m.group(1) for m in map(_CHANNEL.search, names) if m}
     if len(marks) > 1:
         message = (
-            f"{where}: expected the pictures of one channel, the names tell of channels "
+            f"{where}: expected the files of one channel, the names tell of channels "
             f"{', '.join(sorted(marks))}; put those of one into a folder of their own, or give the list of "
             "its files."
         )
@@ -109,11 +114,11 @@ def open_archive(path):
         message = f"{path}: expected a ZIP archive, got a damaged or truncated one ({error}); copy it again."
         raise CalzooError(message) from error
     try:
-        names = [n for n in archive.namelist() if _counts(n) and not n.startswith("__MACOSX")]
+        names = [n for n in archive.namelist() if _counts(n, _PICTURES) and not n.startswith("__MACOSX")]
         if not names:
             message = (
-                f"{path}: expected pictures (TIFF, PNG or JPEG) in the archive, found none; unpack it and "
-                "give the file itself."
+                f"{path}: expected pictures (TIFF, PNG, JPEG) in the archive, found none; unpack it and give "
+                "the file itself."
             )
             raise CalzooError(message)
         _check_one_recording(path, names)

@@ -156,8 +156,9 @@ def _check_chain(path, tif):
     """Follow the chain of pages to its end: a file that was cut short has none."""
     handle, form = tif.filehandle, tif.tiff
     size = handle.size
-    offset = tif.pages.first.offset
-    while offset:
+    offset, seen = tif.pages.first.offset, set()
+    while offset and offset not in seen:
+        seen.add(offset)
         handle.seek(offset)
         count = handle.read(form.tagnosize)
         if len(count) == form.tagnosize:
@@ -169,10 +170,7 @@ def _check_chain(path, tif):
                 "export it again."
             )
             raise CalzooError(message)
-        following = struct.unpack(form.offsetformat, link)[0]
-        if following == offset:
-            break
-        offset = following
+        offset = struct.unpack(form.offsetformat, link)[0]
 
 
 def is_one_page(path):

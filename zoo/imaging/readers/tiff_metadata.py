@@ -67,8 +67,9 @@ def _imagej(meta, page):
         voxel_um=_voxel(z, y, x),
         frame_rate_hz=float(rate) if rate else None,
         channel_names=_imagej_channels(meta),
-        # ImageJ calls the pages of any plain stack "slices", a movie's too.
-        plain_stack=frames == 1 and slices > 1 and z is None,
+        # ImageJ calls the pages of any plain stack "slices", a movie's too: a distance between them
+        # tells planes, a rate tells frames.
+        plain_stack=frames == 1 and slices > 1 and (z is None or bool(rate)),
         is_stack="slices" in meta or "frames" in meta,
     )
 

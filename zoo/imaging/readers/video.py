@@ -4,6 +4,7 @@ Frames are decoded in order. To step back means to decode from the start again:
 video formats give no other way to be sure which frame one gets.
 """
 
+import functools
 import os
 import struct
 import subprocess
@@ -34,13 +35,21 @@ def open_video(path):
     """
     program = _ffmpeg(path)
     _check_length(path)
+    state = path.stat()
+    width, height, rate, dtype, samples, count = _probe(program, path, state.st_size, state.st_mtime_ns)
+    facts = Facts(frame_rate_hz=rate, is_stack=True)
+    return VideoPages(program, path, (count, height, width), dtype, samples, facts)
+
+
+@functools.lru_cache(maxsize=256)
+def _probe(program, path, size, mtime):
+    """Look at a video once: a recording in many files opens each of them again and again."""
     width, height, rate, dtype = _header(program, path)
     picture = _output(program, path, "-frames:v", "1", "-pix_fmt", "rgb24", "-f", "rawvideo")
     if len(picture) != width * height * 3:
         raise CalzooError(_damaged(path))
     samples = 3 if _coloured(np.frombuffer(picture, np.uint8).reshape(height, width, 3)) else 1
-    facts = Facts(frame_rate_hz=rate, is_stack=True)
-    return VideoPages(program, path, (_count(program, path), height, width), dtype, samples, facts)
+    return width, height, rate, dtype, samples, _count(program, path)
 
 
 def _ffmpeg(path):
