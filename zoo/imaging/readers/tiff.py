@@ -104,20 +104,22 @@ def _pages(path, tif):
         pages = RawPages(path, axes, shape, stored, offset, facts)
         tif.close()
         return pages
-    if series.kind != "ome":  # the pages of an OME series may lie in several files
-        _check_chain(path, tif)
-    return TiffPages(path, tif, series, axes, shape, facts)
+    # The pages of these may lie in several files.
+    spread = series.kind in ("ome", "mmstack", "ndtiff")
+    available = len(series) if spread else _count_pages(path, tif)
+    return TiffPages(path, tif, series, axes, shape, facts, available)
 
 
 def _scanimage_pages(path, tif):
     """Return ScanImage's pages in our own order: to tifffile, every volume of a fast stack is more planes."""
-    _check_chain(path, tif)
+    count = _count_pages(path, tif)
     pages, first = tif.pages, tif.pages.first
     pages.useframes = True
     settings = scanimage.settings_of(tif)
-    lead, lengths, numbers = scanimage.layout_of(settings, len(pages))
+    lead, lengths, numbers = scanimage.layout_of(settings, count)
     facts = scanimage.facts_of(settings, first)
-    result = TiffPages(path, tif, pages, lead + "yx", (*lengths, first.imagelength, first.imagewidth), facts)
+    shape = (*lengths, first.imagelength, first.imagewidth)
+    result = TiffPages(path, tif, pages, lead + "yx", shape, facts, count)
     result.numbers = numbers
     return result
 
@@ -152,8 +154,8 @@ def _axes(path, series):
     return letters, tuple(lengths)
 
 
-def _check_chain(path, tif):
-    """Follow the chain of pages to its end: a file that was cut short has none."""
+def _count_pages(path, tif):
+    """Follow the chain of pages to its end, and say so if it has none: the file was cut short."""
     handle, form = tif.filehandle, tif.tiff
     size = handle.size
     offset, seen = tif.pages.first.offset, set()
@@ -171,6 +173,7 @@ def _check_chain(path, tif):
             )
             raise CalzooError(message)
         offset = struct.unpack(form.offsetformat, link)[0]
+    return len(seen)
 
 
 def is_one_page(path):
@@ -196,23 +199,23 @@ def is_one_page(path):
 class TiffPages(Pages):
     """Pages that are decoded one at a time."""
 
-    def __init__(self, path, tif, series, axes, shape, facts):
+    def __init__(self, path, tif, series, axes, shape, facts, available):
         super().__init__(path, axes, shape, series.keyframe.dtype, facts)
         self._tif, self._series = tif, series
         self._lock = threading.RLock()
         self._samples = shape[axes.index("s")] if "s" in axes and len(series.keyframe.shape) > 2 else 1
         self._sample_axis = series.keyframe.axes.find("S")
-        self._check_pages()
+        self._check_pages(available)
 
-    def _check_pages(self):
+    def _check_pages(self, available):
         expected = math.prod(self.lead_shape)
         # A volumetric page (several planes in one) has no place of its own for each plane.
-        if len(self._series) * self._samples < expected or math.prod(
-            self._series.keyframe.shape
-        ) != math.prod((*self.page_shape, self._samples)):
+        if available * self._samples < expected or math.prod(self._series.keyframe.shape) != math.prod(
+            (*self.page_shape, self._samples)
+        ):
             message = (
                 f"{self.name}: the file is truncated or damaged: it promises {expected} pages of "
-                f"{self.page_shape}, it holds {len(self._series) * self._samples}; copy or export it again."
+                f"{self.page_shape}, it holds {available * self._samples}; copy or export it again."
             )
             raise CalzooError(message)
         page = self._series.keyframe
