@@ -1,0 +1,129 @@
+"""From the sources of a scene to the truth about its cells."""
+
+import numpy as np
+from scipy import ndimage, sparse
+
+from calzoo.imaging.masks import Masks
+from calzoo.simulation.recordings import CellTruth, Layer
+
+LEAST_PART = 0.3  # of a mask that must lie inside the frame for the cell to count
+LEAST_PIXELS = 6
+
+
+def cell_layers(images, bodies, light, baselines, *, covered, margin, **known):
+    """Divide cells into those of the truth and those beyond the edge.
+
+    Parameters
+    ----------
+    images : scipy.sparse.csc_array of float32, (P, N)
+        Image of each cell over the P pixels of the scene.
+    bodies : scipy.sparse.csc_array of float32, (P, N)
+        The same with bright nuclei: what the masks are cut from.
+    light : ndarray of float32, (N, T)
+        Brightness of each cell over that at rest.
+    baselines : ndarray of float32, (N,)
+        Photons per frame where an image is 1, at rest; 0 for cells that cannot be seen.
+    covered : ndarray of bool, (H, W)
+        Which pixels of a frame are recorded.
+    margin : int
+        By how many pixels the scene is larger on each side.
+    **known : ndarray, (N, ...)
+        ``spikes``, ``centers`` (in the scene), ``depths_um`` and ``in_focus`` of all cells.
+
+    Returns
+    -------
+    facts : dict
+        Fields of a `CellTruth` that do not need the background.
+    layers : dict of str to Layer
+        ``"cells"``, in the order of the truth, and ``"edge cells"``.
+    """
+    masks, parts = _masks(bodies, covered, margin)
+    # A dark cell of the truth would be a label that nothing can find.
+    enough = np.array([len(rows) >= LEAST_PIXELS for rows, _ in masks], bool).reshape(-1)
+    true = np.flatnonzero((baselines > 0) & (parts >= LEAST_PART) & enough)
+    other = np.flatnonzero((baselines > 0) & ~((parts >= LEAST_PART) & enough))
+    peaks = images.max(axis=0).toarray().ravel() if images.shape[1] else np.zeros(0, np.float32)
+    unit = images[:, true] @ sparse.diags_array(1 / np.maximum(peaks[true], 1e-9)).astype(np.float32)
+    rest = (baselines * peaks).astype(np.float32)
+    traces = (rest[true, None] * light[true]).astype(np.float32)
+    layers = {"cells": Layer(sparse.csr_array(unit), traces)}
+    if len(other):
+        outside = (baselines[other, None] * light[other]).astype(np.float32)
+        layers["edge cells"] = Layer(sparse.csr_array(images[:, other]), outside)
+    area = np.array([len(masks[cell][0]) / parts[cell] for cell in true])
+    facts = {
+        "footprints": unit[_frame_pixels(covered.shape, margin)].tocsc(),
+        "masks": Masks.from_pixels(covered.shape, [masks[cell] for cell in true]),
+        "traces": traces,
+        "baselines": rest[true],
+        "radii": np.sqrt(area / np.pi).astype(np.float32),
+        "spikes": known["spikes"][true],
+        "centers": (known["centers"][true] - margin).astype(np.float32),
+        "depths_um": known["depths_um"][true].astype(np.float32),
+        "in_focus": known["in_focus"][true],
+    }
+    return facts, layers
+
+
+def _frame_pixels(shape, margin):
+    """Return the indices (H * W,) of the frame's pixels in the flattened scene."""
+    width = shape[1] + 2 * margin
+    rows = np.arange(margin, margin + shape[0])[:, None]
+    return (rows * width + np.arange(margin, margin + shape[1])).ravel()
+
+
+def _masks(bodies, covered, margin):
+    """Return the pixels of each body that are recorded and what part of the body they are."""
+    scene = np.pad(covered, margin)
+    width = scene.shape[1]
+    masks, parts = [], np.zeros(bodies.shape[1])
+    for cell in range(bodies.shape[1]):
+        span = slice(bodies.indptr[cell], bodies.indptr[cell + 1])
+        value = bodies.data[span]
+        pixel = np.sort(bodies.indices[span][value >= 0.5 * value.max(initial=1e-9)])
+        rows, cols = pixel // width - margin, pixel % width - margin
+        inside = scene.ravel()[pixel]
+        masks.append((rows[inside].astype(np.int32), cols[inside].astype(np.int32)))
+        parts[cell] = inside.mean() if len(pixel) else 0.0
+    return masks, parts
+
+
+def finish_truth(facts, background, illumination, glow, detector):
+    """Measure how well each cell can be seen.
+
+    Parameters
+    ----------
+    facts : dict
+        From `cell_layers`.
+    background : ndarray of float32, (H, W)
+        Mean photons per frame of everything but the true cells.
+    illumination, glow : ndarray of float32, (H, W)
+        See `Recording`.
+    detector : Detector
+
+    Returns
+    -------
+    CellTruth
+    """
+    shape = background.shape
+    count = len(facts["masks"])
+    snr, contrast = np.zeros((2, count), np.float32)
+    width = max(float(np.median(facts["radii"])), 1.0) * 1.5 if count else 1.0
+    around = ndimage.gaussian_filter(background, width, mode="nearest")
+    footprints = facts["footprints"]
+    image = np.zeros(shape[0] * shape[1], np.float32)
+    for cell, (rows, cols) in enumerate(facts["masks"]):
+        span = slice(footprints.indptr[cell], footprints.indptr[cell + 1])
+        image[footprints.indices[span]] = footprints.data[span]
+        pixel = rows * shape[1] + cols
+        seen = image[pixel] * illumination[rows, cols]
+        trace = facts["traces"][cell]
+        rest = np.median(trace)
+        photons = rest * seen + background[rows, cols] * illumination[rows, cols] + glow[rows, cols]
+        variance = detector.variance_per_photon * photons + (detector.read_noise / detector.gain) ** 2
+        noise = np.sqrt(variance.sum()) / len(pixel)
+        snr[cell] = (trace.max() - rest) * seen.mean() / max(noise, 1e-9)
+        contrast[cell] = facts["baselines"][cell] * image[pixel].mean() / max(around[rows, cols].mean(), 1e-9)
+        image[footprints.indices[span]] = 0
+    active = (facts["spikes"].sum(axis=1) > 0) & (snr >= 3)
+    return CellTruth(**facts, snr=snr, contrast=contrast, active=active, visible=active | (contrast >= 0.3))
