@@ -161,6 +161,14 @@ def test_frames_come_in_natural_order(tmp_path):
     assert frames(backwards)[:, 0, 0].tolist() == [3, 2, 1, 0]  # a list is taken as it is
 
 
+@pytest.mark.parametrize("save", [as_tiff_frames, as_zipped_frames, as_folder_of_stacks])
+def test_the_users_axes_count_for_files_of_frames_too(tmp_path, movie, save):
+    path = save(tmp_path, movie)
+    np.testing.assert_array_equal(frames(path, axes="TYX"), movie)
+    refused(path, "expected frames, got planes|expected planes", axes="ZYX")
+    refused(path, "axes 'TCYX' name 4 axes", axes="TCYX")
+
+
 # What the metadata say.
 
 

@@ -42,6 +42,13 @@ def test_what_is_written_is_read(tmp_path, stack, dtype):
     assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
 
 
+def test_imagej_keeps_signed_numbers_shifted_and_so_is_their_contrast(tmp_path, stack):
+    data = (stack // 100).astype("int16") - 50
+    write_volume(tmp_path / "a.tif", data)
+    contrast = {f"min={data.min() + 32768.0}", f"max={data.max() + 32768.0}"}
+    assert contrast <= set(imagej_lines(tmp_path / "a.tif"))
+
+
 def test_one_plane_stays_a_volume(tmp_path, stack):
     write_volume(tmp_path / "a.tif", stack[:1])
     with read_volume(tmp_path / "a.tif") as volume:

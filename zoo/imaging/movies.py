@@ -237,14 +237,13 @@ def _pages(path, options):
         )
     kind, axes = files.kind_of(path), options["axes"]
     if kind == "TIFF":
-        pages = tiff.open_tiff(path)
-        return pages if axes is None else _or_close(pages, axis_names.relabel, axes)
+        return _named(tiff.open_tiff(path), axes)
     if kind == "NPY":
         return npy.open_npy(path, axes)
     if kind == "HDF5":
         return hdf5.open_hdf5(path, axes, options["dataset"])
     if kind == "ZIP":
-        return folders.open_archive(path)
+        return _named(folders.open_archive(path), axes)
     if kind in _VIDEOS or (kind == "unknown" and path.suffix.lower() in _VIDEO_SUFFIXES):
         return video.open_video(path)
     if kind == "MATLAB 5":
@@ -259,6 +258,10 @@ def _pages(path, options):
         f"{remedy}."
     )
     raise CalzooError(message)
+
+
+def _named(pages, axes):
+    return pages if axes is None else _or_close(pages, axis_names.relabel, axes)
 
 
 def _or_close(pages, function, *arguments, **options):
@@ -352,7 +355,8 @@ def _joined(where, paths, options, choice):
         raise CalzooError(message)
     paths = [files.existing(p) for p in paths]
     if len(paths) > 1 and all(folders.is_picture(p) for p in paths):
-        return _chosen(folders.open_pictures(where or paths[0].parent, paths), **choice)
+        pages = folders.open_pictures(where or paths[0].parent, paths)
+        return _chosen(_named(pages, options["axes"]), **choice)
     if len(paths) == 1 and where is None:
         return _opened(paths[0], options, choice)
     return _joined_stacks(where, paths, options, choice)

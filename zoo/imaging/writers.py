@@ -188,6 +188,8 @@ class VolumeWriter:
         low, high = self._range
         if self._big or not low < high or not math.isfinite(float(high) - float(low)):
             return
+        if self.dtype == np.int16:  # kept as unsigned there, shifted by this much
+            low, high = low + 2.0**15, high + 2.0**15
         import tifffile
 
         contrast = f"min={float(low)!r}\nmax={float(high)!r}"
