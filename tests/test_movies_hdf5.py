@@ -214,10 +214,8 @@ def test_ten_gigabytes_cost_no_memory(tmp_path):
 def test_a_missing_package_is_named(tmp_path, movie):
     save(tmp_path / "a.h5", mov=movie)
     code = (
-        "import sys; sys.modules['h5py'] = None\n"
-        "from calzoo.imaging.movies import open_movie\n"
-        f"try: open_movie({str(tmp_path / 'a.h5')!r})\n"
-        "except ValueError as error: print(error)"
+        "import sys; sys.modules['h5py'] = None\nfrom calzoo.imaging.movies import open_movie\ntry: "
+        f"open_movie({str(tmp_path / 'a.h5')!r})\nexcept ValueError as error: print(error)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "need h5py, which is not installed: pip install calzoo[hdf5]" in result.stdout
