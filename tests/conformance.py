@@ -1,0 +1,121 @@
+"""The list of all networks: one entry each, which drives the common tests.
+
+To add a network, add a `Case` to `CASES`; test_networks.py and test_export.py do
+the rest. Configurations are tiny: what is tested is the wiring, not the skill.
+"""
+
+import importlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from calzoo.weights.card import Card, Normalisation, Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One network in a tiny configuration.
+
+    `inputs` and `outputs` give the axes by name, as Keras has them; `sizes` pairs
+    the shapes of all inputs with those of all outputs, for two legal sizes that have
+    no side in common.
+    """
+
+    builder: str
+    config: Mapping[str, object]
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    divisor: Mapping[str, int]
+    sizes: tuple
+    parameters: int
+    task: str = "axons"
+
+    @property
+    def name(self):
+        return self.builder.split(":")[1]
+
+    def build(self):
+        """Return the network with weights, biases and statistics that are all at work."""
+        import keras
+
+        keras.utils.set_random_seed(0)
+        module, function = self.builder.split(":")
+        model = getattr(importlib.import_module(module), function)(**self.config)
+        rng = np.random.default_rng(0)
+        for variable in model.weights:
+            if variable.path.endswith("variance"):
+                variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+            elif len(variable.shape) == 1:  # biases, scales, shifts, means
+                variable.assign(variable + rng.normal(size=variable.shape, scale=0.1))
+        return model
+
+    def feeds(self, size=0):
+        """Return inputs of one of the legal sizes, by name."""
+        rng = np.random.default_rng(size)
+        return {name: rng.normal(size=s).astype(np.float32) for name, s in self.sizes[size][0].items()}
+
+    def card(self, model):
+        """Return a card that fits the network."""
+        last = dict(zip(model.output_names, (t.shape[-1] for t in model.outputs), strict=True))
+        channels = {name: tuple(f"class {i}" for i in range(last[name])) for name in self.outputs}
+        tensors = [Tensor(name=name, axes=axes, units="1") for name, axes in self.inputs.items()]
+        results = [
+            Tensor(name=name, axes=axes, units="1", channels=channels[name])
+            for name, axes in self.outputs.items()
+        ]
+        return Card(
+            name=self.name.replace("_", "-"),
+            alias="a tiny network",
+            task=self.task,
+            description="For tests.",
+            inputs=tuple(tensors),
+            outputs=tuple(results),
+            normalisation=Normalisation(),
+            divisor=self.divisor,
+            halo=dict.fromkeys(self.divisor, 0),
+            tile={axis: 2 * step for axis, step in self.divisor.items()},
+            builder=self.builder,
+            config=self.config,
+            parameters=model.count_params(),
+            recipe="none",
+        )
+
+
+CASES = (
+    Case(
+        builder="calzoo.networks.unet3d:unet3d",
+        config={"filters": (3, 4), "bottom": 5, "pool": ((1, 2, 2), (2, 2, 2))},
+        inputs={"image": "bzyxc"},
+        outputs={"probability": "bzyxc"},
+        divisor={"z": 2, "y": 4, "x": 4},
+        sizes=(
+            ({"image": (2, 4, 8, 12, 1)}, {"probability": (2, 4, 8, 12, 3)}),
+            ({"image": (1, 2, 16, 4, 1)}, {"probability": (1, 2, 16, 4, 3)}),
+        ),
+        parameters=4432,
+    ),
+)
+
+
+def losses_of_two_steps(case):
+    """Train two steps on the same batch and return both losses."""
+    import keras
+
+    model = case.build()
+    rng = np.random.default_rng(1)
+    targets = {name: rng.random(shape, np.float32) for name, shape in case.sizes[0][1].items()}
+    targets = targets if len(targets) > 1 else next(iter(targets.values()))
+    feeds = case.feeds()
+    feeds = feeds if len(feeds) > 1 else next(iter(feeds.values()))
+    # TensorFlow would spend ten times longer on tracing than on the steps.
+    eager = keras.backend.backend() == "tensorflow"
+    model.compile(optimizer=keras.optimizers.SGD(1e-2), loss="mse", run_eagerly=eager)
+    return [float(np.ravel(model.train_on_batch(feeds, targets))[0]) for _ in range(2)]
+
+
+if __name__ == "__main__":  # in a process of its own, with KERAS_BACKEND set
+    losses = [losses_of_two_steps(case) for case in CASES]
+    print(json.dumps({"backend": os.environ["KERAS_BACKEND"], "losses": losses}))
