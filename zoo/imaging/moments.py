@@ -46,7 +46,9 @@ class Moments:
         self.sustained = np.full(self.shape, lowest, first.dtype)  # the highest level of two frames in a row
         self.first = first[0].copy()
         self.last = None
-        self.medians = MedianOfMedians(n_frames)
+        self._medians = MedianOfMedians(n_frames)
+        rows = max(1, BLOCK_PIXELS // width)
+        self._bands = [slice(row, min(row + rows, height)) for row in range(0, height, rows)]
         self._pool = pool
 
     def add(self, frames):
@@ -55,13 +57,15 @@ class Moments:
             return
         if self.count == 0:
             self.first = frames[0].copy()
-        medians = self.medians.room(frames)
-        rows = max(1, BLOCK_PIXELS // self.shape[1])
-        bands = [slice(row, min(row + rows, self.shape[0])) for row in range(0, self.shape[0], rows)]
-        list(self._pool.map(lambda band: self._add_band(frames, band, medians), bands))
-        self.medians.push(medians)
+        medians = self._medians.room(frames)
+        list(self._pool.map(lambda band: self._add_band(frames, band, medians), self._bands))
+        self._medians.push(medians)
         self.count += len(frames)
         self.last = frames[-1].copy()
+
+    def median(self):
+        """Return the median of all frames, float32 (Y, X)."""
+        return np.concatenate(list(self._pool.map(self._medians.result, self._bands)))
 
     def _add_band(self, frames, band, medians):
         """Take in the rows `band` of every frame."""
@@ -154,10 +158,11 @@ class MedianOfMedians:
             else:
                 self._done.append(frame)
 
-    def result(self):
-        """Return the median, float32 (Y, X)."""
+    def result(self, rows):
+        """Return the median of some rows, a slice; float32."""
         frames = self._done or [frame for waiting in self._waiting for frame in waiting]
-        return np.median(np.stack(frames, axis=-1), axis=-1, overwrite_input=True).astype(np.float32)
+        part = np.stack([frame[rows] for frame in frames], axis=-1)
+        return np.median(part, axis=-1, overwrite_input=True).astype(np.float32)
 
 
 def middle_of_three(a, b, c):

@@ -106,7 +106,7 @@ def summary_images(movie, *, sigma=3.0, skip_flashes=True, threads=2):
                 frames = frames[~flashed] if flashed.any() else frames
             moments = moments or Moments(frames, movie.shape[0], pool)
             moments.add(frames)
-    return _images(moments, sigma, tuple(flashes))
+        return _images(moments, sigma, tuple(flashes))
 
 
 def find_flashes(frames):
@@ -157,7 +157,7 @@ def _images(moments, sigma, flashes):
     first, last = (np.subtract(frame, shift, dtype=np.float64) for frame in (moments.first, moments.last))
     steps = 2 * moments.squares - first**2 - last**2 - 2 * moments.lagged
     noise = np.sqrt(np.maximum(steps, 0) / (2 * (n - 1))).astype(np.float32)
-    median = moments.medians.result()
+    median = moments.median()
     deviation = np.sqrt(variance).astype(np.float32)
     near, weighted = _correlations(moments, mean.astype(np.float32), deviation, sigma)
     height = moments.sustained.astype(np.float32) - median
