@@ -213,9 +213,8 @@ def test_ten_gigabytes_cost_no_memory(tmp_path):
 
 def test_a_missing_package_is_named(tmp_path, movie):
     save(tmp_path / "a.h5", mov=movie)
-    code = (
-        "import sys; sys.modules['h5py'] = None\nfrom calzoo.imaging.movies import open_movie\ntry: "
-        f"open_movie({str(tmp_path / 'a.h5')!r})\nexcept ValueError as error: print(error)"
-    )
+    hidden = "import sys; sys.modules['h5py'] = None"
+    opened = f"from calzoo.imaging.movies import open_movie\ntry: open_movie({str(tmp_path / 'a.h5')!r})"
+    code = f"{hidden}\n{opened}\nexcept ValueError as error: print(error)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "need h5py, which is not installed: pip install calzoo[hdf5]" in result.stdout

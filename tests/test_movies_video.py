@@ -165,9 +165,8 @@ def test_no_decoder_is_left_running(tmp_path, movie):
 
 def test_a_missing_package_is_named(tmp_path, movie):
     path = encode(tmp_path / "a.avi", movie, CODECS["ffv1.avi"][0])
-    code = (
-        "import sys; sys.modules['imageio_ffmpeg'] = None\nfrom calzoo.imaging.movies import "
-        f"open_movie\ntry: open_movie({str(path)!r})\nexcept ValueError as error: print(error)"
-    )
+    hidden = "import sys; sys.modules['imageio_ffmpeg'] = None"
+    opened = f"from calzoo.imaging.movies import open_movie\ntry: open_movie({str(path)!r})"
+    code = f"{hidden}\n{opened}\nexcept ValueError as error: print(error)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "need imageio-ffmpeg, which is not installed: pip install calzoo[video]" in result.stdout
