@@ -4,12 +4,16 @@ import functools
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.train
 keras = pytest.importorskip("keras")
 
-from calzoo import cli
+from calzoo import cli, export
+from calzoo.commands import train
+from calzoo.inference.axons import segment_axons
+from calzoo.inference.models import load_model
 from calzoo.training import evaluate
 
 SMALL = {
@@ -89,3 +93,59 @@ def test_evaluate_prints_the_scores_and_keeps_them(run, tmp_path, monkeypatch, c
 def test_evaluate_refuses_data_of_no_known_kind(run, tmp_path, capsys):
     assert cli.main(["evaluate", str(run), "--data", str(tmp_path)]) == 1
     assert "expected a folder with val_volume_partial.tif or volume.tif" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def scored(run, tmp_path_factory):
+    """The run with a made-up score."""
+    folder = shutil.copytree(run, tmp_path_factory.mktemp("scored") / "run")
+    score = {"data": "made up", "metric": "F1", "value": 0.5, "protocol": "none", "spread": None}
+    (folder / "scores.json").write_text(json.dumps([score]))
+    return folder
+
+
+def test_export_writes_a_file_that_the_light_half_runs(scored, tmp_path, capsys):
+    path = tmp_path / "axons.onnx"
+    assert cli.main(["export", str(scored), "-o", str(path), "--name", "mine", "--no-timing"]) == 0
+    assert capsys.readouterr().out.startswith(f"{path}  0.0 MB, differs from Keras by ")
+    card = load_model(path, provider="cpu").card
+    assert (card.name, card.recipe, card.scores[0].value) == ("mine", "axons", 0.5)
+
+
+def test_export_wants_the_name_of_an_onnx_file(run, tmp_path, capsys):
+    assert cli.main(["export", str(run), "-o", str(tmp_path / "axons")]) == 1
+    assert "expected the name of an .onnx file" in capsys.readouterr().err
+
+
+def test_export_refuses_a_folder_that_is_no_run(tmp_path, capsys):
+    assert cli.main(["export", str(tmp_path), "-o", str(tmp_path / "axons.onnx")]) == 1
+    assert "expected the folder of a run (with recipe.json)" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_released_run_is_scored_and_becomes_a_preset_that_segments(
+    run, registry, tmp_path, monkeypatch, capsys, rng
+):
+    unscored = shutil.copytree(run, tmp_path / "run")
+    small = functools.partial(evaluate.score_simulated, styles=("lightsheet",), seeds=(1,), shape=(4, 32, 32))
+    monkeypatch.setattr(evaluate, "score_simulated", small)
+    monkeypatch.setattr("calzoo.export.export_run", functools.partial(export.export_run, timing=False))
+    (registry.FOLDER.parent / "setup.cfg").touch()
+    assert cli.main(["release", str(unscored), "--preset", "tiny-axons"]) == 0
+    assert "tiny-axons.onnx" in capsys.readouterr().out
+    network = registry.preset("tiny-axons").network()
+    assert network.builder == "calzoo.networks.unet3d:unet3d"
+    assert {"F1 axon", "clDice"} <= {score.metric for score in network.scores}
+    with np.load(registry.resolve("tiny-axons", kind="golden")) as golden:
+        assert golden["image"].dtype == golden["probability"].dtype == np.float32
+    result = segment_axons(rng.random((4, 32, 32), np.float32), preset="tiny-axons", provider="cpu")
+    assert result.semantic.shape == (4, 32, 32)
+    assert cli.main(["release", str(unscored), "--preset", "tiny-axons"]) == 1
+    assert "has a network of role 'model' already" in capsys.readouterr().err
+
+
+def test_weights_to_start_from_are_a_file_a_run_or_a_preset(run, registry):
+    file = run / "weights.safetensors"
+    assert train._weights(None) is None
+    assert train._weights(str(file)) == train._weights(str(run)) == file
+    assert train._weights("dots") == registry.resolve("dots", kind="safetensors")

@@ -23,8 +23,10 @@ def check_golden(model, path):
 
 @pytest.mark.parametrize(("name", "role"), NETWORKS)
 def test_a_released_network_repeats_its_golden_output(name, role):
-    model = load_model(name, provider="cpu", role=role)
-    check_golden(model, resolve(name, role, kind="golden"))
+    golden = resolve(name, role, kind="golden")
+    for kind in presets()[name].network(role).files:
+        if kind.startswith("onnx"):
+            check_golden(load_model(resolve(name, role, kind=kind), provider="cpu"), golden)
 
 
 @pytest.mark.parametrize(("name", "role"), NETWORKS)

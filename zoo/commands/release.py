@@ -5,6 +5,8 @@ input with its output into weights/released, the Keras weights into
 weights/outside, the entry into weights/registry.json. Commit them together.
 """
 
+import os
+import tempfile
 from pathlib import Path
 
 GROUP = "networks"
@@ -22,18 +24,20 @@ def add_arguments(parser):
 
 def run(args):
     """Do all of it in a temporary folder; the repository changes at the end, or not at all."""
-    import tempfile
-
-    from calzoo.export.run import export_run
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from calzoo.export import export_run
     from calzoo.inference.models import load_model
     from calzoo.training.runs import load_run
     from calzoo.weights.release import add_network
 
+    trained = load_run(args.run)
+    if not trained.scores:
+        _evaluate(trained)
     with tempfile.TemporaryDirectory() as folder:
         files = {
             "onnx": Path(folder) / "network.onnx",
             "golden": Path(folder) / "golden.npz",
-            "safetensors": load_run(args.run).weights,
+            "safetensors": trained.weights,
         }
         export_run(args.run, files["onnx"], name=args.preset)
         quick = files["onnx"].with_name("network-cpu.onnx")
@@ -41,9 +45,17 @@ def run(args):
             files["onnx_cpu"] = quick
         model = load_model(files["onnx"], provider="cpu")
         write_golden(model, files["golden"])
-        preset = add_network(model.card, files, name=args.preset, terms=args.terms, overwrite=args.replace)
-    for file in preset.files.values():
-        print(f"{preset.name} {file.name} {file.size / 2**20:.1f} MB, {file.where}")
+        preset = add_network(model.card, files, terms=args.terms, overwrite=args.replace)
+    for kind, file in preset.network(model.card.role).files.items():
+        print(f"{kind:<12}{file.name}  {file.size / 2**20:.1f} MB, {file.where}")
+
+
+def _evaluate(trained):
+    """Score a run that was not scored, so that no network is released without numbers."""
+    from calzoo.commands.evaluate import score
+    from calzoo.training import evaluate, runs
+
+    runs.save_scores(trained, score(evaluate.keras_segmenter(trained)))
 
 
 def write_golden(model, path, *, seed=0):
