@@ -62,7 +62,7 @@ def test_another_seed_gives_another_recording():
 
 def test_without_motion_the_light_is_background_plus_footprints_times_traces(still):
     cells = still.cells
-    assert still.margin == 0
+    assert still.motion.reach == 0
     assert len(cells) > 5
     light = (cells.footprints @ cells.traces).T.reshape(still.shape)
     np.testing.assert_allclose(

@@ -74,7 +74,8 @@ class _Scene:
         self.um = 1 / style.pixel_um  # pixels in a micrometre
         self.motion = _motion(rng, shape, style)
         reach = 0 if style.registered else self.motion.reach
-        self.margin = reach + 2 if reach > 0 else 0
+        # Cells beyond the edge reach into the frame, with motion or without.
+        self.margin = int(np.ceil(max(reach + 1, style.cell_um * self.um))) + 1
         self.shape = tuple(side + 2 * self.margin for side in self.frame_shape)
         self.area_mm2 = self.shape[0] * self.shape[1] * (style.pixel_um / 1000) ** 2
         kind = indicator(style.indicator)
@@ -128,7 +129,6 @@ def _record(scene, words):
         covered=np.ones(scene.frame_shape, bool),
         margin=scene.margin,
         spikes=spikes,
-        centers=np.stack([somata.y, somata.x], axis=-1),
         depths_um=somata.depth * style.pixel_um,
         in_focus=blur < 0.8 * somata.radius,
     )

@@ -49,7 +49,7 @@ class CellTruth:
     spikes : ndarray of uint16, (N, T)
         Spikes in each frame.
     centers : ndarray of float32, (N, 2)
-        (y, x) in pixels.
+        Mean (y, x) of the mask in pixels, with those of its pixels that lie beyond the edge.
     radii : ndarray of float32, (N,)
         Radius in pixels of a disk as large as the mask.
     depths_um : ndarray of float32, (N,)
@@ -216,9 +216,9 @@ class Recording:
         return self._crop(self._sum(rest, start, stop))
 
     def mean_background(self):
-        """Return the mean over time of `background`, without changes of absorption, (H, W) float32."""
+        """Return about the mean over time of `background`, (H, W) float32."""
         rest = {name: layer for name, layer in self.layers.items() if name != "cells"}
-        still = replace(self, layers=_still(rest, 1), absorption=None)
+        still = replace(self, layers=_still(rest, 1), absorption=_average(self.absorption, 1))
         return still._crop(still._sum(still.layers, 0, 1))[0]
 
     def mean_clean(self, samples=25):
@@ -236,7 +236,12 @@ class Recording:
             weights=self.motion.weights[where],
             row_jitter=None if self.motion.row_jitter is None else self.motion.row_jitter[where],
         )
-        still = replace(self, layers=_still(self.layers, len(where)), motion=motion, absorption=None)
+        still = replace(
+            self,
+            layers=_still(self.layers, len(where)),
+            motion=motion,
+            absorption=_average(self.absorption, len(where)),
+        )
         return still.clean().mean(axis=0)
 
     def fields(self, start=0, stop=None):
@@ -331,7 +336,7 @@ class Recording:
         for first in range(start, stop, CHUNK):
             last = min(first + CHUNK, stop)
             scene = self._sum(self.layers, first, last)
-            if self.registered or (self.margin == 0 and self.alternate == 0):
+            if self.registered or (self.motion.reach == 0 and self.alternate == 0):
                 yield first, self._fixed_parts(self._crop(scene), first, last)
                 continue
             fields = self.motion.fields(first, last)
@@ -362,10 +367,14 @@ class Recording:
 
 def _still(layers, frames):
     """Return layers whose sources shine as on average over time, for a number of frames."""
-    return {
-        name: replace(layer, traces=np.repeat(layer.traces.mean(axis=1, keepdims=True), frames, axis=1))
-        for name, layer in layers.items()
-    }
+    return {name: _average(layer, frames) for name, layer in layers.items()}
+
+
+def _average(layer, frames):
+    """Return a layer, or None, whose sources keep their mean over time for a number of frames."""
+    if layer is None:
+        return None
+    return replace(layer, traces=np.repeat(layer.traces.mean(axis=1, keepdims=True), frames, axis=1))
 
 
 def _bin(traces, size):

@@ -28,7 +28,7 @@ def cell_layers(images, bodies, light, baselines, *, covered, margin, **known):
     margin : int
         By how many pixels the scene is larger on each side.
     **known : ndarray, (N, ...)
-        ``spikes``, ``centers`` (in the scene), ``depths_um`` and ``in_focus`` of all cells.
+        ``spikes``, ``depths_um`` and ``in_focus`` of all cells.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def cell_layers(images, bodies, light, baselines, *, covered, margin, **known):
     layers : dict of str to Layer
         ``"cells"``, in the order of the truth, and ``"edge cells"``.
     """
-    masks, parts = _masks(bodies, covered, margin)
+    masks, parts, centers = _masks(bodies, covered, margin)
     # A dark cell of the truth would be a label that nothing can find.
     enough = np.array([len(rows) >= LEAST_PIXELS for rows, _ in masks], bool).reshape(-1)
     true = np.flatnonzero((baselines > 0) & (parts >= LEAST_PART) & enough)
@@ -58,7 +58,7 @@ def cell_layers(images, bodies, light, baselines, *, covered, margin, **known):
         "baselines": rest[true],
         "radii": np.sqrt(area / np.pi).astype(np.float32),
         "spikes": known["spikes"][true],
-        "centers": (known["centers"][true] - margin).astype(np.float32),
+        "centers": centers[true],
         "depths_um": known["depths_um"][true].astype(np.float32),
         "in_focus": known["in_focus"][true],
     }
@@ -73,10 +73,11 @@ def _frame_pixels(shape, margin):
 
 
 def _masks(bodies, covered, margin):
-    """Return the pixels of each body that are recorded and what part of the body they are."""
+    """Return the pixels of each body that are recorded, their part of the body, and the body's centre."""
     scene = np.pad(covered, margin)
     width = scene.shape[1]
     masks, parts = [], np.zeros(bodies.shape[1])
+    centers = np.zeros((bodies.shape[1], 2), np.float32)
     for cell in range(bodies.shape[1]):
         span = slice(bodies.indptr[cell], bodies.indptr[cell + 1])
         value = bodies.data[span]
@@ -84,8 +85,10 @@ def _masks(bodies, covered, margin):
         rows, cols = pixel // width - margin, pixel % width - margin
         inside = scene.ravel()[pixel]
         masks.append((rows[inside].astype(np.int32), cols[inside].astype(np.int32)))
-        parts[cell] = inside.mean() if len(pixel) else 0.0
-    return masks, parts
+        if len(pixel):
+            parts[cell] = inside.mean()
+            centers[cell] = rows.mean(), cols.mean()
+    return masks, parts, centers
 
 
 def finish_truth(facts, background, illumination, glow, detector):

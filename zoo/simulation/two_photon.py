@@ -98,8 +98,9 @@ class _Scene:
         self.frame_shape = shape[1:]
         self.um = 1 / style.pixel_um  # pixels in a micrometre
         self.motion = _motion(rng, shape, style)
-        moves = self.motion.reach + abs(style.alternate_px)
-        self.margin = int(np.ceil(moves)) + 2 if moves > 0 else 0
+        # Cells beyond the edge reach into the frame, with motion or without.
+        around = 0.6 * style.soma_um * self.um
+        self.margin = int(np.ceil(max(self.motion.reach + abs(style.alternate_px) + 1, around))) + 1
         self.shape = tuple(side + 2 * self.margin for side in self.frame_shape)
         self.area_mm2 = self.shape[0] * self.shape[1] * (style.pixel_um / 1000) ** 2
         self.focus = {"psf": style.psf_um * self.um, "rayleigh": style.rayleigh_um * self.um}
@@ -168,7 +169,6 @@ def _record(scene, words):
         covered=_covered(scene.frame_shape, style.blank),
         margin=scene.margin,
         spikes=spikes,
-        centers=np.stack([somata.y, somata.x], axis=-1),
         depths_um=somata.depth * style.pixel_um,
         in_focus=np.abs(somata.depth) < 0.9 * somata.radius * somata.axial_ratio,
     )
