@@ -70,11 +70,10 @@ def name_moves(graph):
         factors = _repeats(graph, source, end.output[0])
         if factors is None:
             continue
-        if max(factors) == 1:
-            graph.redirect(end.output[0], source)
-        else:
+        result = source
+        if max(factors) > 1:
             scales = graph.add_constant(np.asarray(factors, np.float32), "scales")
-            resized = graph.insert(
+            result = graph.insert(
                 first,
                 "Resize",
                 [source, "", scales],
@@ -83,7 +82,8 @@ def name_moves(graph):
                 nearest_mode="floor",
                 coordinate_transformation_mode="asymmetric",
             )
-            graph.redirect(end.output[0], resized)
+        graph.remove(end)
+        graph.redirect(end.output[0], result)
         graph.prune()
 
 
