@@ -64,7 +64,7 @@ def name_moves(graph):
     """
     for name in [n.output[0] for n in graph.nodes if n.op_type in _MOVES]:
         first = graph.producer(name)
-        if first is None or getattr(graph.producer(first.input[0]), "op_type", "") in _MOVES:
+        if not _moves(first) or _moves(graph.producer(first.input[0])):
             continue  # replaced already, or not the first of its chain
         source, end = first.input[0], _end_of_chain(graph, first)
         factors = _repeats(graph, source, end.output[0])
@@ -179,11 +179,15 @@ def _touches_sides_only(graph, node):
     return axes is not None and axes.min() >= 2 and steps is not None and (steps == 1).all()
 
 
+def _moves(node):
+    return node is not None and node.op_type in _MOVES
+
+
 def _end_of_chain(graph, node):
     """Return the last of the moves that follow `node` without a branch."""
     while True:
         user = _only_user(graph, node.output[0])
-        if user is None or user.op_type not in _MOVES or user.input[0] != node.output[0]:
+        if not _moves(user) or user.input[0] != node.output[0]:
             return node
         node = user
 
