@@ -1,5 +1,7 @@
 """Summary images against direct NumPy computations."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -214,6 +216,27 @@ def test_a_frame_that_is_not_finite_is_named(value):
     movie[207, 3, 3] = value
     with pytest.raises(CalzooError, match=r"frame 207 .* NaN or infinity.*nan_to_num"):
         summary_images(movie)
+
+
+def test_opposite_infinities_are_refused():
+    movie = np.zeros((5, 8, 8))
+    movie[2, 3, 3:5] = np.inf, -np.inf
+    with pytest.raises(CalzooError, match="frame 2 "):
+        summary_images(movie)
+
+
+def test_memory_does_not_grow_with_length():
+    def peak(n_frames):
+        one = np.broadcast_to(np.uint16(7), (n_frames, 64, 64))
+        movie = ComputedMovie(as_movie(one), lambda frames, start: frames + np.arange(64, dtype=np.uint16))
+        tracemalloc.start()
+        summary_images(movie, threads=1)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    peak(729)
+    assert peak(2187) < 1.1 * peak(729)  # 81 medians of 9 frames are kept, or 81 of 27
 
 
 def test_a_bool_movie_is_counted(rng):

@@ -145,8 +145,12 @@ def cut(movie, frames):
 
 def refuse_not_finite(frames, start=0):
     """Raise CalzooError if a value is NaN or infinite; `start` is the number of the first frame."""
-    # The sum of finite numbers is finite in float64 (short of 1e308), and NaN or infinity survive it.
-    if frames.dtype.kind != "f" or np.isfinite(frames.sum(dtype=np.float64)):
+    if frames.dtype.kind != "f":
+        return
+    # NaN and infinity survive a sum, and the sum of finite numbers is finite (short of 1e308).
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = frames.sum(dtype=np.float64)
+    if np.isfinite(total):
         return
     bad = np.flatnonzero(~np.isfinite(frames).all(axis=(1, 2)))
     if bad.size:
