@@ -105,6 +105,14 @@ def test_a_thin_stack_is_computed_once():
     assert plan((17, 64, 64), tile=(32, 64, 64), divisor=(4, 16, 16)).tile == (20, 64, 64)
 
 
+def test_a_narrow_stack_is_computed_in_deep_tiles():
+    """As many voxels at once as the card's tile has, so that small stacks are one tile."""
+    assert plan((64, 64, 64), tile=(32, 128, 128), divisor=(4, 16, 16)).tile == (64, 64, 64)
+    grid = plan((1000, 64, 64), tile=(32, 128, 128), divisor=(4, 16, 16))
+    assert grid.tile[1:] == (64, 64)
+    assert 50 < grid.tile[0] <= 64
+
+
 @pytest.mark.parametrize("shape", [(512, 512, 512), (303, 303, 303), (36, 1024, 1024), (151, 160, 150)])
 def test_the_overlap_costs_at_most_two_and_a_half_times_no_overlap(shape):
     tiles = {"tile": (32, 64, 64), "divisor": (4, 16, 16)}

@@ -78,7 +78,7 @@ def draw_axons(path, projection, *, title, pixel_um=None):
     classified = np.repeat((grey * 0.7).astype(np.uint8)[..., None], 3, axis=-1)
     for code, colour in ((1, _AXON), (2, _BORDER)):
         inside = classes == code
-        classified[inside] = (0.35 * classified[inside] + 0.65 * np.array(colour)).astype(np.uint8)
+        classified[inside] = (0.5 * classified[inside] + 0.5 * np.array(colour)).astype(np.uint8)
     zoom = image.shape[1] / projection.classes.shape[1]
     panels = [Image.fromarray(outlined), Image.fromarray(classified)]
     _number(panels[0], labels)
@@ -90,7 +90,7 @@ def draw_axons(path, projection, *, title, pixel_um=None):
 def _fitted(image, classes, labels):
     """Return the three maps with whole-number zoom or reduction, so that a panel is neither tiny nor huge."""
     side = max(image.shape)
-    zoom, step = max(_SMALLEST // side, 1), -(-side // _LARGEST)
+    zoom, step = -(-_SMALLEST // side), -(-side // _LARGEST)
     if step > 1:
         # Brightest, axon before border, largest axon of each block.
         image = _blocks(image, step).max(axis=(1, 3))

@@ -16,6 +16,7 @@ from calzoo.errors import CalzooError
 
 BLENDINGS = ("gaussian", "constant")
 _STRETCH = 1.25  # an axis of up to this many tiles is one tile: two would cost more and see less
+_DEEP = 64  # planes of a tile that is deeper than the card's; more would cost memory and gain nothing
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,16 @@ def plan(shape, *, tile, divisor=(1, 1, 1), overlap=0.25):
 
     A tile is never larger than the padded volume, and is shrunk where fewer
     voxels cover the volume with as many tiles: a stack of 17 planes is not
-    computed as 32, one of 70 not as two tiles of 64.
+    computed as 32, one of 70 not as two tiles of 64. Where it is narrower than
+    `tile`, it is as much deeper, up to 64 planes.
 
     Parameters
     ----------
     shape : tuple of int
         Of the volume, (Z, Y, X).
     tile : tuple of int
-        The largest tile (z, y, x), exceeded by a quarter where that saves a second tile.
+        The largest tile (z, y, x), exceeded by a quarter where that saves a second tile;
+        what a network was tuned for, and what fits into memory.
     divisor : tuple of int, optional
         What the sides of a tile must be multiples of.
     overlap : float, optional
@@ -88,7 +91,11 @@ def plan(shape, *, tile, divisor=(1, 1, 1), overlap=0.25):
             f"shape={tuple(shape)}, tile={tuple(tile)}, divisor={tuple(divisor)}, overlap={overlap}."
         )
         raise CalzooError(message)
-    axes = [_plan_axis(*sides, overlap) for sides in zip(shape, tile, divisor, strict=True)]
+    axes = [_plan_axis(*sides, overlap) for sides in zip(shape[1:], tile[1:], divisor[1:], strict=True)]
+    # Where rows and columns need less than a tile, the memory that is left goes into depth.
+    room = math.prod(tile[1:]) / math.prod(side for side, _ in axes)
+    deep = max(tile[0], min(int(tile[0] * room), _DEEP))
+    axes.insert(0, _plan_axis(shape[0], deep, divisor[0], overlap))
     return Grid(tuple(shape), tuple(side for side, _ in axes), tuple(starts for _, starts in axes))
 
 
