@@ -94,8 +94,9 @@ def test_a_plan_covers_the_volume_with_aligned_overlapping_tiles(size, tile, div
     assert size <= starts[-1] + side < size + divisor  # shifted back, not padded
     assert not (starts % divisor).any()
     assert side <= max(1.25 * tile, divisor)
-    step = max(int(side * (1 - overlap)) // divisor * divisor, divisor)
-    assert np.diff(starts).max(initial=0) <= step
+    common = side - np.diff(starts).max(initial=0)
+    assert common >= overlap * side - divisor / 2
+    assert common > 0 or overlap == 0 or side == divisor
     assert np.diff(starts).min(initial=1) > 0
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from calzoo.errors import CalzooError
 
 BLENDINGS = ("gaussian", "constant")
-_STRETCH = 1.25  # an axis of up to this many tiles is one tile: two would cost more and see less
+_STRETCH = 1.25  # how much longer or shorter than the card's a side may be, where that saves work
 _DEEP = 64  # planes of a tile that is deeper than the card's; more would cost memory and gain nothing
 
 
@@ -58,23 +58,22 @@ class Grid:
 def plan(shape, *, tile, divisor=(1, 1, 1), overlap=0.25):
     """Choose one tile shape and the places of the tiles for a volume.
 
-    A tile is never larger than the padded volume, and is shrunk where fewer
-    voxels cover the volume with as many tiles: a stack of 17 planes is not
-    computed as 32, one of 70 not as two tiles of 64. Where it is narrower than
-    `tile`, it is as much deeper, up to 64 planes.
+    A tile is never larger than the padded volume, and its sides differ by up to a
+    quarter from `tile` where fewer voxels cover the volume then: a stack of 17
+    planes is not computed as 32, one of 70 not as two tiles of 64. Where it is
+    narrower than `tile`, it is as much deeper, up to 64 planes.
 
     Parameters
     ----------
     shape : tuple of int
         Of the volume, (Z, Y, X).
     tile : tuple of int
-        The largest tile (z, y, x), exceeded by a quarter where that saves a second tile;
-        what a network was tuned for, and what fits into memory.
+        What a network was tuned for, and what fits into memory, (z, y, x).
     divisor : tuple of int, optional
         What the sides of a tile must be multiples of.
     overlap : float, optional
         Share of a tile that its neighbour covers again, 0 to below 1; it is
-        rounded up to a multiple of the divisor.
+        rounded to a multiple of the divisor, but not to 0.
 
     Returns
     -------
@@ -102,20 +101,25 @@ def plan(shape, *, tile, divisor=(1, 1, 1), overlap=0.25):
 def _plan_axis(size, tile, divisor, overlap):
     """Return the side of the tiles along one axis and their starts."""
     blocks = math.ceil(size / divisor)  # in units of the divisor from here on
-    side = max(tile // divisor, 1)
-    if blocks <= side * _STRETCH:
+    usual = max(tile // divisor, 1)
+    largest = max(int(usual * _STRETCH), 1)
+    if blocks <= largest:
         return blocks * divisor, (0,)
+    sides = range(max(math.ceil(usual / _STRETCH), 1), largest + 1)
+    # Fewest voxels; of equal ones the larger tiles, which see more around each voxel.
+    side = min(sides, key=lambda side: (_count(blocks, side, overlap) * side, -side))
     count = _count(blocks, side, overlap)
-    while side > 1 and _count(blocks, side - 1, overlap) == count:
-        side -= 1
     # Evenly spread: what the last tile must be shifted back is shared by all.
     starts = [round(i * (blocks - side) / (count - 1)) for i in range(count)]
     return side * divisor, tuple(start * divisor for start in starts)
 
 
 def _count(blocks, side, overlap):
-    step = max(int(side * (1 - overlap)), 1)
-    return 1 + math.ceil((blocks - side) / step)
+    """Return how many tiles of `side` cover an axis."""
+    step = round(side * (1 - overlap))
+    if overlap:
+        step = min(step, side - 1)
+    return 1 + math.ceil((blocks - side) / max(step, 1))
 
 
 def predict(
