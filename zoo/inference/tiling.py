@@ -16,7 +16,7 @@ from calzoo.errors import CalzooError
 
 BLENDINGS = ("gaussian", "constant")
 _STRETCH = 1.25  # how much longer or shorter than the card's a side may be, where that saves work
-_DEEP = 52  # planes of a deeper tile, a quarter more where that saves work: 64 at once gain nothing
+_DEEP = 52  # planes, or a quarter more: a stack of 64 is one tile, and a deeper one needs no more memory
 
 
 @dataclass(frozen=True)
