@@ -18,7 +18,7 @@ class FrozenBatchNormalization(keras.layers.BatchNormalization):
 
 
 def with_frozen_norm(model):
-    """Copy a functional model, its batch normalisations frozen.
+    """Copy a functional model that is not compiled, its batch normalisations frozen.
 
     Parameters
     ----------

@@ -112,7 +112,7 @@ class _Loop:
 
     def _freeze(self):
         """Go on with a network whose normalisation is what it will be at inference."""
-        frozen = _compiled(self.recipe, with_frozen_norm(self.model))
+        frozen = _compiled(self.recipe, with_frozen_norm(self.recipe.build()))
         for old, new in ((self.model, frozen), (self.model.optimizer, frozen.optimizer)):
             for source, target in zip(old.variables, new.variables, strict=True):
                 target.assign(source)

@@ -63,13 +63,7 @@ def from_json(text):
         If the text is no recipe of this version.
     """
     try:
-        plain = json.loads(text)
-        kind = plain.pop("kind")
-        if not kind.startswith("calzoo.training.recipes."):
-            message = f"unknown kind {kind!r}"
-            raise ValueError(message)
-        module, attribute = kind.split(":")
-        return _build(getattr(importlib.import_module(module), attribute), plain)
+        return _parse(text)
     except (KeyError, TypeError, ValueError, AttributeError, ImportError) as error:
         message = f"expected a recipe (recipe.json of a run), got one that cannot be read: {error}."
         raise CalzooError(message) from error
@@ -102,7 +96,23 @@ def changed(recipe, settings):
             )
             raise CalzooError(message)
         place[last] = value
-    return from_json(json.dumps(plain))
+    try:
+        return _parse(json.dumps(plain))
+    except (TypeError, ValueError) as error:
+        given = ", ".join(f"{path}={value!r}" for path, value in settings.items())
+        message = f"recipe {recipe.name!r} cannot take {given}: {error}"
+        raise CalzooError(message) from error
+
+
+def _parse(text):
+    """Return the recipe of a JSON text, or raise what went wrong."""
+    plain = json.loads(text)
+    kind = plain.pop("kind")
+    if not kind.startswith("calzoo.training.recipes."):
+        message = f"unknown kind {kind!r}"
+        raise ValueError(message)
+    module, attribute = kind.split(":")
+    return _build(getattr(importlib.import_module(module), attribute), plain)
 
 
 def _build(kind, plain):

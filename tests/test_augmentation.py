@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+from scipy import ndimage
+
+pytestmark = pytest.mark.train
+pytest.importorskip("keras")
+
+from calzoo.training import augmentation as aug
+
+
+@pytest.fixture
+def tile(rng):
+    """Return an image and labels that hold the same numbers: whatever moves one must move the other."""
+    labels = rng.integers(0, 50, (6, 32, 32))
+    return labels.astype("float32"), labels
+
+
+@pytest.mark.parametrize("quarters", range(4))
+@pytest.mark.parametrize("mirror", [(False, False, False), (True, False, True)])
+def test_turning_moves_labels_with_the_image(tile, quarters, mirror):
+    image, labels = aug.turn(*tile, quarters=quarters, mirror=mirror)
+    np.testing.assert_array_equal(image, labels)
+    expected = np.stack([np.rot90(plane, quarters) for plane in tile[1]])
+    for axis in np.flatnonzero(mirror):
+        expected = np.flip(expected, axis)
+    np.testing.assert_array_equal(labels, expected)
+
+
+def test_four_quarters_are_none(tile):
+    turned = tile
+    for _ in range(4):
+        turned = aug.turn(*turned, quarters=1, mirror=(False,) * 3)
+    np.testing.assert_array_equal(turned[0], tile[0])
+
+
+def test_dropping_planes_keeps_the_even_ones(tile):
+    image, labels = aug.drop_every_second_plane(*tile)
+    np.testing.assert_array_equal(image, labels)
+    np.testing.assert_array_equal(labels[:3], tile[1][[0, 2, 4]])
+    assert labels.shape == tile[1].shape
+
+
+def test_a_warp_by_nothing_changes_nothing(tile):
+    image, labels = aug.warp(*tile, 0.0, 1.0, np.zeros((2, 32, 32)))
+    np.testing.assert_allclose(image, tile[0], atol=1e-4)
+    np.testing.assert_array_equal(labels, tile[1])
+
+
+def test_a_warp_by_whole_pixels_reads_where_the_field_points(tile):
+    field = np.stack([np.full((32, 32), 3.0), np.full((32, 32), -2.0)])
+    image, labels = aug.warp(*tile, 0.0, 1.0, field, order=0)
+    np.testing.assert_array_equal(labels[:, :-3, 2:], tile[1][:, 3:, :-2])
+    assert (labels[:, -3:] == aug.OUTSIDE).all()
+    assert (labels[:, :, :2] == aug.OUTSIDE).all()
+    np.testing.assert_array_equal(image[:, :-3, 2:], tile[0][:, 3:, :-2])
+
+
+def test_a_warp_by_a_quarter_is_a_quarter_turn(tile):
+    image, labels = aug.warp(*tile, np.pi / 2, 1.0, np.zeros((2, 32, 32)), order=0)
+    inside = labels != aug.OUTSIDE  # rounding may put the outermost pixels outside
+    assert inside[:, 1:-1, 1:-1].all()
+    np.testing.assert_array_equal(labels[inside], aug.turn(*tile, quarters=3, mirror=(False,) * 3)[1][inside])
+    np.testing.assert_array_equal(image[inside], labels[inside])
+
+
+def test_zooming_makes_things_larger():
+    image = np.zeros((1, 33, 33), "float32")
+    image[0, 12:21, 14:19] = 1
+    _, labels = aug.warp(image, image.astype(int), 0.0, 1.9, np.zeros((2, 33, 33)))
+    rows, columns = np.nonzero(labels[0] == 1)
+    # 9 rows x 1.9 = 17.1, 5 columns x 1.9 = 9.5, of which an odd number lies around the centre.
+    assert np.ptp(rows) + 1 == 17
+    assert np.ptp(columns) + 1 == 9
+
+
+def test_displacements_are_smooth_and_of_the_size_asked_for(rng):
+    field = aug.smooth_displacement(rng, (480, 480), 2.0)
+    assert field.shape == (2, 480, 480)
+    assert 1.0 < field.std() < 2.5
+    assert np.abs(np.diff(field, axis=1)).max() < 1.0
+
+
+def test_gamma_keeps_the_ends_and_bends_the_middle():
+    image = np.linspace(-1, 3, 5, dtype="float32").reshape(1, 1, 5)
+    np.testing.assert_allclose(aug.adjust(image, gamma=2).ravel(), [-1, -0.75, 0, 1.25, 3], rtol=1e-6)
+
+
+def test_gain_and_offset_are_affine(rng):
+    image = rng.normal(size=(2, 4, 4)).astype("float32")
+    np.testing.assert_allclose(aug.adjust(image, gain=2, offset=0.5), 2 * image + 0.5, rtol=1e-6)
+
+
+def test_a_flat_image_stays_flat_under_gamma():
+    flat = np.full((2, 4, 4), 0.25, "float32")
+    np.testing.assert_array_equal(aug.adjust(flat, gamma=1.3), flat)
+
+
+def test_a_lost_plane_is_as_dark_as_the_darkest_voxel(tile):
+    image = aug.lose_plane(tile[0], 2)
+    assert (image[2] == tile[0].min()).all()
+    np.testing.assert_array_equal(np.delete(image, 2, 0), np.delete(tile[0], 2, 0))
+
+
+def test_the_same_generator_gives_the_same_variation(tile):
+    variation = aug.Variation(warp=1, coarse=0.5, blur=1, noise=1, planes=1)
+    first, second, other = (aug.vary(np.random.default_rng([3, e, 5]), *tile, variation) for e in (0, 0, 1))
+    np.testing.assert_array_equal(first[0], second[0])
+    np.testing.assert_array_equal(first[1], second[1])
+    assert not np.array_equal(first[0], other[0])
+
+
+def test_a_variation_changes_neither_shape_type_nor_input(tile):
+    before = tile[0].copy(), tile[1].copy()
+    for seed in range(20):
+        image, labels = aug.vary(
+            np.random.default_rng(seed), *tile, aug.Variation(warp=1, coarse=1, planes=1)
+        )
+        assert (image.shape, image.dtype) == (tile[0].shape, np.float32)
+        assert (labels.shape, labels.dtype) == (tile[1].shape, tile[1].dtype)
+        assert np.isfinite(image).all()
+    np.testing.assert_array_equal(tile[0], before[0])
+    np.testing.assert_array_equal(tile[1], before[1])
+
+
+def test_labels_follow_a_bright_tube_through_any_movement():
+    """A tube brighter than its surroundings is still where its labels say, after 30 random movements."""
+    labels = np.zeros((6, 48, 48), int)
+    labels[2:4, 20:28] = 7
+    image = ndimage.gaussian_filter((labels > 0).astype("float32"), (0.3, 0.5, 0.5))
+    moves = aug.Variation(warp=1, gamma=0, gain=0, offset=0, blur=0, noise=0, planes=0)
+    for seed in range(30):
+        bright, moved = aug.vary(np.random.default_rng(seed), image, labels, moves)
+        inside = moved != aug.OUTSIDE
+        assert set(np.unique(moved)) <= {aug.OUTSIDE, 0, 7}
+        agreement = ((bright > 0.5) == (moved == 7))[inside].mean()
+        assert agreement > 0.97

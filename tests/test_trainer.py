@@ -1,0 +1,274 @@
+import csv
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.train
+keras = pytest.importorskip("keras")
+
+from tiny_recipe import tiny_recipe
+
+from calzoo.errors import CalzooError
+from calzoo.training import recipes
+from calzoo.training.checkpoints import read_json, save_checkpoint
+from calzoo.training.recipes.axons import AxonData
+from calzoo.training.runs import build_model, load_run
+from calzoo.training.trainer import train
+from calzoo.training.variables import read_arrays
+
+
+class PowerCut(Exception):
+    """Stands for a kill: nothing catches it, nothing is saved on the way out."""
+
+
+def final_arrays(run):
+    """Return every array of the newest checkpoint of a run."""
+    newest = max(
+        (run / "checkpoint-a", run / "checkpoint-b"), key=lambda g: read_json(g / "state.json")["step"]
+    )
+    return {
+        f"{name}:{path}": array
+        for name in ("model", "optimizer")
+        for path, array in read_arrays(newest / f"{name}.safetensors").items()
+    }
+
+
+def assert_same_run(one, other):
+    first, second = final_arrays(one), final_arrays(other)
+    assert first.keys() == second.keys()
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name], err_msg=name)
+    assert (one / "history.csv").read_text() == (other / "history.csv").read_text()
+    best, again = (read_arrays(run / "weights.safetensors") for run in (one, other))
+    for name, array in best.items():
+        np.testing.assert_array_equal(array, again[name], err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Return the folder of a run that was never stopped."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    progress = train(tiny_recipe(), run, quiet=True)
+    assert progress.step == 9
+    return run
+
+
+def test_a_run_leaves_all_its_files(whole):
+    names = {path.name for path in whole.iterdir()}
+    assert names >= {
+        "recipe.json", "fingerprint.json", "history.csv", "curves.png", "preview_0.png",
+        "weights.safetensors", "ledger.json", "checkpoint-a", "checkpoint-b",
+    }  # fmt: skip
+    assert not [name for name in names if name.endswith(".part")]
+
+
+def test_history_has_one_line_per_epoch_with_loss_and_scores(whole):
+    with open(whole / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert [row["step"] for row in rows] == ["3", "6", "9"]
+    assert all(float(row["loss"]) > 0 and 0 <= float(row["score"]) <= 1 for row in rows)
+
+
+def test_the_ledger_counts_steps_samples_and_voxels(whole):
+    ledger = read_json(whole / "ledger.json")
+    assert (ledger["steps"], ledger["samples"], ledger["voxels"]) == (9, 18, 18 * 4 * 16 * 16)
+    assert ledger["seconds"] > 0
+    assert ledger["backend"] == keras.backend.backend()
+    assert ledger["versions"]["keras"] == keras.__version__
+
+
+def test_the_kept_weights_are_those_of_the_best_score(whole, tmp_path):
+    run = load_run(whole)
+    data = AxonData(run.recipe, [])
+    again = run.recipe.score(build_model(run), data)[0]
+    data.close()
+    with open(whole / "history.csv", newline="") as file:
+        best = max(float(row["score"]) for row in csv.DictReader(file))
+    assert again["score"] == pytest.approx(best, abs=1e-6)
+
+
+def test_a_finished_run_is_not_trained_again(whole):
+    before = final_arrays(whole)
+    assert train(tiny_recipe(), whole, quiet=True).step == 9
+    after = final_arrays(whole)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("fatal", [1, 4, 8])
+def test_a_run_that_died_in_a_step_ends_as_if_it_had_not(whole, tmp_path, monkeypatch, fatal):
+    run = tmp_path / "run"
+    batch = AxonData.batch
+
+    def failing(self, epoch, step):
+        if 3 * epoch + step == fatal:
+            raise PowerCut
+        return batch(self, epoch, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AxonData, "batch", failing)
+        with pytest.raises(PowerCut):
+            train(tiny_recipe(), run, quiet=True)
+    train(tiny_recipe(), run, quiet=True)
+    assert_same_run(whole, run)
+
+
+def test_a_run_that_died_while_it_wrote_a_checkpoint_goes_on_from_the_other(whole, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+
+    def broken(folder, model, state):
+        if state["step"] == 6:
+            part = run / "checkpoint-b.part"
+            part.mkdir()
+            (part / "model.safetensors").write_bytes(b"half")
+            raise PowerCut
+        save_checkpoint(folder, model, state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("calzoo.training.trainer.save_checkpoint", broken)
+        with pytest.raises(PowerCut):
+            train(tiny_recipe(), run, quiet=True)
+    train(tiny_recipe(), run, quiet=True)
+    assert_same_run(whole, run)
+
+
+def test_a_damaged_generation_gives_way_to_the_older_one(whole, tmp_path):
+    run = tmp_path / "run"
+    train(tiny_recipe(), run, quiet=True)
+    newest = max(
+        (run / "checkpoint-a", run / "checkpoint-b"), key=lambda g: read_json(g / "state.json")["step"]
+    )
+    model = newest / "model.safetensors"
+    model.write_bytes(model.read_bytes()[:100])
+    assert train(tiny_recipe(), run, quiet=True).step == 9
+    assert_same_run(whole, run)
+
+
+def test_a_run_without_any_whole_checkpoint_says_so(tmp_path):
+    run = tmp_path / "run"
+    recipe = tiny_recipe(schedule__epochs=1)
+    train(recipe, run, quiet=True)
+    (run / "checkpoint-a" / "optimizer.safetensors").write_bytes(b"nothing")
+    with pytest.raises(CalzooError, match=r"no checkpoint of .* can be used: .*optimizer\.safetensors"):
+        train(recipe, run, quiet=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM cannot be sent to a thread's own process there")
+def test_sigterm_saves_in_the_middle_of_an_epoch_and_the_rest_is_the_same(whole, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    batch = AxonData.batch
+
+    def terminated(self, epoch, step):
+        if (epoch, step) == (1, 1):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return batch(self, epoch, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AxonData, "batch", terminated)
+        progress = train(tiny_recipe(), run, quiet=True)
+    assert 0 < progress.step < 9
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    train(tiny_recipe(), run, quiet=True)
+    assert_same_run(whole, run)
+
+
+SCRIPT = """
+    import sys
+    from calzoo.training.trainer import train
+    from tiny_recipe import tiny_recipe
+    train(tiny_recipe(schedule__deterministic=True, schedule__epochs=4), sys.argv[1], quiet=True)
+"""
+
+
+def start(run):
+    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), str(run)]
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": "tests", "TF_CPP_MIN_LOG_LEVEL": "3"})
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
+def test_after_sigkill_the_resumed_run_gives_the_same_weights_to_the_last_bit(
+    tmp_path, pytestconfig, monkeypatch
+):
+    monkeypatch.chdir(pytestconfig.rootpath)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    process = start(killed)
+    deadline = time.monotonic() + 120
+    while not (killed / "history.csv").exists() and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    both = [start(killed), start(whole)]
+    assert [process.wait() for process in both] == [0, 0]
+    assert_same_run(whole, killed)
+
+
+def test_another_recipe_in_the_same_folder_is_refused(whole):
+    with pytest.raises(CalzooError, match="holds a run of another recipe"):
+        train(tiny_recipe(seed=7), whole, quiet=True)
+
+
+def test_other_data_than_the_run_began_with_are_refused(whole, monkeypatch):
+    fingerprint = AxonData.fingerprint
+    monkeypatch.setattr(AxonData, "fingerprint", lambda self: fingerprint(self) | {"own/new": {}})
+    with pytest.raises(CalzooError, match=r"data are not those .* \(own/new changed"):
+        train(tiny_recipe(), whole, quiet=True)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
+    batch = AxonData.batch
+
+    def hot(self, epoch, step):
+        x, y = batch(self, epoch, step)
+        return x * np.float32("nan"), y
+
+    monkeypatch.setattr(AxonData, "batch", hot)
+    with pytest.raises(CalzooError, match="the loss of step 0 is nan; lower the learning rate"):
+        train(tiny_recipe(), tmp_path / "run", quiet=True)
+
+
+def test_training_lowers_the_loss(tmp_path):
+    progress = train(
+        tiny_recipe(
+            schedule__epochs=4, schedule__steps=12, schedule__learning_rate=0.01, schedule__score_every=4
+        ),
+        tmp_path / "run",
+        quiet=True,
+    )
+    losses = [row["loss"] for row in progress.history]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_a_run_starts_from_given_weights(whole, tmp_path):
+    recipe = tiny_recipe(schedule__epochs=1, schedule__steps=1, schedule__learning_rate=1e-30, seed=3)
+    train(recipe, tmp_path / "run", init=whole / "weights.safetensors", quiet=True)
+    given, kept = (read_arrays(run / "weights.safetensors") for run in (whole, tmp_path / "run"))
+    for path, array in given.items():
+        if "moving" not in path:  # running averages follow the data at any learning rate
+            np.testing.assert_allclose(kept[path], array, rtol=1e-6, atol=1e-7, err_msg=path)
+
+
+def test_the_second_half_normalises_as_inference_will(whole):
+    """Once frozen, the running averages stay; before, they move."""
+    recipe = recipes.from_json((whole / "recipe.json").read_text())
+    assert recipe.schedule.frozen_from == 1
+    last = final_arrays(whole)
+    moving = {name: array for name, array in last.items() if "moving_mean" in name}
+    assert any(array.any() for array in moving.values())
+    best = read_arrays(whole / "weights.safetensors")
+    for name, array in moving.items():
+        np.testing.assert_array_equal(array, best[name.removeprefix("model:")])
+
+
+def test_without_validation_data_the_last_weights_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("calzoo.training.recipes.axons.AxonsRecipe.score", lambda self, model, data: ({}, []))
+    train(tiny_recipe(schedule__average=0.0), tmp_path / "run", quiet=True)
+    last, kept = final_arrays(tmp_path / "run"), read_arrays(tmp_path / "run" / "weights.safetensors")
+    for path, array in kept.items():
+        np.testing.assert_array_equal(array, last[f"model:{path}"], err_msg=path)

@@ -1,0 +1,138 @@
+import importlib.util
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from tiny_recipe import tiny_recipe
+
+pytestmark = pytest.mark.train
+keras = pytest.importorskip("keras")
+
+from calzoo.errors import CalzooError
+from calzoo.training import distribute
+from calzoo.training.trainer import train
+
+
+def have(package):
+    return importlib.util.find_spec(package) is not None
+
+
+def python(script, *arguments, **environment):
+    """Run a script in an interpreter of its own; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)],
+        env={
+            **os.environ,
+            "PYTHONPATH": os.path.dirname(__file__),
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+STEP = """
+    import sys
+    import numpy as np
+    from calzoo.training.trainer import train
+    from calzoo.training.runs import build_model, load_run
+    from tiny_recipe import tiny_recipe
+    import keras
+    recipe = tiny_recipe(schedule__epochs=1, schedule__steps=2)
+    progress = train(recipe, sys.argv[1], init=sys.argv[2], quiet=True)
+    x = np.linspace(-1, 2, 8 * 16 * 16, dtype="float32").reshape(1, 8, 16, 16, 1)
+    p = keras.ops.convert_to_numpy(build_model(load_run(sys.argv[1]))(x, training=False))
+    print(keras.backend.backend(), progress.history[0]["loss"], float(p[..., 1].mean()))
+"""
+
+
+@pytest.mark.skipif(not have("jax"), reason="the jax backend needs jax")
+def test_training_and_scoring_work_with_jax_as_with_the_backend_in_use(tmp_path):
+    start = tmp_path / "start"
+    train(tiny_recipe(schedule__epochs=1, schedule__steps=1), start, quiet=True)
+    init = start / "weights.safetensors"
+    backends = ["jax"] + (["tensorflow"] if have("tensorflow") else [])
+    lines = [python(STEP, tmp_path / b, init, KERAS_BACKEND=b).split() for b in backends]
+    assert [line[0] for line in lines] == backends
+    numbers = np.array([line[1:] for line in lines], float)
+    assert np.isfinite(numbers).all()
+    # The same data and first weights: two steps later the networks still agree.
+    np.testing.assert_allclose(numbers, np.broadcast_to(numbers[0], numbers.shape), rtol=2e-3)
+
+
+MIRRORED = """
+    import sys
+    import tensorflow as tf
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    from calzoo.training.distribute import mirrored
+    from calzoo.training.trainer import train
+    from tiny_recipe import tiny_recipe
+    strategy = mirrored(["CPU:0", "CPU:1"])
+    recipe = tiny_recipe(schedule__epochs=2, schedule__batch=2)
+    for _ in range(2):  # the second time it goes on from the checkpoint
+        progress = train(recipe, sys.argv[1], strategy=strategy, quiet=True)
+    print(strategy.num_replicas_in_sync, progress.step, progress.history[0]["loss"])
+"""
+
+
+@pytest.mark.skipif(not have("tensorflow"), reason="tf.distribute needs tensorflow")
+def test_two_devices_share_each_batch(tmp_path):
+    replicas, step, loss = python(MIRRORED, tmp_path / "run", KERAS_BACKEND="tensorflow").split()
+    assert (replicas, step) == ("2", "6")
+    assert 0 < float(loss) < 10
+    assert (tmp_path / "run" / "weights.safetensors").exists()
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute needs tensorflow")
+def test_a_batch_that_devices_cannot_share_is_refused():
+    class Strategy:
+        num_replicas_in_sync = 3
+
+    with pytest.raises(CalzooError, match="3 replicas can share equally, got 2 tiles"):
+        distribute.replicated_step(None, Strategy())(np.zeros((2, 1)), np.zeros((2, 1)))
+
+
+def test_several_devices_need_tensorflow(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(CalzooError, match="several GPUs need the tensorflow backend, got 'jax'"):
+        distribute.mirrored()
+
+
+@pytest.mark.skipif(not have("tensorflow"), reason="TensorBoard's files are written by tensorflow")
+def test_scalars_can_be_read_back_from_the_event_file(tmp_path):
+    import tensorflow
+
+    write = distribute.scalar_writer(tmp_path)
+    write(5, {"loss": 0.25, "score": 0.5})
+    (path,) = tmp_path.iterdir()
+    found = {}
+    for record in tensorflow.data.TFRecordDataset(str(path)):
+        event = tensorflow.compat.v1.Event.FromString(record.numpy())
+        for value in event.summary.value:
+            found[value.tag] = (event.step, float(tensorflow.make_ndarray(value.tensor)))
+    assert found == {"loss": (5, 0.25), "score": (5, 0.5)}
+
+
+def test_without_tensorflow_there_is_no_event_file(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    assert distribute.scalar_writer(tmp_path) is None
+
+
+def test_mixed_precision_keeps_masters_and_output_in_full_precision(tmp_path):
+    recipe = tiny_recipe(schedule__epochs=1, schedule__steps=2, schedule__precision="mixed_bfloat16")
+    progress = train(recipe, tmp_path / "run", quiet=True)
+    assert np.isfinite(progress.history[0]["loss"])
+    assert keras.config.dtype_policy().name == "float32"
+    from calzoo.training.variables import read_arrays
+
+    assert {a.dtype for a in read_arrays(tmp_path / "run" / "weights.safetensors").values()} == {
+        np.dtype("float32")
+    }

@@ -1,0 +1,232 @@
+import numpy as np
+import pytest
+import tifffile
+from tiny_recipe import tiny_recipe
+
+pytestmark = pytest.mark.train
+keras = pytest.importorskip("keras")
+filters = pytest.importorskip("skimage.filters")
+
+from calzoo.errors import CalzooError
+from calzoo.imaging.borders import semantic_from_instances
+from calzoo.simulation.axons import simulate_axons
+from calzoo.training import evaluate
+from calzoo.training.baselines import classical_axons, components, otsu_threshold
+from calzoo.training.runs import load_run, save_scores
+from calzoo.training.trainer import train
+from calzoo.weights.card import Score
+
+LAW = """
+import numpy as np
+from dataclasses import dataclass
+
+@dataclass
+class Stack:
+    volume: np.ndarray
+    instances: np.ndarray
+    field: np.ndarray
+
+def make_stack(seed):
+    instances = np.zeros((6, 48, 48), np.int32)
+    instances[1:5, 10:16] = 1
+    instances[1:5, 30:36] = 2
+    noise = np.random.default_rng(seed).normal(0, 2, instances.shape)
+    volume = np.clip(20 + 100 * (instances > 0) + noise, 0, 255).astype(np.uint8)
+    return Stack(volume, instances, np.ones((48, 48), bool))
+"""
+
+
+@pytest.fixture
+def law(tmp_path):
+    path = tmp_path / "a_law.py"
+    path.write_text(LAW)
+    return path
+
+
+def oracle(volume):
+    """Segment the stacks of `LAW` without an error."""
+    instances = components(volume > 70, smallest=1)
+    return semantic_from_instances(instances), instances
+
+
+def by_metric(scores):
+    return {score.metric: score for score in scores}
+
+
+def test_otsus_threshold_is_that_of_scikit_image(rng):
+    values = np.concatenate([rng.normal(10, 2, 5000), rng.normal(20, 3, 1000)])
+    assert otsu_threshold(values) == pytest.approx(filters.threshold_otsu(values), abs=1e-9)
+
+
+def test_components_below_the_smallest_are_dropped_and_ids_have_no_gaps():
+    mask = np.zeros((1, 3, 12), bool)
+    mask[0, 0, :4] = mask[0, 2, 0] = mask[0, 0, 6:12] = True
+    labels = components(mask, smallest=4)
+    assert np.bincount(labels.ravel()).tolist() == [26, 4, 6]
+
+
+def test_the_baseline_finds_bright_tubes_on_uneven_ground(rng):
+    truth = np.zeros((5, 80, 80), bool)
+    truth[:, 20:24] = truth[:, 50:54] = True
+    volume = 100 * truth + np.linspace(0, 300, 80) + rng.normal(0, 2, truth.shape)
+    labels = classical_axons(volume)
+    np.testing.assert_array_equal(labels > 0, truth)
+    assert labels.max() == 2
+
+
+def test_the_baseline_looks_only_into_the_field_of_view(rng):
+    volume = rng.normal(10, 1, (3, 60, 60))
+    volume[:, 10:13], volume[:, 40:43] = 60, 900
+    field = np.zeros((60, 60), bool)
+    field[:30] = True
+    labels = classical_axons(volume, where=field)
+    assert (labels[:, 10:13] == 1).all()
+    assert not labels[:, 30:].any()
+
+
+def test_a_perfect_segmentation_scores_one_on_a_law(law):
+    scores = by_metric(evaluate.score_law(oracle, law, seeds=[0, 1]))
+    for metric in (
+        "F1 background",
+        "F1 axon",
+        "F1 border",
+        "IoU axon",
+        "F1 whole axons",
+        "clDice",
+        "instance F1",
+    ):
+        assert scores[metric].value == 1
+        assert scores[metric].spread == (1, 1)
+    assert scores["F1 axon"].data == "a_law"
+    assert scores["F1 axon"].chance == pytest.approx(2 * 4 * 6 * 48 / (6 * 48 * 48), abs=1e-4)
+    assert 0.5 < scores["F1 whole axons"].baseline < 1
+
+
+def test_scores_are_means_over_stacks_with_their_range(law):
+    def worse_and_worse(volume, calls=[]):  # noqa: B006
+        calls.append(1)
+        semantic, instances = oracle(volume)
+        return semantic, np.where(instances <= 3 - len(calls), instances, 0)
+
+    score = by_metric(evaluate.score_law(worse_and_worse, law, seeds=[0, 1]))["instance F1"]
+    assert score.spread == pytest.approx((2 / 3, 1), abs=1e-4)
+    assert score.value == pytest.approx(5 / 6, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("missing.py", "expected the Python file of a law"), ("empty.py", "make_stack")]
+)
+def test_a_file_that_is_no_law_is_refused(tmp_path, name, reason):
+    (tmp_path / "empty.py").write_text("")
+    with pytest.raises(CalzooError, match=reason):
+        evaluate.score_law(oracle, tmp_path / name)
+
+
+def test_simulated_scores_cover_every_style_class_and_metric():
+    def truthful(volume, seeds=[11, 12]):  # noqa: B006
+        stack = simulate_axons(seeds.pop(0), (8, 48, 48), style="lightsheet")
+        np.testing.assert_array_equal(stack.volume, volume)
+        return semantic_from_instances(stack.instances), stack.instances
+
+    scores = evaluate.score_simulated(truthful, styles=("lightsheet",), seeds=[11, 12], shape=(8, 48, 48))
+    assert {s.data for s in scores} == {"simulated lightsheet"}
+    assert len(scores) == 9
+    assert all(s.value == 1 for s in scores)
+    assert scores[0].protocol == "2 stacks of 8x48x48, seeds 11-12"
+
+
+def write_trailmap(folder):
+    """A validation volume whose axons are bright and whose edges are told by their codes."""
+    codes = np.zeros((70, 40, 40), np.uint8)
+    for z in evaluate.TRAILMAP_PLANES:
+        codes[z] = 1
+        codes[z, 10:13] = 4
+        codes[z, 11] = 2
+    known = np.ones(codes.shape, np.uint8)
+    known[:, :, 30:] = 0
+    volume = np.where(codes == 2, 500, np.where(codes == 4, 300, 100)).astype(np.uint16)
+    for name, array in (("val_volume_partial", volume), ("val_known_mask", known), ("val_label", codes)):
+        tifffile.imwrite(folder / f"{name}.tif", array, metadata={"axes": "ZYX"})
+
+
+def test_trailmaps_edge_is_ignored_or_background(tmp_path):
+    write_trailmap(tmp_path)
+
+    def thick(volume):
+        semantic = (volume > 200).astype(np.uint8)
+        return semantic, semantic
+
+    ignored, background = evaluate.score_trailmap(thick, tmp_path)
+    assert ignored.value == 1
+    # One row of axon, two of edge: precision 1/3, recall 1.
+    assert background.value == pytest.approx(0.5)
+    assert background.chance == pytest.approx(1 / 40)
+
+
+def test_a_predicted_border_counts_as_background_on_trailmap(tmp_path):
+    write_trailmap(tmp_path)
+
+    def with_border(volume):
+        semantic = np.where(volume > 400, 1, np.where(volume > 200, 2, 0)).astype(np.uint8)
+        return semantic, semantic
+
+    assert [score.value for score in evaluate.score_trailmap(with_border, tmp_path)] == [1, 1]
+
+
+def test_octa_is_scored_on_planes_that_no_fine_tuning_sees(tmp_path):
+    label = np.zeros((64, 32, 32), np.uint8)
+    label[:, 8:12] = 1
+    tifffile.imwrite(tmp_path / "volume.tif", 100 * label, metadata={"axes": "ZYX"})
+    tifffile.imwrite(tmp_path / "label.tif", label, metadata={"axes": "ZYX"})
+    seen = []
+
+    def segment(volume):
+        seen.append(volume.shape)
+        return (volume > 50).astype(np.uint8), None
+
+    (score,) = evaluate.score_octa(segment, tmp_path)
+    assert (score.value, seen) == (1, [(24, 32, 32)])
+    assert score.chance == pytest.approx(4 / 32)
+
+
+@pytest.mark.data
+def test_the_baseline_on_trailmap_is_the_known_reference(shared_data):
+    def nothing(volume):
+        return np.zeros(volume.shape, np.uint8), None
+
+    ignored, background = evaluate.score_trailmap(nothing, shared_data / "trailmap")
+    assert (ignored.value, background.value) == (0, 0)
+    assert ignored.baseline == pytest.approx(0.75, abs=0.03)
+    assert background.baseline == pytest.approx(0.55, abs=0.03)
+
+
+def test_a_run_is_scored_by_its_best_weights_and_keeps_the_scores(tmp_path, law):
+    folder = tmp_path / "run"
+    train(tiny_recipe(schedule__epochs=1, schedule__steps=1), folder, quiet=True)
+    run = load_run(folder)
+    scores = evaluate.score_law(evaluate.keras_segmenter(run), law, seeds=[0])
+    save_scores(run, scores)
+    assert load_run(folder).scores == tuple(scores)
+    newer = [Score(**{**vars(scores[0]), "value": 0.5})]
+    save_scores(load_run(folder), newer)
+    assert load_run(folder).scores == tuple(newer)  # in place of those of the same data and protocol
+
+
+def test_a_report_has_one_line_for_each_score(law):
+    scores = evaluate.score_law(oracle, law, seeds=[0])
+    lines = evaluate.report(scores).splitlines()
+    assert len(lines) == 1 + len(scores)
+    assert lines[0].split() == ["data", "metric", "score", "range", "baseline", "chance", "protocol"]
+    assert all(score.metric in line for score, line in zip(scores, lines[1:], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("missing", "reason"),
+    [("recipe.json", "expected the folder of a run"), ("weights.safetensors", "no weights yet")],
+)
+def test_a_folder_that_is_no_finished_run_is_refused(tmp_path, missing, reason):
+    for name in ("recipe.json", "weights.safetensors"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / missing).unlink()
+    with pytest.raises(CalzooError, match=reason):
+        load_run(tmp_path)

@@ -1,0 +1,219 @@
+import numpy as np
+import pytest
+from tiny_recipe import tiny_recipe
+
+pytestmark = pytest.mark.train
+keras = pytest.importorskip("keras")
+
+from calzoo.errors import CalzooError
+from calzoo.training import recipes
+from calzoo.training.frozen import has_frozen_norm, with_frozen_norm
+from calzoo.training.prediction import predict_volume
+from calzoo.training.schedule import Schedule
+from calzoo.training.simulated import VALIDATION, SimulatedPool, simulated_recording
+from calzoo.training.sources import Recording
+from calzoo.training.tiles import IGNORE
+from calzoo.weights.card import Card
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_a_recipe_survives_json(name):
+    recipe = recipes.recipe(name)
+    assert recipe.name == name
+    assert recipes.from_json(recipes.to_json(recipe)) == recipe
+
+
+def test_an_unknown_recipe_gets_a_suggestion():
+    with pytest.raises(CalzooError, match="no recipe is called 'axon'; did you mean 'axons'"):
+        recipes.recipe("axon")
+
+
+def test_settings_change_fields_and_fields_of_fields():
+    recipe = recipes.changed(recipes.recipe("axons"), {"seed": 4, "schedule.epochs": 2, "tile": [8, 32, 32]})
+    assert (recipe.seed, recipe.schedule.epochs, recipe.tile) == (4, 2, (8, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"schedule.epoch": 2}, "no setting 'schedule.epoch'; did you mean 'epochs'"),
+        ({"schedule.epochs": "many"}, "expected a number, got 'many'"),
+        ({"schedule.epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"schedule.precision": "float8"}, "precision must be one of float32"),
+        ({"name": 3}, "expected a text, got 3"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings, reason):
+    with pytest.raises(CalzooError, match=reason):
+        recipes.changed(recipes.recipe("axons"), settings)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", '{"kind": "os:system"}', '{"kind": "calzoo.training.recipes.axons:AxonsRecipe", "x": 1}'],
+)
+def test_a_text_that_is_no_recipe_is_refused(text):
+    with pytest.raises(CalzooError, match=r"expected a recipe \(recipe.json of a run\)"):
+        recipes.from_json(text)
+
+
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_its_end():
+    schedule = Schedule(epochs=2, steps=50, warmup=10, learning_rate=2.0, last_rate=0.1)
+    rates = [schedule.rate(step) for step in range(101)]
+    assert rates[0] == pytest.approx(0.2)
+    assert max(rates) == rates[10] == 2.0
+    assert all(np.diff(rates[10:]) < 0)
+    assert rates[100] == pytest.approx(0.2)
+
+
+def test_the_pool_of_an_epoch_depends_on_the_epoch_alone():
+    made = []
+    straight = SimulatedPool(lambda n: made.append(n) or n, size=4, fresh=2)
+    expected = [[0, 1], [0, 1, 2, 3], [2, 3, 4, 5], [4, 5, 6, 7]]
+    assert [straight.stacks(epoch) for epoch in range(4)] == expected
+    straight.close()
+    assert sorted(made) == sorted(set(made))  # nothing is simulated twice
+    resumed = SimulatedPool(lambda n: n, size=4, fresh=2)
+    assert resumed.stacks(3) == expected[3]
+    resumed.close()
+
+
+def test_a_simulated_stack_depends_on_seed_and_number_alone():
+    styles = {"confocal": 1, "lightsheet": 1}
+    one, again, other = (simulated_recording(2, n, (4, 24, 24), styles) for n in (5, 5, VALIDATION))
+    np.testing.assert_array_equal(one.volume, again.volume)
+    assert one.name == again.name
+    assert other.name.endswith(str(VALIDATION))
+
+
+@pytest.fixture
+def data(request):
+    data = tiny_recipe(**getattr(request, "param", {})).data()
+    data.prepare(0)
+    yield data
+    data.close()
+
+
+def test_a_batch_is_a_function_of_epoch_and_step(data):
+    first, again, other = data.batch(0, 1), data.batch(0, 1), data.batch(0, 2)
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(first[0], other[0])
+
+
+def test_a_batch_has_tiles_classes_and_weights(data):
+    x, y = data.batch(0, 0)
+    assert (x.shape, x.dtype) == ((2, 4, 16, 16, 1), np.float32)
+    assert (y.shape, y.dtype) == ((2, 4, 16, 16, 2), np.float32)
+    assert x.min() >= -1
+    assert x.max() <= 4
+    assert set(np.unique(y[..., 0])) <= {0, 1, 2}
+    assert set(np.unique(y[..., 1])) <= {0, 1}
+
+
+def own_recording(labels):
+    """A recording whose intensities tell the truth: 10 background, 20 axon, 30 border, 40 not known."""
+    volume = np.array([10, 20, 30, 40], np.uint16)[np.where(labels == IGNORE, 3, labels)]
+    return Recording("mine", "own", volume, labels, instances=False)
+
+
+def test_own_recordings_are_trained_on_and_unknown_voxels_weigh_nothing(rng):
+    from calzoo.training.recipes.axons import AxonData
+
+    labels = rng.choice(np.array([0, 1, 2, IGNORE], np.uint8), (8, 40, 40))
+    recipe = tiny_recipe(shares={"own": 1.0}, ignore_zeros=False)
+    recipe = recipes.changed(recipe, {f"variation.own.{k}": 0.0 for k in recipe.variation["own"]})
+    data = AxonData(recipe, [own_recording(labels)])
+    x, y = data.batch(0, 0)
+    truth, weight = y[..., 0], y[..., 1]
+    for value, kind in zip(np.unique(x), (0, 1, 2, None), strict=True):
+        here = x[..., 0] == value
+        assert (weight[here] == (kind is not None)).all()
+        assert kind is None or (truth[here] == kind).all()
+    assert data.validation == []
+    assert recipe.score(None, data) == ({}, [])
+
+
+def test_only_the_given_planes_of_own_recordings_are_trained_on(rng):
+    from calzoo.training.recipes.axons import AxonData
+
+    labels = np.zeros((8, 40, 40), np.uint8)
+    labels[4:] = 1
+    recipe = tiny_recipe(shares={"own": 1.0}, own_planes=[4, 8])
+    data = AxonData(recipe, [own_recording(labels)])
+    for step in range(4):
+        _, y = data.batch(0, step)
+        assert (y[..., 0][y[..., 1] > 0] == 1).all()
+
+
+def test_without_any_recording_of_its_sources_a_recipe_asks_for_them():
+    with pytest.raises(CalzooError, match="recipe 'axons' trains on own, but no such recording was given"):
+        tiny_recipe(shares={"own": 1.0}).data()
+
+
+@pytest.mark.data
+def test_labelled_planes_are_split_into_training_and_validation(shared_data):
+    recipe = tiny_recipe(shares={"trailmap": 1.0}, validation_planes=[77])
+    data = recipe.data([shared_data / "trailmap", shared_data / "dlmbmap"])
+    assert data.sources == ("trailmap",)
+    (held,) = data.validation
+    assert np.flatnonzero((held.labels != IGNORE).any((1, 2))).tolist() == [77]
+    tiles, instances = data._tiles["trailmap"][0]
+    assert not instances
+    # Tiles lie every 4 voxels / 4 = 1 plane: the grid index is the first plane, the margin one plane.
+    planes = {
+        int(np.unravel_index(k, tiles.images.shape[:3])[0]) + 1 + i for k in tiles.kept for i in range(4)
+    }
+    assert {17, 48} <= planes
+    assert 77 not in planes
+
+
+def test_freezing_keeps_weights_and_order_and_stops_looking_at_the_batch(rng):
+    model = tiny_recipe().build()
+    x = rng.normal(5, 3, (2, 4, 16, 16, 1)).astype("float32")
+    model(x, training=True)  # moves the running averages
+    frozen = with_frozen_norm(model)
+    assert [v.path for v in frozen.variables] == [v.path for v in model.variables]
+    assert has_frozen_norm(frozen)
+    assert not has_frozen_norm(model)
+    at_inference = keras.ops.convert_to_numpy(model(x, training=False))
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(frozen(x, training=True)), at_inference, atol=1e-6)
+
+
+def test_prediction_by_tiles_of_a_pointwise_network_is_that_of_the_whole(rng):
+    image = keras.Input((None, None, None, 1))
+    model = keras.Model(image, keras.layers.Conv3D(3, 1, activation="softmax")(image))
+    volume = rng.normal(size=(9, 50, 21)).astype("float32")
+    tiled = predict_volume(model, volume, tile=(4, 16, 16), divisor=(2, 4, 4), overlap=0.25)
+    whole = model.predict_on_batch(volume[None, ..., None])[0]
+    np.testing.assert_allclose(tiled, whole, atol=1e-5)
+
+
+def test_prediction_pads_small_volumes_and_crops_back(rng):
+    image = keras.Input((8, 16, 16, 1))
+    model = keras.Model(image, keras.layers.Conv3D(3, 1, activation="softmax")(image))
+    volume = rng.normal(size=(5, 9, 13)).astype("float32")
+    predicted = predict_volume(model, volume, tile=(8, 16, 16), divisor=(8, 16, 16))
+    assert predicted.shape == (5, 9, 13, 3)
+    np.testing.assert_allclose(predicted.sum(-1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_card_fields_make_a_card_that_survives_json(name):
+    class Counted:
+        """Building the VGG16 network takes a second and says nothing here."""
+
+        def count_params(self):
+            return 12
+
+    card = Card(**recipes.recipe(name).card_fields(Counted(), ("simulation", "trailmap", "dlmbmap")))
+    again = Card.from_json(card.to_json())
+    assert again.normalisation == card.normalisation
+    assert (card.normalisation.low, card.normalisation.high, card.normalisation.ignore_zeros) == (
+        1,
+        99.8,
+        True,
+    )
+    assert card.normalisation.clip == (-1, 4)
+    assert [d.licence for d in card.data] == ["MIT", "MIT", "CC-BY-4.0"]
+    assert card.tile["z"] % card.divisor["z"] == 0

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.train
+keras = pytest.importorskip("keras")
+
+from calzoo.errors import CalzooError
+from calzoo.training.variables import (
+    assign_variables,
+    load_weights,
+    read_arrays,
+    save_variables,
+    save_weights,
+)
+
+
+def network(classes=3, width=4):
+    image = keras.Input((None, 5))
+    x = keras.layers.Dense(width, name="first")(image)
+    x = keras.layers.BatchNormalization(name="norm")(x)
+    return keras.Model(image, keras.layers.Dense(classes, name="last")(x), name="tiny")
+
+
+def test_weights_come_back_by_path(tmp_path, rng):
+    model = network()
+    model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
+    save_weights(model, tmp_path / "w.safetensors")
+    assert set(read_arrays(tmp_path / "w.safetensors")) == {w.path for w in model.weights}
+    other = network()
+    assert load_weights(other, tmp_path / "w.safetensors") == []
+    for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_scalars_keep_their_shape(tmp_path):
+    variables = [keras.Variable(3.0, name="rate"), keras.Variable(7, dtype="int32", name="count")]
+    save_variables(variables, tmp_path / "v.safetensors")
+    for variable in variables:
+        variable.assign(0)
+    assign_variables(variables, tmp_path / "v.safetensors")
+    assert [float(v) for v in variables] == [3, 7]
+
+
+def test_what_does_not_fit_is_left_as_it_was_and_named(tmp_path):
+    save_weights(network(classes=3), tmp_path / "w.safetensors")
+    other = network(classes=2)
+    before = other.get_layer("last").get_weights()
+    assert load_weights(other, tmp_path / "w.safetensors") == ["last/kernel", "last/bias"]
+    for one, two in zip(before, other.get_layer("last").get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    save_variables([keras.Variable(np.zeros(3), name="else")], tmp_path / "w.safetensors")
+    with pytest.raises(
+        CalzooError, match=r"expected weights of 'tiny' \(first/kernel .* no variable of .* fits \(else"
+    ):
+        load_weights(network(), tmp_path / "w.safetensors")
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    save_weights(network(width=5), tmp_path / "w.safetensors")
+    with pytest.raises(CalzooError, match="first/kernel, first/bias, norm/gamma do not fit"):
+        assign_variables(network().weights, tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"\x10\x00\x00\x00\x00\x00\x00\x00not json at all", b"x" * 200]
+)
+def test_a_file_that_is_damaged_or_missing_is_refused(tmp_path, content):
+    path = tmp_path / "w.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(CalzooError, match=r"cannot read weights from .*w\.safetensors"):
+        read_arrays(path)
+
+
+def test_a_truncated_file_is_refused(tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_weights(network(), path)
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(CalzooError, match=r"Expected a complete \.safetensors file"):
+        read_arrays(path)
