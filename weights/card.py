@@ -121,7 +121,10 @@ class Card:
             raise CalzooError(message)
         for tensor in (*self.inputs, *self.outputs):
             if not tensor.axes or set(tensor.axes) - set(AXES):
-                message = f"card of {self.name!r}: axes of {tensor.name!r} must be letters of {AXES!r}, got {tensor.axes!r}."
+                message = (
+                    f"card of {self.name!r}: axes of {tensor.name!r} must be letters of {AXES!r}, "
+                    f"got {tensor.axes!r}."
+                )
                 raise CalzooError(message)
         for name in ("divisor", "halo", "tile", "postprocessing", "scale", "config", "training", "versions"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
@@ -163,7 +166,9 @@ class Card:
             normalisation["clip"] = _pair(normalisation.get("clip"))
             plain["normalisation"] = Normalisation(**normalisation)
             plain["data"] = tuple(TrainingData(**d) for d in plain.get("data", ()))
-            plain["scores"] = tuple(Score(**s | {"spread": _pair(s.get("spread"))}) for s in plain.get("scores", ()))
+            plain["scores"] = tuple(
+                Score(**s | {"spread": _pair(s.get("spread"))}) for s in plain.get("scores", ())
+            )
             return cls(**plain)
         except CalzooError:
             raise
