@@ -181,13 +181,14 @@ def _walk(rng, start, heading, length, style):
 def _bundle(rng, path, traits, style):
     """Lay some axons alongside the one before them, so that they nearly touch."""
     number = path.shape[1]
+    correlation = (1, 60 / _steps(style)[0])
+    turn = 0.6 * smooth_field(rng, (number, len(path)), correlation) + rng.uniform(0, 2 * np.pi, (number, 1))
+    gap = 1 + 0.25 * np.abs(smooth_field(rng, (number, len(path)), correlation))
     for follower in np.flatnonzero(rng.random(number - 1) < style["fascicles"]) + 1:
         leader = follower - 1
         width = (traits["size"][leader] + traits["size"][follower]) * style["diameter_px"] / 2
-        angle = rng.uniform(0, 2 * np.pi) + 0.6 * smooth_field(rng, (len(path),), 60)
-        side = _perpendicular(path[:, leader], angle)
-        gap = 1 + 0.25 * np.abs(smooth_field(rng, (len(path),), 60))
-        path[:, follower] = path[:, leader] + side * (width * gap)[:, None]
+        side = _perpendicular(path[:, leader], turn[follower])
+        path[:, follower] = path[:, leader] + side * (width * gap[follower])[:, None]
     return path
 
 

@@ -86,7 +86,7 @@ def expose(rng, light, style):
         correlated = smooth_field(rng, light.shape, (style["speckle_axial"], 1.3, 1.3))
         light = light * np.maximum(1 + style["speckle"] * correlated, 0)
     mean = np.maximum(light, 0) * np.float32(style["photons"])  # filters leave -1e-9
-    if np.median(mean) > 30:  # a normal distribution is as good, and ten times as fast
+    if mean.mean() > 30:  # a normal distribution is as good, and ten times as fast
         counts = mean + np.sqrt(mean) * rng.standard_normal(mean.shape, np.float32)
     else:
         counts = rng.poisson(mean).astype(np.float32)

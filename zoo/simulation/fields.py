@@ -1,6 +1,9 @@
 """Random numbers and smooth random fields that every simulator may use."""
 
 import numpy as np
+from scipy import ndimage
+
+_TRUNCATE = 2.5  # where Gaussian kernels end, in sigma
 
 
 def log_uniform(rng, low, high):
@@ -9,10 +12,10 @@ def log_uniform(rng, low, high):
 
 
 def smooth_field(rng, shape, correlation):
-    """Draw a smooth random field.
+    """Draw a random field without preferred directions.
 
-    A coarse grid of independent normal values is interpolated along each axis in turn,
-    which takes a few milliseconds for two million voxels.
+    Independent normal values on a coarse grid are blurred and then interpolated along each
+    axis in turn, which takes some milliseconds for two million voxels.
 
     Parameters
     ----------
@@ -20,8 +23,8 @@ def smooth_field(rng, shape, correlation):
     shape : tuple of int
         Size of the field in voxels.
     correlation : float or tuple of float
-        Distance in voxels between the nodes of the coarse grid, per axis or for all.
-        At 1, and below, neighbours are independent.
+        Distance in voxels at which the correlation has fallen to 1 / e, per axis or for
+        all. At 1, and below, neighbours are independent.
 
     Returns
     -------
@@ -33,29 +36,41 @@ def smooth_field(rng, shape, correlation):
     >>> smooth_field(np.random.default_rng(0), (4, 64), (2, 16)).shape
     (4, 64)
     """
-    steps = np.maximum(np.broadcast_to(np.asarray(correlation, float), (len(shape),)), 1.0)
-    weights = [_interpolation(rng, side, step) for side, step in zip(shape, steps, strict=True)]
+    lengths = np.broadcast_to(np.asarray(correlation, float), (len(shape),))
+    sigmas = np.where(lengths > 1, lengths / 2, 0)
+    steps = np.maximum(sigmas, 1.0)  # voxels between two nodes
+    weights = [
+        _interpolation(rng, side, step, sigma / step)
+        for side, step, sigma in zip(shape, steps, sigmas, strict=True)
+    ]
     field = rng.standard_normal([w.shape[1] for w in weights], dtype=np.float32)
-    # The last axis is done first, while the others are still coarse.
+    # Round the corner, so that the edges are like any other place.
+    field = ndimage.gaussian_filter(field, sigmas / steps, mode="wrap", truncate=_TRUNCATE)
+    # The last axis is enlarged first, while the others are still coarse.
     for axis in reversed(range(len(shape))):
         field = np.moveaxis(np.tensordot(weights[axis], field, axes=(1, axis)), 0, axis)
     return np.ascontiguousarray(field)
 
 
-def _interpolation(rng, side, step):
-    """Return the matrix (side, nodes) that interpolates nodes `step` voxels apart."""
-    if step == 1:
+def _interpolation(rng, side, step, sigma):
+    """Return the matrix (side, nodes) that interpolates blurred nodes to unit variance.
+
+    `step` is the distance of the nodes in voxels, `sigma` their blur in nodes.
+    """
+    if not sigma:
         return np.eye(side, dtype=np.float32)
+    pulse = np.zeros(15)
+    pulse[7] = 1
+    kernel = ndimage.gaussian_filter1d(pulse, sigma, truncate=_TRUNCATE)
+    variance, covariance = kernel @ kernel, kernel[1:] @ kernel[:-1]
     position = (np.arange(side) + rng.uniform(0, step)) / step
     left = position.astype(int)
     t = (position - left).astype(np.float32)
-    t = t * t * (3 - 2 * t)
-    # Weights of unit power: else the field would be weaker between the nodes.
-    power = np.sqrt(t**2 + (1 - t) ** 2)
-    weights = np.zeros((side, left[-1] + 2), np.float32)
+    spread = np.sqrt((t**2 + (1 - t) ** 2) * variance + 2 * t * (1 - t) * covariance)
+    weights = np.zeros((side, left[-1] + 8), np.float32)  # nodes to spare for the corner
     rows = np.arange(side)
-    weights[rows, left] = (1 - t) / power
-    weights[rows, left + 1] = t / power
+    weights[rows, left] = (1 - t) / spread
+    weights[rows, left + 1] = t / spread
     return weights
 
 
