@@ -263,6 +263,18 @@ def test_lengths_are_those_of_each_skeleton(monkeypatch, depth):
         assert um[label] == pytest.approx(skeleton_length(skeleton, voxel), rel=0.03)
 
 
+def test_axons_that_touch_at_an_edge_keep_their_own_lengths():
+    """Thinned together they would be one curve."""
+    labels = np.zeros((12, 12, 60), np.int32)
+    labels[1:6, 1:6, 2:58], labels[6:11, 6:11, 2:58] = 1, 2
+    with Scratch(labels.shape, np.int32) as store:
+        store.append(labels)
+        lengths = lengths_of(store, np.arange(3, dtype=np.int32), 32)[0]
+    for label in (1, 2):
+        alone = skeleton_length(skeletonize(labels == label))
+        assert lengths[label] == pytest.approx(alone, rel=0.1)
+
+
 def test_a_threshold_of_the_card_decides_what_is_axon():
     """Read as: the likeliest class without it, axon from the threshold on with it."""
     probability = np.float32([[0.5, 0.3, 0.1], [0.3, 0.4, 0.6], [0.2, 0.3, 0.3]]).reshape(3, 1, 1, 3)

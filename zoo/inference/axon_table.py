@@ -17,7 +17,7 @@ def lengths_of(labels, names, depth, voxel_um=None):
     Parameters
     ----------
     labels : Scratch
-        Preliminary labels of the axon class: no two axons touch.
+        Preliminary labels of the axon class.
     names : ndarray of int32
         Preliminary label to axon, 0 for none.
     depth : int
@@ -42,13 +42,29 @@ def lengths_of(labels, names, depth, voxel_um=None):
         planes = names[labels.planes(first, last)]
         if not planes.any():
             continue
-        planes[~skeletonize(planes > 0)] = 0
+        planes[~skeletonize(_apart(planes))] = 0
         for step, linked in _links(planes, start - first, stop - first):
             counts = np.bincount(linked, minlength=count)
             voxels += counts * math.hypot(*step)
             if known:
                 um += counts * math.hypot(*(s * side for s, side in zip(step, voxel_um, strict=True)))
     return voxels, um if known else None
+
+
+def _apart(labels):
+    """Return where there are labels, less the voxels that touch a smaller label: no two are connected."""
+    padded = np.pad(labels, 1)
+    flat = padded.reshape(-1)
+    along = (padded.shape[1] * padded.shape[2], padded.shape[2], 1)
+    here = np.flatnonzero(flat)
+    names, touching = flat[here], np.zeros(len(here), bool)
+    for step in _STEPS:
+        for jump in (np.dot(step, along), -np.dot(step, along)):
+            beside = flat[here + jump]
+            touching |= (beside > 0) & (beside < names)
+    mask = padded > 0
+    mask.reshape(-1)[here[touching]] = False
+    return mask[1:-1, 1:-1, 1:-1]
 
 
 def _links(skeleton, start, stop):

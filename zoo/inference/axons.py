@@ -13,7 +13,15 @@ from calzoo.imaging import normalisation
 from calzoo.inference.axon_network import AxonNetwork
 from calzoo.inference.axon_scale import is_known, least_voxels, scale_factors
 from calzoo.inference.axon_table import lengths_of, table_of
-from calzoo.inference.instances import AXON, GROWTH, Components, Measures, grown_slabs, numbering
+from calzoo.inference.instances import (
+    AXON,
+    CONNECTIVITY,
+    GROWTH,
+    Components,
+    Measures,
+    grown_slabs,
+    numbering,
+)
 from calzoo.inference.scratch import Scratch
 
 
@@ -238,6 +246,7 @@ class _Job:
         self.grid = network.plan(self.volume.shape, self.factors)
         self.least = least_voxels(card, voxel_um, self.factors, min_voxels, min_um3)
         self.growth = int(card.postprocessing.get("grow", GROWTH))
+        self.connectivity = int(card.postprocessing.get("connectivity", CONNECTIVITY))
         self.scaling = None
         self.seconds = {}
 
@@ -249,7 +258,7 @@ class _Job:
     def classify(self, semantic, labels, write=lambda slab: None):
         """Run the network; fill `semantic`, and `labels` with preliminary labels."""
         began = time.perf_counter()
-        self._components = Components()
+        self._components = Components(self.connectivity)
         self.scaling = normalisation.measure(self._chunks, self.network.card.normalisation)
         for slab in self.network.classes(self.volume, self.scaling, self.grid):
             semantic.append(slab)
@@ -304,6 +313,7 @@ class _Job:
                 "overlap": card.overlap,
                 "min_voxels": self.least,
                 "grow": self.growth,
+                "connectivity": self.connectivity,
             },
             "seconds_by_stage": self.seconds,
         }
