@@ -15,7 +15,7 @@ import numpy as np
 from calzoo.errors import CalzooError
 
 BLENDINGS = ("gaussian", "constant")
-_STRETCH = 1.25  # how much longer or shorter than the card's a side may be, where that saves work
+_ALONE, _AMONG = 1.25, 1.125  # how much longer than the card's a side may be, as the only tile or one of many
 _DEEP = 52  # planes, or a quarter more: a stack of 64 is one tile, and a deeper one needs no more memory
 
 
@@ -58,10 +58,10 @@ class Grid:
 def plan(shape, *, tile, divisor=(1, 1, 1), overlap=0.25):
     """Choose one tile shape and the places of the tiles for a volume.
 
-    A tile is never larger than the padded volume, and its sides differ by up to a
-    quarter from `tile` where fewer voxels cover the volume then: a stack of 17
-    planes is not computed as 32, one of 70 not as two tiles of 64. Where it is
-    narrower than `tile`, it is as much deeper, up to some 64 planes.
+    A tile is never larger than the padded volume: a stack of 17 planes is not
+    computed as 32. Its sides are a little longer than those of `tile` where fewer
+    voxels cover the volume then: one of 70 planes is one tile and not two of 64.
+    Where the volume is narrower than `tile`, tiles are deeper, up to some 64 planes.
 
     Parameters
     ----------
@@ -102,10 +102,10 @@ def _plan_axis(size, tile, divisor, overlap):
     """Return the side of the tiles along one axis and their starts."""
     blocks = math.ceil(size / divisor)  # in units of the divisor from here on
     usual = max(tile // divisor, 1)
-    largest = max(int(usual * _STRETCH), 1)
-    if blocks <= largest:
+    if blocks <= usual * _ALONE:
         return blocks * divisor, (0,)
-    sides = range(max(math.ceil(usual / _STRETCH), 1), largest + 1)
+    # Little more than the card's, never less: memory must not depend on how deep a stack is.
+    sides = range(usual, int(usual * _AMONG) + 1)
     # Fewest voxels; of equal ones the larger tiles, which see more around each voxel.
     side = min(sides, key=lambda side: (_count(blocks, side, overlap) * side, -side))
     count = _count(blocks, side, overlap)
