@@ -197,13 +197,14 @@ def smooth_traces(rng, count, frames, frame_rate_hz, seconds):
         Mean 0 and standard deviation 1 over many draws.
     """
     sigma = max(seconds * frame_rate_hz, 1e-3)
-    if sigma >= 3:  # a matrix product in place of a kernel of hundreds of frames
+    if sigma > 40:  # a small matrix product in place of a kernel of hundreds of frames
         basis = spline_basis(rng, frames, np.sqrt(3) * sigma)
         return rng.standard_normal((count, basis.shape[1]), dtype=np.float32) @ basis.T
-    noise = rng.standard_normal((count, frames + 24), dtype=np.float32)
-    smooth = ndimage.gaussian_filter1d(noise, sigma, axis=1)[:, 12 : 12 + frames]
-    impulse = np.zeros(25, np.float32)
-    impulse[12] = 1
+    pad = int(np.ceil(4 * sigma))
+    noise = rng.standard_normal((count, frames + 2 * pad), dtype=np.float32)
+    smooth = ndimage.gaussian_filter1d(noise, sigma, axis=1)[:, pad : pad + frames]
+    impulse = np.zeros(2 * pad + 1, np.float32)
+    impulse[pad] = 1
     return smooth / np.linalg.norm(ndimage.gaussian_filter1d(impulse, sigma))
 
 

@@ -5,6 +5,8 @@ from scipy import sparse
 
 from calzoo.simulation.optics import smooth_path
 
+FAINT = 0.004  # brightness times width in pixels of spots that nobody sees
+
 
 class Dots:
     """A collection of small Gaussian spots that become the columns of a sparse matrix.
@@ -31,7 +33,9 @@ class Dots:
         """
         count = len(points)
         columns = [np.broadcast_to(np.asarray(v, float), (count,)) for v in (sigma, peak, owner)]
-        self._parts.append(np.column_stack([points, *columns]))
+        spots = np.column_stack([points, *columns])
+        # What is far out of focus is wide, dim and dear to draw.
+        self._parts.append(spots[spots[:, 3] * spots[:, 2] > FAINT])
 
     def matrix(self, shape, columns):
         """Return the spots as a csc_array of float32, (H * W, columns)."""
@@ -41,7 +45,7 @@ class Dots:
         dots = np.concatenate(self._parts)
         reach = 3 * dots[:, 2].max(initial=0) + 1
         inside = (dots[:, :2] > -reach).all(1) & (dots[:, :2] < np.array(shape) + reach).all(1)
-        dots = dots[inside & (dots[:, 3] > 0)]
+        dots = dots[inside]
         # Spots of like size are drawn together, so that small ones get small patches.
         steps = np.ceil(3 * dots[:, 2]).astype(int)
         parts = [_draw(dots[steps == step], int(step), shape) for step in np.unique(steps)]
@@ -89,6 +93,11 @@ def add_line(dots, points, width, peak, depth, owner, *, psf, rayleigh):
         Width at the waist and half depth of the focus in pixels.
     """
     step = np.linalg.norm(points[1] - points[0])
+    # Spots as far apart as their width make a line as smooth as closer ones.
+    stride = max(int(np.hypot(np.min(width), psf) / step), 1)
+    step *= stride
+    points, depth = points[::stride], depth[::stride]
+    width = width[::stride] if np.ndim(width) else width
     focus = 1 + (depth / rayleigh) ** 2
     sigma = np.sqrt(width**2 + psf**2 * focus)
     # Light of a thin line: its share of the focus, spread over the blurred width. A row of

@@ -73,7 +73,7 @@ class _Scene:
         self.frame_shape = shape[1:]
         self.um = 1 / style.pixel_um  # pixels in a micrometre
         self.motion = _motion(rng, shape, style)
-        reach = 0 if style.registered else self.motion.reach
+        reach = int(np.ceil(style.residual * self.motion.reach))
         # Cells beyond the edge reach into the frame, with motion or without.
         self.margin = int(np.ceil(max(reach + 1, style.cell_um * self.um))) + 1
         self.shape = tuple(side + 2 * self.margin for side in self.frame_shape)
@@ -156,7 +156,7 @@ def _assemble(scene, words, facts, layers, absorption):
         detector=Detector(gain=style.gain, offset=style.offset, read_noise=style.read_noise, bits=style.bits),
         columns=style.column_noise * rng.standard_normal(scene.frame_shape[1], dtype=np.float32),
         absorption=absorption,
-        registered=style.registered,
+        residual=style.residual,
     )
     facts = facts | {"traces": layers["cells"].traces}
     truth = finish_truth(facts, recording.mean_background(), illumination, glow, recording.detector)

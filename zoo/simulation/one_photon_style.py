@@ -66,8 +66,9 @@ class OnePhotonStyle:
         Number of dust grains on the window.
     drift_um, jitter_um, burst_um, bursts_per_minute, deformation_um : float
         See `calzoo.simulation.motion.draw_motion`.
-    registered : bool
-        Whether the motion has been undone, so that window, dust and vignette move instead.
+    residual : float
+        Part of the motion that is left: 1 as recorded; less after a registration, when window, dust
+        and vignette move instead.
     bleaching : float
         Part of the light that is lost by the end.
     gain, offset, read_noise, column_noise, bits
@@ -120,7 +121,7 @@ class OnePhotonStyle:
     burst_um: float = 4.0
     bursts_per_minute: float = 3.0
     deformation_um: float = 0.3
-    registered: bool = False
+    residual: float = 1.0
     bleaching: float = 0.1
     gain: float = 0.1
     offset: float = 5.0
@@ -189,6 +190,7 @@ LIMITS = {
     "burst_um": (0, 100),
     "bursts_per_minute": (0, 120),
     "deformation_um": (0, 50),
+    "residual": (0, 1),
     "bleaching": (0, 0.95),
     "gain": (1e-4, 1e4),
     "offset": (0, 3e4),
@@ -268,7 +270,7 @@ def _surroundings(rng):
         "vessels": int(rng.integers(0, 7)),
         "vessel_um": log_uniform(rng, 12, 70),
         "vessel_density": log_uniform(rng, 0.1, 1.2),
-        "pulsation": log_uniform(rng, 0.005, 0.1),
+        "pulsation": log_uniform(rng, 0.002, 0.04),
         "vignette": rng.uniform(0.1, 0.9),
         "vignette_radius": rng.uniform(0.6, 1.6),
         "vignette_power": rng.uniform(2, 5),
@@ -286,7 +288,7 @@ def _motion(rng, look):
         "burst_um": size * rng.uniform(0.5, 4),
         "bursts_per_minute": log_uniform(rng, 0.3, 12),
         "deformation_um": size * rng.uniform(0, 0.3),
-        "registered": bool(rng.random() < (0.3 if look == "raw" else 0.7)),
+        "residual": log_uniform(rng, 0.01, 0.3) if rng.random() < (0.3 if look == "raw" else 0.7) else 1.0,
         "bleaching": rng.uniform(0, 0.4),
     }
 

@@ -113,8 +113,9 @@ class Recording:
     absorption : Layer, optional
         Optical density that varies over time, as of vessels that widen: the light is multiplied by
         its exponential, negated.
-    registered : bool, optional
-        Whether the motion has been undone, so that the frame's own shadows move instead.
+    residual : float, optional
+        Part of the motion that is left: 1 as recorded; 0 after a perfect registration, when the shadows
+        of the frame move in place of the tissue.
     alternate : float, optional
         Displacement in pixels of every second line against its neighbours (bidirectional scan).
     covered : ndarray of bool, (H, W), optional
@@ -138,7 +139,7 @@ class Recording:
     detector: Detector
     columns: np.ndarray
     absorption: Layer | None = None
-    registered: bool = False
+    residual: float = 1.0
     alternate: float = 0.0
     covered: np.ndarray | None = None
     exposures: int = 1
@@ -245,8 +246,8 @@ class Recording:
         return still.clean().mean(axis=0)
 
     def fields(self, start=0, stop=None):
-        """Return the motion, (n, H, W, 2) float32: frame(y, x) = scene(y + dy, x + dx)."""
-        return self.motion.fields(*self._range(start, stop))
+        """Return the motion in the frames, (n, H, W, 2) float32: frame(y, x) = scene(y + dy, x + dx)."""
+        return np.float32(self.residual) * self.motion.fields(*self._range(start, stop))
 
     def flow(self, start=0, stop=None):
         """Return the flow that undoes the motion: registered(y, x) = movie(y + dy, x + dx).
@@ -259,10 +260,10 @@ class Recording:
         Returns
         -------
         ndarray of float32, (n, H, W, 2)
-            (dy, dx) in pixels; 0 if the motion has been undone already.
+            (dy, dx) in pixels.
         """
         fields = self.fields(start, stop)
-        return np.zeros_like(fields) if self.registered else invert(fields)
+        return invert(fields)
 
     def binned(self, size):
         """Return the recording whose frames are means of several, at the cost of one each.
@@ -336,29 +337,27 @@ class Recording:
         for first in range(start, stop, CHUNK):
             last = min(first + CHUNK, stop)
             scene = self._sum(self.layers, first, last)
-            if self.registered or (self.motion.reach == 0 and self.alternate == 0):
-                yield first, self._fixed_parts(self._crop(scene), first, last)
-                continue
-            fields = self.motion.fields(first, last)
-            fields[:, 1::2, :, 1] += self.alternate
-            moved = self._crop(warp(scene, self._padded(fields)))
-            yield first, moved * self.illumination + self.glow
+            light, glow = self._shadows(first, last)
+            yield first, self._moved(scene, first, last) * light + glow
 
-    def _padded(self, fields):
-        """Return fields (n, H, W, 2) with a margin without motion, whose pixels are cut off later."""
+    def _moved(self, scene, first, last):
+        """Return the scene as it lies in the frames, (n, H, W)."""
+        if self.residual * self.motion.reach == 0 and self.alternate == 0:
+            return self._crop(scene)
+        fields = self.fields(first, last)
+        fields[:, 1::2, :, 1] += self.alternate
+        # The margin stands still and is cut off.
         edge = (self.margin, self.margin)
-        return np.pad(fields, ((0, 0), edge, edge, (0, 0)))
+        return self._crop(warp(scene, np.pad(fields, ((0, 0), edge, edge, (0, 0)))))
 
-    def _fixed_parts(self, scene, first, last):
-        """Apply what is fixed to the frame; after registration it is what moves."""
-        if not self.registered:
-            return scene * self.illumination + self.glow
-        shifts = -self.motion.rigid[first:last].mean(1)
-        fields = np.broadcast_to(shifts[:, None, None], (*scene.shape, 2))
-        light, glow = (
-            warp(np.broadcast_to(image, scene.shape), fields) for image in (self.illumination, self.glow)
-        )
-        return scene * light + glow
+    def _shadows(self, first, last):
+        """Return illumination and glow: fixed to the frame, so that they move if the motion is undone."""
+        if self.residual == 1 or self.motion.reach == 0:
+            return self.illumination, self.glow
+        shifts = (self.residual - 1) * self.motion.rigid[first:last].mean(1)
+        size = (last - first, *self.shape[1:])
+        fields = np.broadcast_to(shifts[:, None, None], (*size, 2))
+        return tuple(warp(np.broadcast_to(image, size), fields) for image in (self.illumination, self.glow))
 
     def _detect(self, frame, clean):
         rng = np.random.default_rng([*self.seed, 1, frame])
