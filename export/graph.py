@@ -21,7 +21,7 @@ class Graph:
     """
 
     def __init__(self, model):
-        self.opset = model.opset_import
+        self.opset = [o for o in model.opset_import if o.domain == ""]  # tf2onnx lists others, unused
         self.ir_version = model.ir_version
         self.constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
         self.nodes = []

@@ -1,13 +1,12 @@
 """One Keras network to one .onnx file that explains itself."""
 
 import collections
-import contextlib
 import dataclasses
 import hashlib
+import importlib
 import json
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import onnx
@@ -98,11 +97,9 @@ def _file_card(card):
 
 
 def _versions():
-    found = {"python": platform.python_version(), "opset": str(OPSET)}
-    for name in _PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+    # Not by the names of distributions: TensorFlow has several.
+    found = {name: importlib.import_module(name).__version__ for name in _PACKAGES}
+    return {"python": platform.python_version(), "opset": str(OPSET), **found}
 
 
 def _finish(graph, card):
