@@ -28,9 +28,9 @@ class Variation:
         typical elastic displacement.
     gamma, gain, offset : float
         Largest change of the exponent and the gain (both as for `zoom`), and of the zero.
-    blur, noise, planes, coarse : float
-        Probability of a blur, of added noise, of a lost plane, and of every second
-        plane being dropped.
+    blur, noise, planes, coarse, frame : float
+        Probability of a blur, of added noise, of a lost plane, of every second plane
+        being dropped, and of a black frame around the field of view.
     """
 
     warp: float = 0.25
@@ -44,6 +44,7 @@ class Variation:
     noise: float = 0.2
     planes: float = 0.1
     coarse: float = 0.1
+    frame: float = 0.15
 
 
 def vary(rng, image, labels, variation):
@@ -86,6 +87,10 @@ def vary(rng, image, labels, variation):
         image = image + np.float32(rng.uniform(0.01, 0.15)) * rng.standard_normal(image.shape, np.float32)
     if rng.random() < variation.planes:
         image = lose_plane(image, int(rng.integers(len(image))))
+    if rng.random() < variation.frame:
+        # Zero counts lie below the darkest voxel by the camera's offset.
+        level = float(image.min()) - rng.uniform(0, 0.4)
+        image, labels = blacken(image, labels, draw_frame(rng, image.shape[1:]), level)
     return image, labels
 
 
@@ -166,6 +171,34 @@ def lose_plane(image, plane):
     image = image.copy()
     image[plane] = image.min()
     return image
+
+
+def draw_frame(rng, shape):
+    """Draw what lies outside a field of view: beyond a rectangle, or beyond a slanted line.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    shape : tuple of int
+        (Y, X).
+
+    Returns
+    -------
+    ndarray of bool, (Y, X)
+        True outside; never more than seven eighths of the tile.
+    """
+    y, x = np.indices(shape)
+    if rng.random() < 0.5:
+        angle = rng.uniform(0, 2 * np.pi)
+        across = np.cos(angle) * (y - shape[0] / 2) + np.sin(angle) * (x - shape[1] / 2)
+        return across > rng.uniform(0, 0.5) * min(shape)
+    (top, bottom), (left, right) = (rng.uniform(0, 0.4, 2) * (rng.random(2) < 0.6) * side for side in shape)
+    return (y < top) | (y >= shape[0] - bottom) | (x < left) | (x >= shape[1] - right)
+
+
+def blacken(image, labels, outside, level):
+    """Set the image to `level` where `outside` (Y, X) in all planes; there is nothing but background."""
+    return np.where(outside, np.float32(level), image), np.where(outside, 0, labels).astype(labels.dtype)
 
 
 def _factor(rng, change):

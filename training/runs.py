@@ -2,6 +2,7 @@
 
 =========================== ==================================================================
 ``recipe.json``             the recipe, complete
+``init.json``               the weights that the run began from, if any: name and SHA-256
 ``fingerprint.json``        shapes, hashes and class frequencies of the data
 ``history.csv``             one line per epoch; drawn in ``curves.png``
 ``weights.safetensors``     the weights of the best score: variable path -> array
@@ -57,10 +58,12 @@ class Run:
 
     def card_fields(self, model):
         """Return the arguments of a card: those of the recipe, the ledger and the scores."""
-        ledger = {k: v for k, v in self.ledger.items() if k not in ("sessions", "versions")}
+        facts = {k: v for k, v in self.ledger.items() if k not in ("sessions", "versions")}
+        if (self.path / "init.json").exists():
+            facts["init"] = read_json(self.path / "init.json")
         return {
             **self.recipe.card_fields(model, self.sources),
-            "training": {"schedule": asdict(self.recipe.schedule), **ledger},
+            "training": {"schedule": asdict(self.recipe.schedule), **facts},
             "versions": dict(self.ledger["versions"]),
             "scores": self.scores,
         }

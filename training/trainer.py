@@ -1,5 +1,6 @@
 """The training loop: the same weights whether a run was killed and resumed or not."""
 
+import hashlib
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
+import numpy as np
 from tqdm import tqdm
 
 from calzoo.errors import CalzooError
@@ -55,7 +57,7 @@ def train(recipe, run, *, folders=(), init=None, strategy=None, threads=None, qu
     folders : sequence of path-like, optional
         Folders with recordings, as the recipe's `data` takes them.
     init : path-like, optional
-        A .safetensors file to start from.
+        A .safetensors file to start from, or the folder of a run.
     strategy : tf.distribute.Strategy, optional
         From `calzoo.training.distribute.mirrored`.
     threads : int, optional
@@ -101,10 +103,16 @@ class _Loop:
         self.data, self.strategy, self.quiet = data, strategy, quiet
         self._take(_compiled(recipe, recipe.build()))
         if init is not None and not has_checkpoint(run):
-            load_weights(self.model, init)
+            self._start_from(Path(init))
         state = load_checkpoint(run, self.model)
         self.progress = Progress(**state) if state else Progress()
         self.write_scalars = scalar_writer(run / "tensorboard")
+
+    def _start_from(self, init):
+        path = init / "weights.safetensors" if init.is_dir() else init
+        load_weights(self.model, path)
+        note = {"name": init.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        write_json(self.run / "init.json", note)
 
     def _take(self, model):
         self.model = model
@@ -256,13 +264,23 @@ def _averaged(model):
         yield
         return
     variables = model.trainable_variables
-    trained = [keras.ops.convert_to_numpy(v) for v in variables]
+    trained = _copies(variables)
     model.optimizer.finalize_variable_values(variables)
+    # JAX would let the variables share the averages' memory, and prediction gives memory away.
+    _assign(variables, _copies(variables))
     try:
         yield
     finally:
-        for variable, value in zip(variables, trained, strict=True):
-            variable.assign(value)
+        _assign(variables, trained)
+
+
+def _copies(variables):
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+
+
+def _assign(variables, values):
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 @contextmanager

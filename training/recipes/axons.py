@@ -96,22 +96,30 @@ class AxonsRecipe:
     name: str = "axons"
     seed: int = 0
     builder: str = "calzoo.networks.unet3d:unet3d"
-    network: Mapping = field(default_factory=lambda: {"filters": (16, 32, 64, 128), "bottom": 128})
+    network: Mapping = field(default_factory=lambda: {"filters": (8, 16, 48, 128), "bottom": 192})
     tile: tuple = (16, 96, 96)
     margin: tuple = (1, 8, 8)
     shares: Mapping = field(
-        default_factory=lambda: {"simulation": 0.75, "trailmap": 0.17, "dlmbmap": 0.08, "own": 0.75}
+        default_factory=lambda: {"simulation": 0.72, "trailmap": 0.2, "dlmbmap": 0.08, "own": 0.72}
     )
     trust: Mapping = field(
         default_factory=lambda: {"simulation": 1.0, "trailmap": 1.0, "dlmbmap": 0.3, "own": 1.0}
     )
     validation_planes: tuple = (77,)
     own_planes: tuple = ()
-    styles: Mapping = field(default_factory=lambda: {"confocal": 0.45, "lightsheet": 0.35, "twophoton": 0.2})
+    styles: Mapping = field(
+        default_factory=lambda: {
+            "confocal": 0.45,
+            "lightsheet": 0.25,
+            "twophoton": 0.1,
+            "neuropil": 0.05,
+            "anything": 0.15,
+        }
+    )
     stack: tuple = (32, 256, 256)
     pool: int = 24
     fresh: int = 2
-    validation_stack: tuple = (24, 160, 160)
+    validation_stack: tuple = (24, 144, 144)
     validation_stacks: int = 2
     percentiles: tuple = (1.0, 99.8)
     clip: tuple = (-1.0, 4.0)
@@ -122,10 +130,10 @@ class AxonsRecipe:
     entropy: float = 1.0
     variation: Mapping = field(
         default_factory=lambda: {
-            "simulation": asdict(Variation(warp=0.15)),
+            "simulation": asdict(Variation(warp=0.15, frame=0.1)),
             # Its labels are single planes, which thinning out could lose.
-            "trailmap": asdict(Variation(warp=0.7, elastic_px=2.0, coarse=0.0)),
-            "dlmbmap": asdict(Variation(warp=0.5)),
+            "trailmap": asdict(Variation(warp=0.7, elastic_px=2.0, coarse=0.0, frame=0.3)),
+            "dlmbmap": asdict(Variation(warp=0.5, frame=0.3)),
             "own": asdict(Variation(warp=0.5)),
         }
     )
