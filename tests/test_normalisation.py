@@ -123,3 +123,29 @@ def test_values_that_are_not_finite_are_refused(value):
 def test_complex_numbers_are_refused():
     with pytest.raises(CalzooError, match="real numbers, got dtype complex64; convert the image"):
         percentile_range(np.zeros(3, "c8"), 1, 99)
+
+
+def test_padding_takes_the_level_beside_it(rng):
+    """A black corner far below the background leaves no edge; what was recorded stays as it was."""
+    volume = rng.normal(1000, 10, (3, 60, 80)) + np.linspace(0, 400, 80)
+    whole = volume.astype(np.uint16)
+    cut = whole.copy()
+    cut[:, 30:, 50:] = 0
+    cut[2] = 0
+    card = Normalisation(kind="percentile", low=1, high=99.8, ignore_zeros=True)
+    scaling = measure(lambda: iter([cut]), card)
+    assert scaling.padding
+    scaled = scaling.apply(cut)
+    np.testing.assert_allclose(scaled[:2, :30], (whole[:2, :30] - scaling.offset) / scaling.span, atol=1e-5)
+    just_inside, just_outside = scaled[:2, 30:, 44:50].mean(), scaled[:2, 30:, 50:56].mean()
+    assert abs(just_inside - just_outside) < 0.05
+    np.testing.assert_allclose(scaled[2], scaled[:2][cut[:2] > 0].mean(), rtol=1e-5)
+
+
+def test_zeros_of_a_photon_starved_stack_are_measurements(rng):
+    counts = (26 * rng.poisson(0.5, (4, 50, 50))).astype(np.uint8)
+    card = Normalisation(kind="percentile", low=1, high=99.8, clip=(-1.0, 4.0), ignore_zeros=True)
+    scaling = measure(lambda: iter([counts]), card)
+    scaled = scaling.apply(counts)
+    assert len(np.unique(scaled[counts == 0])) == 1
+    assert scaled[counts == 0].max() < scaled[counts > 0].min()

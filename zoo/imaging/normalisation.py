@@ -7,11 +7,17 @@ recording, then apply it, chunk by chunk where the recording is large.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from calzoo.errors import CalzooError
 
 _BINS = 1 << 16
 _PIECE = 1 << 22  # voxels that are counted at once: np.bincount makes 8 bytes of each
+# Zeros that lie this far (in spans) below the lower percentile of the rest were never recorded ...
+_FAR_BELOW = 0.25
+# ... unless this percentile is as low: then they are what photon counters write, and the rest is one photon.
+_FEW_LEVELS = 25
+_SMOOTH_PX = 4.0  # the level that padding takes on is a mean over this distance
 
 
 @dataclass(frozen=True)
@@ -24,25 +30,30 @@ class Scaling:
         In the units of the intensities; `span` is never 0.
     clip : tuple of float, optional
         Smallest and largest value of the result.
+    padding : bool, optional
+        Values that are exactly 0 were never recorded (black frames, corners that a
+        registration left): `apply` gives them the level of the nearest that were, so
+        that their outline is no edge to the network.
     """
 
     offset: float = 0.0
     span: float = 1.0
     clip: tuple[float, float] | None = None
+    padding: bool = False
 
     def apply(self, array):
         """Scale intensities.
 
         Parameters
         ----------
-        array : ndarray
-            Of any shape and any real dtype.
+        array : ndarray, (..., Y, X)
+            Of any real dtype.
 
         Returns
         -------
         ndarray of float32
-            A new array of the same shape; each value depends on its own intensity
-            only, so chunks give exactly what the whole gives.
+            A new array of the same shape. What was recorded depends on its own
+            intensity only, so chunks give exactly what the whole gives.
         """
         # Wide integers and float64 lose their offset before their precision.
         wide = array.dtype.kind in "iuf" and array.dtype.itemsize > 4
@@ -51,7 +62,13 @@ class Scaling:
         scaled *= 1 / self.span
         if self.clip is not None:
             np.clip(scaled, *self.clip, out=scaled)
-        return scaled.astype(np.float32, copy=False)
+        scaled = scaled.astype(np.float32, copy=False)
+        if self.padding:
+            recorded = array != 0
+            level = scaled[recorded].mean() if recorded.any() else 0.0
+            for plane in np.ndindex(array.shape[:-2]):
+                _fill(scaled[plane], recorded[plane], level)
+        return scaled
 
 
 def percentile_range(array, low, high, *, ignore_zeros=False):
@@ -93,7 +110,8 @@ def measure(chunks, normalisation):
     16-bit integers in one pass over the recording, exact to float32 in two
     passes for every other dtype. Where both percentiles are one value (a stack
     that is nearly all background), the largest value takes the place of the upper
-    one; a constant recording becomes 0.
+    one; a constant recording becomes 0. Where the card ignores zeros and they lie
+    far below all else, they are taken for padding; see `Scaling`.
 
     Parameters
     ----------
@@ -117,9 +135,11 @@ def measure(chunks, normalisation):
     if normalisation.kind == "zscore":
         offset, span = _moments(chunks, normalisation.ignore_zeros)
     else:
-        percentiles = (normalisation.low, normalisation.high)
-        offset, high, largest = _ranks(chunks, percentiles, normalisation.ignore_zeros)
-        span = (high - offset) or (largest - offset)
+        percentiles = (normalisation.low, normalisation.high, _FEW_LEVELS)
+        offset, high, quarter, largest = _ranks(chunks, percentiles, normalisation.ignore_zeros)
+        span = (high - offset) or (largest - offset) or 1.0
+        padding = normalisation.ignore_zeros and offset > _FAR_BELOW * span and quarter > offset
+        return Scaling(offset, span, normalisation.clip, padding)
     return Scaling(offset, span or 1.0, normalisation.clip)
 
 
@@ -151,6 +171,19 @@ def normalise(array, normalisation):
             target[...] = measure(lambda frame=frame: _pieces(frame), normalisation).apply(frame)
         return scaled
     return measure(lambda: _pieces(array), normalisation).apply(array)
+
+
+def _fill(plane, recorded, level):
+    """Give the unrecorded pixels of a plane, in place, the smoothed level of the nearest recorded one."""
+    if recorded.all():
+        return
+    if not recorded.any():
+        plane[...] = level
+        return
+    weight = ndimage.gaussian_filter(recorded.astype(np.float32), _SMOOTH_PX)
+    near = ndimage.gaussian_filter(np.where(recorded, plane, 0), _SMOOTH_PX) / np.maximum(weight, 1e-6)
+    y, x = ndimage.distance_transform_edt(~recorded, return_distances=False, return_indices=True)
+    plane[~recorded] = near[y, x][~recorded]
 
 
 def _pieces(array):
