@@ -18,7 +18,10 @@ __version__ = "0.1.0"
 _WHERE = {
     "CalzooError": "calzoo.errors",
     "load_model": "calzoo.inference.models",
+    "open_movie": "calzoo.imaging.movies",
+    "read_volume": "calzoo.imaging.images",
     "segment_axons": "calzoo.inference.axons",
+    "summary_images": "calzoo.imaging.summary",
 }
 
 __all__ = ["__version__", *sorted(_WHERE)]
