@@ -127,10 +127,23 @@ def test_labels_follow_a_bright_tube_through_any_movement():
     labels = np.zeros((6, 48, 48), int)
     labels[2:4, 20:28] = 7
     image = ndimage.gaussian_filter((labels > 0).astype("float32"), (0.3, 0.5, 0.5))
-    moves = aug.Variation(warp=1, gamma=0, gain=0, offset=0, blur=0, noise=0, planes=0)
+    moves = aug.Variation(warp=1, gamma=0, gain=0, offset=0, blur=0, noise=0, planes=0, frame=0)
     for seed in range(30):
         bright, moved = aug.vary(np.random.default_rng(seed), image, labels, moves)
         inside = moved != aug.OUTSIDE
         assert set(np.unique(moved)) <= {aug.OUTSIDE, 0, 7}
         agreement = ((bright > 0.5) == (moved == 7))[inside].mean()
         assert agreement > 0.97
+
+
+def test_black_frames_leave_a_part_of_the_tile_and_nothing_but_background_outside(tile):
+    image, labels = tile[0], tile[1] + 1
+    for seed in range(50):
+        outside = aug.draw_frame(np.random.default_rng(seed), (32, 32))
+        assert outside.mean() < 7 / 8
+        black, cleared = aug.blacken(image, labels, outside, -0.5)
+        assert (black[:, outside] == -0.5).all()
+        assert (cleared[:, outside] == 0).all()
+        np.testing.assert_array_equal(black[:, ~outside], image[:, ~outside])
+        np.testing.assert_array_equal(cleared[:, ~outside], labels[:, ~outside])
+        assert (black.dtype, cleared.dtype) == (image.dtype, labels.dtype)

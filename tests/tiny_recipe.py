@@ -17,6 +17,7 @@ SETTINGS = {
     "schedule.steps": 3,
     "schedule.warmup": 2,
     "schedule.score_every": 1,
+    "schedule.frozen_norm": 0.0,
     # Lasts for the whole process, and other tests need not be deterministic.
     "schedule.deterministic": False,
 }

@@ -192,7 +192,7 @@ def draw_frame(rng, shape):
         angle = rng.uniform(0, 2 * np.pi)
         across = np.cos(angle) * (y - shape[0] / 2) + np.sin(angle) * (x - shape[1] / 2)
         return across > rng.uniform(0, 0.5) * min(shape)
-    (top, bottom), (left, right) = (rng.uniform(0, 0.4, 2) * (rng.random(2) < 0.6) * side for side in shape)
+    (top, bottom), (left, right) = (rng.uniform(0, 0.3, 2) * (rng.random(2) < 0.6) * side for side in shape)
     return (y < top) | (y >= shape[0] - bottom) | (x < left) | (x >= shape[1] - right)
 
 

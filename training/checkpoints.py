@@ -63,13 +63,14 @@ def load_checkpoint(run, model):
             assign_variables(model.variables, folder / _MODEL)
             assign_variables(model.optimizer.variables, folder / _OPTIMIZER)
         except CalzooError as error:
-            problems.append(str(error))
+            problems.append((folder, str(error)))
         else:
+            for damaged, _ in problems:  # or it would be taken for the newest again
+                shutil.rmtree(damaged)
             return state
     if problems:
-        message = (
-            f"no checkpoint of {run} can be used: {' '.join(problems)} Start a new run in another folder."
-        )
+        reasons = " ".join(reason for _, reason in problems)
+        message = f"no checkpoint of {run} can be used: {reasons} Start a new run in another folder."
         raise CalzooError(message)
     return None
 
