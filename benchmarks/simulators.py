@@ -1,12 +1,14 @@
 """Simulated beside real recordings, and how long simulating takes.
 
-    python benchmarks/simulators.py pictures OUT [--data FOLDER] [--only NAME ...]
+    python benchmarks/simulators.py pictures PICTURE [--data FOLDER] [--only NAME ...]
     python benchmarks/simulators.py gallery PICTURE
     python benchmarks/simulators.py speed
 
 "pictures" draws each real recording of FOLDER (absent: none) above a simulated one whose parameters were
 set by eye: mean, standard deviation, correlation with the neighbours, one frame, and the variance of the
-noise against the mean; and prints numbers that should be alike. "gallery" shows one recording of each kind. "speed" times 500 frames of 256 x 256.
+noise against the mean; and prints numbers that should be alike. "gallery" shows one recording of each kind.
+"speed" times 500 frames of 256 x 256.
+
 Only recordings with a free licence (marked below) may be shown outside.
 """
 
@@ -20,6 +22,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import tifffile
+from PIL import Image
 from scipy import ndimage
 
 from calzoo.imaging.contours import outline_polygons
@@ -61,8 +64,6 @@ def pictures_in_zip(name):
     """Return how to read a zip of JPEG frames."""
 
     def read(data):
-        from PIL import Image
-
         with zipfile.ZipFile(data / name) as file:
             names = sorted(entry for entry in file.namelist() if entry.endswith("jpg"))
             pictures = [Image.open(io.BytesIO(file.read(entry))).convert("L") for entry in names]
@@ -218,8 +219,8 @@ MATCHED["nf0000"] = (
         patchiness=0.2,
         labelled=0.65,
         dim_level=0.75,
-        cell_level=1.1,
-        cell_spread=0.7,
+        cell_level=1.0,
+        cell_spread=0.5,
         filled_share=0.05,
         nucleus_level=0.3,
         nucleus_ratio=0.7,
@@ -227,7 +228,7 @@ MATCHED["nf0000"] = (
         fibres=0.1,
         filaments=0.3,
         axons=4000.0,
-        axon_level=5.0,
+        axon_level=2.0,
         apicals=60.0,
         passing=150.0,
         dendrite_share=0.15,
@@ -342,7 +343,7 @@ MATCHED["minian"] = (
         indicator="GCaMP6s",
         response=2.0,
         rate_hz=0.05,
-        background_photons=3000.0,
+        background_photons=9000.0,
         background_activity=0.01,
         vessels=1,
         vessel_um=15.0,
@@ -356,7 +357,7 @@ MATCHED["minian"] = (
         vignette=0.9,
         vignette_radius=0.7,
         bits=12,
-        gain=0.4,
+        gain=0.13,
     ),
 )
 MATCHED["inscopix"] = (
@@ -432,7 +433,7 @@ def facts(movie):
     }
 
 
-def draw(path, rows, width=2.3):
+def draw(path, rows, width=1.7):
     """Draw one row of pictures for each (title, movie)."""
     figure, axes = pyplot.subplots(len(rows), 5, figsize=(5 * width, len(rows) * width), squeeze=False)
     for line, (title, movie) in zip(axes, rows, strict=True):
@@ -450,30 +451,37 @@ def draw(path, rows, width=2.3):
         line[4].set_ylim(0, np.percentile(noise, 99.8))
         line[4].tick_params(labelsize=4)
         line[4].set_title(PARTS[4], fontsize=6)
+    save(figure, path)
+
+
+def save(figure, path):
+    """Write a picture in few colours: noise makes large files."""
     figure.tight_layout(pad=0.3)
-    figure.savefig(path, dpi=100)
+    figure.canvas.draw()
+    picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy())
+    picture.quantize(48).save(path, optimize=True)
     pyplot.close(figure)
 
 
 def pictures(arguments):
     """Draw and compare."""
-    arguments.output.mkdir(parents=True, exist_ok=True)
+    rows = []
     for name in arguments.only or MATCHED:
         read = MATCHED[name][0]
-        rows = [(f"simulated like {name}", simulated(name, arguments.seed))]
         if arguments.data is not None and read is not None:
-            rows.insert(0, (f"real: {name}", Frames(read(arguments.data))))
-        draw(arguments.output / f"{name}.png", rows)
-        for title, movie in rows:
-            print(f"{title:28}", "  ".join(f"{key} {value:.3g}" for key, value in facts(movie).items()))
+            rows.append((f"real: {name}", Frames(read(arguments.data))))
+        rows.append((f"simulated like {name}", simulated(name, arguments.seed)))
+    draw(arguments.output, rows)
+    for title, movie in rows:
+        print(f"{title:28}", "  ".join(f"{key} {value:.3g}" for key, value in facts(movie).items()))
 
 
 def gallery(arguments):
     """Draw one recording of each kind with the outlines of its visible cells, simulated only."""
     kinds = [(simulate_two_photon, kind) for kind in KINDS] + [(simulate_one_photon, look) for look in LOOKS]
-    figure, axes = pyplot.subplots(len(kinds), 4, figsize=(7.2, 1.8 * len(kinds)))
-    for line, (simulate, kind) in zip(axes, kinds, strict=True):
-        recording = simulate((5, arguments.seed), (400, 160, 160), style=kind)
+    figure, axes = pyplot.subplots(len(kinds), 4, figsize=(6.4, 1.65 * len(kinds)))
+    for number, (line, (simulate, kind)) in enumerate(zip(axes, kinds, strict=True)):
+        recording = simulate((5, arguments.seed, number), (400, 160, 160), style=kind)
         shown, _ = images(Frames(recording.frames()))
         for axis, picture in zip(line, shown, strict=True):
             low, high = np.percentile(picture, (1, 99.7))
@@ -484,11 +492,10 @@ def gallery(arguments):
             if seen:
                 for polygon in outline_polygons([mask])[0]:
                     y, x = np.vstack([polygon, polygon[:1]]).T
-                    line[2].plot(x - 0.5, y - 0.5, color="orange" if active else "deepskyblue", linewidth=0.5)
+                    line[2].plot(x, y, color="orange" if active else "deepskyblue", linewidth=0.5)
         for axis, part in zip(line, PARTS, strict=False):
             axis.set_title(f"{kind}: {part}", fontsize=5, pad=2)
-    figure.tight_layout(pad=0.2)
-    figure.savefig(arguments.output, dpi=110)
+    save(figure, arguments.output)
 
 
 def speed(arguments):

@@ -120,6 +120,18 @@ def test_masks_lie_where_the_cells_are(still):
     np.testing.assert_allclose(cells.footprints.max(axis=0).toarray()[whole], 1, rtol=1e-5)
 
 
+def test_bright_cells_stand_out_and_dim_or_noisy_ones_do_not():
+    def clarity(**parameters):
+        cells = simulate_two_photon(12, (30, 80, 80), style=STYLE, active=0.0, **parameters).cells
+        assert cells.in_focus.any()
+        assert np.array_equal(cells.visible, cells.clarity >= 0.5)
+        return np.median(cells.clarity[cells.in_focus])
+
+    assert clarity(cell_level=10.0, cell_spread=0.2) > 0.7
+    assert clarity(cell_level=0.3, cell_spread=0.2) < 0.3
+    assert clarity(cell_level=10.0, cell_spread=0.2, neuropil_photons=0.002) < 0.3
+
+
 def test_only_cells_with_the_indicator_are_true():
     none = simulate_two_photon(8, (4, 64, 64), style=STYLE, labelled=0.0)
     assert len(none.cells) == 0

@@ -78,7 +78,7 @@ def _centers(cells):
         "radius_px": cells.radii,
         "depth_um": cells.depths_um,
         "snr": cells.snr,
-        "contrast": cells.contrast,
+        "clarity": cells.clarity,
         "in_focus": cells.in_focus.astype(int),
         "active": cells.active.astype(int),
         "visible": cells.visible.astype(int),

@@ -94,7 +94,7 @@ def draw_motion(
     row_jitter : float
         Standard deviation in pixels of the displacement of single lines.
     limit : float
-        Rigid displacements are bent so that they stay below this, in pixels.
+        Rigid displacements are bent so that they stay below this, in pixels; rows stay below a tenth.
     scanned : bool
         Whether lines are recorded one after another.
 
@@ -112,7 +112,9 @@ def draw_motion(
     path = limit * np.tanh(path / limit) if limit > 0 else 0 * path
     rigid = np.ascontiguousarray(path.T.reshape(frames, steps, 2), dtype=np.float32)
     modes, weights = _deformation(rng, rigid.mean(1), shape, frame_rate_hz, deformation)
-    lines = _line_jitter(rng, frames, shape[0], row_jitter) if row_jitter > 0 else None
+    lines = None
+    if row_jitter > 0:
+        lines = 0.1 * limit * np.tanh(_line_jitter(rng, frames, shape[0], row_jitter) / (0.1 * limit))
     return Motion(rigid, modes, weights, lines)
 
 
@@ -139,6 +141,9 @@ def _deformation(rng, rigid, shape, frame_rate_hz, deformation):
     usual = max(float(speed.mean()), 1e-6)
     own = smooth_traces(rng, len(modes), len(rigid), frame_rate_hz, 0.5).T
     weights = deformation * own * (0.4 + 0.6 * np.minimum(speed / usual, 3))[:, None] / np.sqrt(len(modes))
+    # More than this would fold the tissue.
+    most = 0.015 * max(shape)
+    weights = most * np.tanh(weights / most)
     return modes.astype(np.float32), weights.astype(np.float32)
 
 

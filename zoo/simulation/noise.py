@@ -32,7 +32,7 @@ class Detector:
     frame_noise : float
         Standard deviation in grey values of what each frame is shifted by.
     dropped_lines : float
-        Mean number of lines of a frame that were lost (at half their brightness).
+        Mean number of lines of a frame that lost half their light.
     step : float
         Distance of neighbouring grey values: 1 uses all, more makes few grey levels.
     bits : int
@@ -146,6 +146,9 @@ def detect(rng, expected, detector, *, columns=None, exposures=1):
     grey = count_photons(rng, expected, detector.pulse_spread, exposures) * np.float32(detector.gain)
     if detector.bandwidth > 0:
         grey = ndimage.gaussian_filter1d(grey, detector.bandwidth, axis=1, mode="nearest")
+    if detector.dropped_lines > 0:
+        lost = rng.integers(0, len(grey), rng.poisson(detector.dropped_lines * exposures))
+        grey[lost] *= np.float32(1 - 0.5 / exposures)
     calm = np.float32(1 / np.sqrt(exposures))
     grey += np.float32(detector.offset)
     if detector.frame_noise > 0:
@@ -155,9 +158,6 @@ def detect(rng, expected, detector, *, columns=None, exposures=1):
     if detector.line_noise > 0:
         lines = rng.standard_normal((len(grey), 1), dtype=np.float32)
         grey += calm * np.float32(detector.line_noise) * lines
-    if detector.dropped_lines > 0:
-        lost = rng.integers(0, len(grey), rng.poisson(detector.dropped_lines * exposures))
-        grey[lost] *= np.float32(1 - 0.5 / exposures)
     if columns is not None:
         grey += columns
     return digitise(grey, detector) if exposures == 1 else grey

@@ -56,11 +56,12 @@ class CellTruth:
         Distance of the centre from the focal plane in micrometres.
     snr : ndarray of float32, (N,)
         Largest change of the mask's mean over the noise of that mean in one frame.
-    contrast : ndarray of float32, (N,)
-        Mean light of the cell at rest in its mask over that of everything else around it.
+    clarity : ndarray of float32, (N,)
+        Correlation that the footprint has, over a box twice as wide as the mask, with the mean of all frames,
+        noise included: 1 for a lone bright cell, 0 for one that does not stand out.
     in_focus, active, visible : ndarray of bool, (N,)
         Whether the focal plane cuts the body; whether there are spikes and snr is at least 3; whether the
-        cell is active or its contrast at least 0.3.
+        cell is active or its clarity at least 0.5.
     """
 
     footprints: sparse.csc_array
@@ -72,7 +73,7 @@ class CellTruth:
     radii: np.ndarray
     depths_um: np.ndarray
     snr: np.ndarray
-    contrast: np.ndarray
+    clarity: np.ndarray
     in_focus: np.ndarray
     active: np.ndarray
     visible: np.ndarray

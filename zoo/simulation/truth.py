@@ -1,13 +1,15 @@
 """From the sources of a scene to the truth about its cells."""
 
 import numpy as np
-from scipy import ndimage, sparse
+from scipy import sparse
 
 from calzoo.imaging.masks import Masks
 from calzoo.simulation.recordings import CellTruth, Layer
 
 LEAST_PART = 0.3  # of a mask that must lie inside the frame for the cell to count
 LEAST_PIXELS = 6
+LEAST_SNR = 3.0  # of an active cell
+LEAST_CLARITY = 0.5  # of a cell that is visible although it is silent
 
 
 def cell_layers(images, bodies, light, baselines, *, covered, margin, **known):
@@ -108,25 +110,48 @@ def finish_truth(facts, background, illumination, glow, detector):
     -------
     CellTruth
     """
-    shape = background.shape
-    count = len(facts["masks"])
-    snr, contrast = np.zeros((2, count), np.float32)
-    width = max(float(np.median(facts["radii"])), 1.0) * 1.5 if count else 1.0
-    around = ndimage.gaussian_filter(background, width, mode="nearest")
-    footprints = facts["footprints"]
-    image = np.zeros(shape[0] * shape[1], np.float32)
-    for cell, (rows, cols) in enumerate(facts["masks"]):
-        span = slice(footprints.indptr[cell], footprints.indptr[cell + 1])
-        image[footprints.indices[span]] = footprints.data[span]
-        pixel = rows * shape[1] + cols
-        seen = image[pixel] * illumination[rows, cols]
-        trace = facts["traces"][cell]
-        rest = np.median(trace)
-        photons = rest * seen + background[rows, cols] * illumination[rows, cols] + glow[rows, cols]
-        variance = detector.variance_per_photon * photons + (detector.read_noise / detector.gain) ** 2
-        noise = np.sqrt(variance.sum()) / len(pixel)
-        snr[cell] = (trace.max() - rest) * seen.mean() / max(noise, 1e-9)
-        contrast[cell] = facts["baselines"][cell] * image[pixel].mean() / max(around[rows, cols].mean(), 1e-9)
-        image[footprints.indices[span]] = 0
-    active = (facts["spikes"].sum(axis=1) > 0) & (snr >= 3)
-    return CellTruth(**facts, snr=snr, contrast=contrast, active=active, visible=active | (contrast >= 0.3))
+    footprints, traces, masks = facts["footprints"], facts["traces"], facts["masks"]
+    cells = (footprints @ traces.mean(axis=1)).reshape(background.shape)
+    picture = illumination * (background + cells) + glow
+    variance = detector.variance_per_photon * picture + (detector.read_noise / detector.gain) ** 2
+    snr, clarity = np.zeros((2, len(masks)), np.float32)
+    for cell, (rows, cols) in enumerate(masks):
+        around = _surroundings(rows, cols, background.shape)
+        seen = _part(footprints, cell, around, background.shape) * illumination[around]
+        inside = rows - around[0].start, cols - around[1].start
+        noise = np.sqrt(variance[rows, cols].sum()) / len(rows)
+        change = traces[cell].max() - np.median(traces[cell])
+        snr[cell] = change * seen[inside].mean() / max(noise, 1e-9)
+        clarity[cell] = _clarity(seen, picture[around], variance[around] / traces.shape[1])
+    active = (facts["spikes"].sum(axis=1) > 0) & (snr >= LEAST_SNR)
+    return CellTruth(
+        **facts, snr=snr, clarity=clarity, active=active, visible=active | (clarity >= LEAST_CLARITY)
+    )
+
+
+def _surroundings(rows, cols, shape):
+    """Return the slices of a box around a mask, twice as wide."""
+    slices = []
+    for places, side in zip((rows, cols), shape, strict=True):
+        low, high = int(places.min()), int(places.max()) + 1
+        reach = max((high - low) // 2, 2)
+        slices.append(slice(max(low - reach, 0), min(high + reach, side)))
+    return tuple(slices)
+
+
+def _part(footprints, cell, around, shape):
+    """Return a part of one footprint as an image."""
+    span = slice(footprints.indptr[cell], footprints.indptr[cell + 1])
+    rows, cols = np.divmod(footprints.indices[span], shape[1])
+    rows, cols = rows - around[0].start, cols - around[1].start
+    image = np.zeros((around[0].stop - around[0].start, around[1].stop - around[1].start), np.float32)
+    inside = (rows >= 0) & (rows < image.shape[0]) & (cols >= 0) & (cols < image.shape[1])
+    image[rows[inside], cols[inside]] = footprints.data[span][inside]
+    return image
+
+
+def _clarity(seen, picture, variance):
+    """Return the correlation of a cell's image with a picture that has noise of some variance."""
+    seen, picture = seen - seen.mean(), picture - picture.mean()
+    power = (seen**2).mean() * ((picture**2).mean() + variance.mean())
+    return (seen * picture).mean() / max(np.sqrt(power), 1e-12)
