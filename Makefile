@@ -86,6 +86,7 @@ OLDEST = "onnxruntime==1.20.*"
 	@python=$$(.ci/find-python train) && { test -x .venv-test/bin/python || $$python -m venv .venv-test; }
 	@echo "Installing TensorFlow and what else the full suite needs ..."
 	@.venv-test/bin/python $(PIP) ".[train,zarr,dev]" $(OLDEST)
+	@.venv-test/bin/python $(PIP) --no-deps segmentation-models-3D==1.1.1 classification-models-3D==1.1.0
 	@touch $@
 
 # The wheel is built from the sdist, in a folder of its own.
