@@ -87,17 +87,13 @@ def test_gaps_shine_no_label():
 
 
 def test_a_walk_without_turns_is_straight(rng):
-    path = walk(
-        rng, np.zeros((3, 3)), np.eye(3), 10, step=2.0, tortuosity=0.0, flatness=0.0, bend=10.0
-    )
+    path = walk(rng, np.zeros((3, 3)), np.eye(3), 10, step=2.0, tortuosity=0.0, flatness=0.0, bend=10.0)
     np.testing.assert_allclose(path[-1], 20 * np.eye(3), atol=1e-5)
 
 
 def test_a_walk_turns_as_much_as_its_tortuosity_says(rng):
     heading = np.tile([[0.0, 0.0, 1.0]], (800, 1))
-    path = walk(
-        rng, np.zeros((800, 3)), heading, 110, step=1.0, tortuosity=0.3, flatness=1.0, bend=5.0
-    )
+    path = walk(rng, np.zeros((800, 3)), heading, 110, step=1.0, tortuosity=0.3, flatness=1.0, bend=5.0)
     np.testing.assert_allclose(np.linalg.norm(np.diff(path, axis=0), axis=2), 1, atol=1e-3)
     assert not path[..., 0].any()
     last = path[101] - path[100]

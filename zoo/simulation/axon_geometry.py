@@ -123,9 +123,7 @@ def _grow_batch(rng, size, style, mains, number):
     """Return the samples of `number` axons with their branches."""
     start = _starts(rng, size, style, number)
     heading = mains[rng.integers(len(mains), size=number)]
-    heading = _unit(
-        heading + style["alignment"] * rng.standard_normal((number, 3)) * [style["slope"], 1, 1]
-    )
+    heading = _unit(heading + style["alignment"] * rng.standard_normal((number, 3)) * [style["slope"], 1, 1])
     calibre, glow = rng.standard_normal((2, number))
     traits = {
         "owner": np.arange(1, number + 1, dtype=np.int32),
