@@ -65,6 +65,12 @@ def test_components_below_the_smallest_are_dropped_and_ids_have_no_gaps():
     assert np.bincount(labels.ravel()).tolist() == [26, 4, 6]
 
 
+def test_of_six_neighbours_none_is_at_an_edge_or_a_corner():
+    mask = np.zeros((2, 2, 2), bool)
+    mask[0, 0, 0] = mask[1, 1, 0] = mask[1, 1, 1] = True
+    assert [components(mask, smallest=1, neighbours=n).max() for n in (6, 18, 26)] == [2, 1, 1]
+
+
 def test_the_baseline_finds_bright_tubes_on_uneven_ground(rng):
     truth = np.zeros((5, 80, 80), bool)
     truth[:, 20:24] = truth[:, 50:54] = True

@@ -88,9 +88,9 @@ def vary(rng, image, labels, variation):
     if rng.random() < variation.planes:
         image = lose_plane(image, int(rng.integers(len(image))))
     if rng.random() < variation.frame:
-        # Zero counts lie below the darkest voxel by the camera's offset.
-        level = float(image.min()) - rng.uniform(0, 0.4)
-        image, labels = blacken(image, labels, draw_frame(rng, image.shape[1:]), level)
+        # Zero lies below the darkest voxel by the camera's offset, which may be any number of spans.
+        level = float(image.min()) - rng.exponential(0.3)
+        image, labels = blacken(image, labels, draw_frame(rng, image.shape), level)
     return image, labels
 
 
@@ -174,30 +174,46 @@ def lose_plane(image, plane):
 
 
 def draw_frame(rng, shape):
-    """Draw what lies outside a field of view: beyond a rectangle, or beyond a slanted line.
+    """Draw what lies outside a field of view: beyond a slanted line, around a box, or in a corner.
+
+    Boxes end in depth too, as stitched volumes and tilted fields of view do.
 
     Parameters
     ----------
     rng : numpy.random.Generator
     shape : tuple of int
-        (Y, X).
+        (Z, Y, X).
 
     Returns
     -------
-    ndarray of bool, (Y, X)
-        True outside; never more than seven eighths of the tile.
+    ndarray of bool, (Z, Y, X)
+        True outside; about nine tenths of the tile at most.
     """
-    y, x = np.indices(shape)
-    if rng.random() < 0.5:
+    z, y, x = np.indices(shape, sparse=True)
+    kind = rng.integers(3)
+    if kind == 0:
         angle = rng.uniform(0, 2 * np.pi)
-        across = np.cos(angle) * (y - shape[0] / 2) + np.sin(angle) * (x - shape[1] / 2)
-        return across > rng.uniform(0, 0.5) * min(shape)
-    (top, bottom), (left, right) = (rng.uniform(0, 0.3, 2) * (rng.random(2) < 0.6) * side for side in shape)
-    return (y < top) | (y >= shape[0] - bottom) | (x < left) | (x >= shape[1] - right)
+        across = np.cos(angle) * (y - shape[1] / 2) + np.sin(angle) * (x - shape[2] / 2)
+        return np.broadcast_to(across > rng.uniform(0, 0.5) * min(shape[1:]), shape)
+    if kind == 1:
+        sides = [
+            rng.uniform(0, 0.3, 2) * (rng.random(2) < odds) * n
+            for odds, n in zip((0.3, 0.6, 0.6), shape, strict=True)
+        ]
+        beyond = [
+            (i < low) | (i >= n - high) for i, (low, high), n in zip((z, y, x), sides, shape, strict=True)
+        ]
+        return beyond[0] | beyond[1] | beyond[2]
+    # A corner, as deep along each axis as drawn; along z half of the time all through.
+    reach = [rng.uniform(0.1, 0.9) * n for n in shape]
+    ends = [
+        i < r if rng.random() < 0.5 else i >= n - r for i, r, n in zip((z, y, x), reach, shape, strict=True)
+    ]
+    return (ends[0] | (rng.random() < 0.5)) & ends[1] & ends[2]
 
 
 def blacken(image, labels, outside, level):
-    """Set the image to `level` where `outside` (Y, X) in all planes; there is nothing but background."""
+    """Set the image to `level` where `outside` (Z, Y, X); there is nothing but background."""
     return np.where(outside, np.float32(level), image), np.where(outside, 0, labels).astype(labels.dtype)
 
 

@@ -69,20 +69,23 @@ def classical_axons(volume, *, smooth=(0, 0, 0), smallest=30, where=None):
     return components((ridge > otsu_threshold(ridge[inside])) & inside, smallest=smallest)
 
 
-def components(mask, *, smallest=30):
-    """Label the connected parts (26 neighbours) of a mask that have at least `smallest` voxels.
+def components(mask, *, smallest=30, neighbours=26):
+    """Label the connected parts of a mask that have at least `smallest` voxels.
 
     Parameters
     ----------
     mask : ndarray of bool, (Z, Y, X)
     smallest : int, optional
+    neighbours : {6, 18, 26}, optional
+        Of a voxel.
 
     Returns
     -------
     ndarray of int32, (Z, Y, X)
         1, 2, ... without gaps.
     """
-    labels, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    structure = ndimage.generate_binary_structure(3, {6: 1, 18: 2, 26: 3}[neighbours])
+    labels, count = ndimage.label(mask, structure)
     large = np.bincount(labels.ravel(), minlength=count + 1) >= smallest
     large[0] = False
     return np.where(large, np.cumsum(large), 0)[labels].astype(np.int32)

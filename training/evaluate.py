@@ -35,7 +35,7 @@ _BASELINE = "top-hat 21x21, Otsu"
 _SMOOTH = {"confocal": (1, 2, 2)}
 
 
-def keras_segmenter(run, *, overlap=0.25, smallest=30):
+def keras_segmenter(run, *, overlap=0.25, instances=None):
     """Make a function that segments with the network of a run.
 
     Parameters
@@ -43,21 +43,25 @@ def keras_segmenter(run, *, overlap=0.25, smallest=30):
     run : calzoo.training.runs.Run
     overlap : float, optional
         Share of a tile that its neighbour covers again.
-    smallest : int, optional
-        Voxels of the smallest axon.
+    instances : callable, optional
+        From classes (Z, Y, X) to labels. By default connected components of the axon
+        class: 6 neighbours, as the border between two axons may be open at its edges.
 
     Returns
     -------
     callable
-        ``segment(volume)``: intensities (Z, Y, X) to classes (uint8) and to connected
-        components of the axon class (int32).
+        ``segment(volume)``: intensities (Z, Y, X) to classes (uint8) and labels (int32).
     """
     model, recipe = build_model(run), run.recipe
+    if instances is None:
+
+        def instances(semantic):
+            return components(semantic == 1, neighbours=6)
 
     def segment(volume):
         image = normalise(volume, recipe.normalisation())
         semantic = recipe.predict(model, image, overlap=overlap).argmax(-1).astype(np.uint8)
-        return semantic, components(semantic == 1, smallest=smallest)
+        return semantic, instances(semantic)
 
     return segment
 

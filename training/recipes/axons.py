@@ -125,7 +125,7 @@ class AxonsRecipe:
     clip: tuple = (-1.0, 4.0)
     ignore_zeros: bool = True
     border_recipe: int = 3
-    class_weights: tuple = (0.7, 1.6, 0.7)
+    class_weights: tuple = (0.9, 1.2, 0.9)
     focus: float = 0.0
     entropy: float = 1.0
     variation: Mapping = field(
@@ -215,6 +215,7 @@ class AxonsRecipe:
             "halo": dict(zip(axes, module.halo(pool) if pool else module.halo(), strict=True)),
             "tile": dict(zip(axes, self.prediction_tile, strict=True)),
             "overlap": 0.25,
+            "postprocessing": {"connectivity": 6, "grow": 2, "min_voxels": 30},
             "scale": {"axon_diameter_px": 6.0},
             "builder": self.builder,
             "config": dict(self.network),
