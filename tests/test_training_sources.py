@@ -79,12 +79,14 @@ def test_weak_background_is_trusted_only_where_nothing_is_bright(rng):
     volume = rng.normal(100, 1, (5, 60, 60)).astype(np.float32)
     volume[2, 10:13] += 100  # found by the machine
     volume[2, 40:43] += 60  # missed
+    volume[1, 26, 30:33] += 90  # a speck
     axon = np.zeros(volume.shape, bool)
     axon[2, 10:13] = True
     classes = weak_classes(volume, axon)
     assert (classes[axon] == 1).all()
     assert (classes[2, 41] == IGNORE).all()
     assert (classes[2, 8:10] == IGNORE).all()  # beside the label: its width is not known
+    assert (classes[1, 26, 30:33] == 0).all()
     assert (classes[:, 25:28] == 0).mean() > 0.9
 
 

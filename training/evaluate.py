@@ -226,11 +226,17 @@ def _scores(data, protocol, rows):
     scores = []
     for metric in rows[0]:
         ours, theirs, chance = (np.array([row[metric][i] for row in rows], float) for i in range(3))
+        if np.isnan(ours).all():  # nothing of the kind in any stack, neither true nor found
+            continue
         spread = (float(np.nanmin(ours)), float(np.nanmax(ours)))
-        share = None if np.isnan(chance).all() else float(np.nanmean(chance))
-        value, baseline = float(np.nanmean(ours)), float(np.nanmean(theirs))
+        value, baseline, share = float(np.nanmean(ours)), _mean(theirs), _mean(chance)
         scores.append(_score(data, metric, protocol, value, baseline, share, spread))
     return scores
+
+
+def _mean(values):
+    """Return the mean of what is defined, None where nothing is."""
+    return None if np.isnan(values).all() else float(np.nanmean(values))
 
 
 def _score(data, metric, protocol, value, baseline, chance, spread=None):
@@ -240,7 +246,7 @@ def _score(data, metric, protocol, value, baseline, chance, spread=None):
         value=round(value, 4),
         protocol=protocol,
         spread=spread and tuple(round(x, 4) for x in spread),
-        baseline=round(baseline, 4),
+        baseline=None if baseline is None else round(baseline, 4),
         baseline_name=_BASELINE,
         chance=chance and round(chance, 4),
     )

@@ -28,11 +28,12 @@ from scipy import ndimage
 from calzoo.errors import CalzooError
 from calzoo.imaging.borders import semantic_from_instances
 from calzoo.imaging.images import read_volume
-from calzoo.training.baselines import otsu_threshold, top_hat
+from calzoo.training.baselines import components, otsu_threshold, top_hat
 from calzoo.training.tiles import IGNORE
 
 #: Classes of the annotators' codes: 1 background, 2 axon, 3 artefact, 4 edge.
 _TRAILMAP_CODES = {1: 0, 2: 1, 3: 0, 4: 2}
+_LARGEST_SPECK = 40  # voxels: a piece of axon as long as it is thick
 _KNOWN_CLASSES = (0, 1, 2, IGNORE)
 
 
@@ -163,9 +164,9 @@ def decode_trailmap(codes):
 def weak_classes(volume, axon):
     """Turn labels that a machine made into classes that can be trusted.
 
-    Thresholds miss dim axons, so background is trusted only where the picture is
-    as flat as background is; and they misjudge thickness, so the voxels around a
-    label are not trusted either.
+    Thresholds miss dim axons, so of what stands out only specks are trusted to be
+    background; and they misjudge thickness, so the voxels around a label are not
+    trusted either.
 
     Parameters
     ----------
@@ -180,8 +181,8 @@ def weak_classes(volume, axon):
         0 background, 1 axon, `IGNORE`.
     """
     ridge = top_hat(ndimage.gaussian_filter(volume.astype(np.float32), (0.5, 1, 1)))
-    # A third of the classical threshold: what lies above may well be an axon.
-    doubtful = ridge > otsu_threshold(ridge) / 3
+    # A third of the classical threshold: what lies above may well be an axon, unless it is a speck.
+    doubtful = components(ridge > otsu_threshold(ridge) / 3, smallest=_LARGEST_SPECK + 1) > 0
     near = ndimage.binary_dilation(axon, np.ones((3, 3, 3)), iterations=2)
     return np.where(axon, 1, np.where(doubtful | near, IGNORE, 0)).astype(np.uint8)
 
