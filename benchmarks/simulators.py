@@ -459,7 +459,7 @@ def save(figure, path):
     figure.tight_layout(pad=0.3)
     figure.canvas.draw()
     picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy())
-    picture.quantize(48).save(path, optimize=True)
+    picture.quantize(128, method=Image.Quantize.FASTOCTREE).save(path, optimize=True)
     pyplot.close(figure)
 
 

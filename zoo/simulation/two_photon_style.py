@@ -481,13 +481,18 @@ def _lens(rng):
 
 def _starved(rng):
     """Draw a recording with less than a photon per pixel and frame."""
+    gain = log_uniform(rng, 50, 1500)
     return _cortex(rng) | {
         "frame_rate_hz": rng.uniform(20, 60),
         "neuropil_photons": log_uniform(rng, 0.08, 0.8),
         "pulse_spread": rng.uniform(0.3, 1),
         "bits": 16,
         "step": 1.0,
-        "gain": log_uniform(rng, 50, 1500),
+        "gain": gain,
+        "read_noise": gain * log_uniform(rng, 0.02, 0.3),
+        "column_noise": sometimes(rng, 0.15, gain * log_uniform(rng, 0.002, 0.02)),
+        "line_noise": sometimes(rng, 0.2, gain * log_uniform(rng, 0.005, 0.05)),
+        "frame_noise": sometimes(rng, 0.3, gain * log_uniform(rng, 0.005, 0.05)),
     }
 
 
