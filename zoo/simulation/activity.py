@@ -87,7 +87,7 @@ def calcium_kernel(kind, frame_rate_hz):
     Examples
     --------
     >>> calcium_kernel(indicator("GCaMP6s"), 10.0)[:3].round(2)
-    array([0.52, 0.93, 0.98])
+    array([0.52, 0.93, 1.  ])
     """
     t = (np.arange(int(np.ceil(7 * kind.decay_s * frame_rate_hz)) + 1) + 0.5) / frame_rate_hz
     peak_at = kind.rise_s * np.log1p(kind.decay_s / kind.rise_s)
