@@ -79,7 +79,7 @@ clean:
 	@touch $@
 
 # TensorFlow, Keras and the exporter, with the oldest ONNX Runtime that setup.cfg allows.
-OLDEST = "onnxruntime==1.20.*"
+OLDEST = "onnxruntime==1.31.*"
 .venv-test/.requirements: $(SETUP)
 	@python=$$(.ci/find-python train) && { test -x .venv-test/bin/python || $$python -m venv .venv-test; }
 	@echo "Installing TensorFlow and what else the full suite needs ..."
