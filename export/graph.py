@@ -3,6 +3,8 @@
 import onnx
 from onnx import helper, numpy_helper
 
+_LARGE = 1000  # numbers: such a constant is a weight, not a size that shapes depend on
+
 
 class Graph:
     """The main graph of a model, taken apart.
@@ -120,7 +122,13 @@ class Graph:
 
     def shapes(self):
         """Return the shape of every tensor whose rank is known, with None for unknown sides."""
-        inferred = onnx.shape_inference.infer_shapes(self.model()).graph
+        large = {name for name, array in self.constants.items() if array.size > _LARGE}
+        shapes = [
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+            for name, array in self.constants.items()
+            if name in large
+        ]
+        inferred = onnx.shape_inference.infer_shapes(self._assemble(shapes, without=large)).graph
         values = [*inferred.input, *inferred.value_info, *inferred.output]
         kinds = {value.name: value.type.tensor_type for value in values}
         return {
@@ -131,13 +139,15 @@ class Graph:
 
     def model(self):
         """Put the model together again."""
-        graph = helper.make_graph(
-            self.nodes,
-            "calzoo",
-            self.inputs,
-            self.outputs,
-            [numpy_helper.from_array(array, name) for name, array in self.constants.items()],
-        )
+        return self._assemble()
+
+    def _assemble(self, more_inputs=(), without=()):
+        constants = [
+            numpy_helper.from_array(array, name)
+            for name, array in self.constants.items()
+            if name not in without
+        ]
+        graph = helper.make_graph(self.nodes, "calzoo", [*self.inputs, *more_inputs], self.outputs, constants)
         model = helper.make_model(graph, opset_imports=self.opset, ir_version=self.ir_version)
         model.producer_name = "calzoo"
         return model

@@ -6,6 +6,7 @@ nodes. Runtimes cannot see through that when sides are dynamic.
 """
 
 import numpy as np
+import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
@@ -23,11 +24,34 @@ def simplify(graph):
     graph : calzoo.export.graph.Graph
         Channels-first; changed in place.
     """
+    fold_constants(graph)
     drop_crops(graph)
     name_moves(graph)
     fold_affine(graph)
     write_pads(graph)
     spell_softmax(graph)
+    graph.prune()
+
+
+def fold_constants(graph):
+    """Compute what depends on constants alone.
+
+    Parameters
+    ----------
+    graph : calzoo.export.graph.Graph
+        Changed in place.
+    """
+    constant, nodes = set(graph.constants), []
+    for node in graph.nodes:
+        if all(not name or name in constant for name in node.input):
+            constant.update(node.output)
+            nodes.append(node)
+    computed = {name for node in nodes for name in node.output if name}
+    graph.nodes = [node for node in graph.nodes if not computed.intersection(node.output)]
+    taken = {name for node in graph.nodes for name in node.input}
+    needed = [name for name in computed if name in taken or graph.is_output(name)]
+    if needed:
+        graph.constants.update(zip(needed, _run(graph, nodes, needed), strict=True))
     graph.prune()
 
 
@@ -203,7 +227,7 @@ def _repeats(graph, source, end):
         probe = np.zeros([side or spare[i] for i, side in enumerate(shape)], np.float32)
         probe.flat = np.arange(probe.size)
         try:
-            result = _run(graph, nodes, source, end, probe)
+            (result,) = _run(graph, nodes, [end], {source: probe})
         except Exception:  # onnxruntime's have no common base but this one; no chain that we know
             return None
         if result.ndim != probe.ndim or any(np.mod(result.shape, probe.shape)):
@@ -228,13 +252,18 @@ def _between(graph, source, end):
     return nodes[::-1] if needed <= known else None
 
 
-def _run(graph, nodes, source, end, probe):
+def _run(graph, nodes, names, feeds=None):
+    """Return what some nodes of the graph compute from constants and `feeds` (float32)."""
+    feeds = feeds or {}
     used = {name for node in nodes for name in node.input}
     values = [numpy_helper.from_array(array, name) for name, array in graph.constants.items() if name in used]
-    inputs = [helper.make_tensor_value_info(source, TensorProto.FLOAT, [None] * probe.ndim)]
-    outputs = [helper.make_tensor_value_info(end, TensorProto.FLOAT, None)]
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * array.ndim)
+        for name, array in feeds.items()
+    ]
+    outputs = [onnx.ValueInfoProto(name=name) for name in names]
     model = helper.make_model(
-        helper.make_graph(nodes, "probe", inputs, outputs, values),
+        helper.make_graph(nodes, "part", inputs, outputs, values),
         opset_imports=graph.opset,
         ir_version=graph.ir_version,
     )
@@ -243,7 +272,7 @@ def _run(graph, nodes, source, end, probe):
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    return session.run([end], {source: probe})[0]
+    return session.run(names, feeds)
 
 
 def _affine(graph, user, name):

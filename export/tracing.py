@@ -3,6 +3,8 @@
 import logging
 import warnings
 
+import keras
+
 from calzoo.errors import CalzooError
 from calzoo.export.graph import Graph
 
@@ -47,7 +49,9 @@ def trace(model, inputs, outputs):
     """Trace a model into an ONNX graph with named inputs, outputs and axes.
 
     Inputs and outputs are turned to channels first: inside, tf2onnx computes so
-    anyway, and the turns cancel.
+    anyway, and the turns cancel. Kernels are arguments while it is traced, and
+    constants afterwards: TensorFlow and tf2onnx copy constants so often that 70
+    million weights took 22 GB.
 
     Parameters
     ----------
@@ -67,15 +71,15 @@ def trace(model, inputs, outputs):
     """
     import tensorflow as tf
 
+    _check("inputs", inputs, _input_names(model), model.inputs)
+    _check("outputs", outputs, model.output_names, model.outputs)
+    kernels = [variable for variable in model.weights if len(variable.shape) > 1]
+    call = _channels_first_call(model, inputs, outputs, kernels)
+    function = tf.function(call, input_signature=_signature(model, inputs, kernels))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tf2onnx meets newer NumPy and protobuf
         import tf2onnx
 
-        _check("inputs", inputs, _input_names(model), model.inputs)
-        _check("outputs", outputs, model.output_names, model.outputs)
-        function = tf.function(
-            _channels_first_call(model, inputs, outputs), input_signature=_signature(model, inputs)
-        )
         logging.getLogger("tf2onnx").setLevel(logging.ERROR)
         try:
             proto, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
@@ -87,6 +91,9 @@ def trace(model, inputs, outputs):
             raise CalzooError(message) from error
     graph = Graph(proto)
     graph.ir_version = IR_VERSION
+    for value, kernel in zip(graph.inputs[len(inputs) :], kernels, strict=True):
+        graph.constants[value.name] = keras.ops.convert_to_numpy(kernel)
+    graph.inputs = graph.inputs[: len(inputs)]
     for value, tensor in zip((*graph.inputs, *graph.outputs), (*inputs, *outputs), strict=True):
         graph.rename(value.name, tensor.name)
     name_axes(graph, inputs, outputs)
@@ -110,15 +117,17 @@ def name_axes(graph, inputs, outputs):
                 side.dim_param = AXIS_NAMES[axis]
 
 
-def _channels_first_call(model, inputs, outputs):
+def _channels_first_call(model, inputs, outputs, kernels):
     import tensorflow as tf
 
     def call(*arrays):
+        values = list(zip(kernels, arrays[len(inputs) :], strict=True))
         turned = {
             tensor.name: tf.transpose(array, permutation(channels_first(tensor.axes), tensor.axes))
-            for tensor, array in zip(inputs, arrays, strict=True)
+            for tensor, array in zip(inputs, arrays[: len(inputs)], strict=True)
         }
-        results = model(turned if len(turned) > 1 else next(iter(turned.values())), training=False)
+        with keras.StatelessScope(state_mapping=values):
+            results = model(turned if len(turned) > 1 else next(iter(turned.values())), training=False)
         results = results if isinstance(results, (list, tuple)) else [results]
         by_name = dict(zip(model.output_names, results, strict=True))
         return tuple(
@@ -129,7 +138,7 @@ def _channels_first_call(model, inputs, outputs):
     return call
 
 
-def _signature(model, inputs):
+def _signature(model, inputs, kernels):
     import tensorflow as tf
 
     shapes = dict(zip(_input_names(model), (t.shape for t in model.inputs), strict=True))
@@ -137,7 +146,7 @@ def _signature(model, inputs):
     for tensor in inputs:
         shape = [shapes[tensor.name][i] for i in permutation(tensor.axes, channels_first(tensor.axes))]
         specs.append(tf.TensorSpec(shape, tensor.dtype, name=tensor.name))
-    return specs
+    return specs + [tf.TensorSpec(kernel.shape, kernel.dtype) for kernel in kernels]
 
 
 def _check(kind, tensors, names, symbols):

@@ -48,6 +48,20 @@ def image(rng):
     return rng.normal(size=(2, 2, 3, 4, 5)).astype(np.float32)
 
 
+def test_what_depends_on_constants_alone_is_computed(rng, image):
+    constants = {"w": rng.normal(size=(1, 2, 2, 2, 3)).astype(np.float32), "two": np.float32(2)}
+    nodes = [
+        ("Transpose", ["w"], "turned", {"perm": [4, 3, 0, 1, 2]}),
+        ("Mul", ["turned", "two"], "doubled"),
+        ("Conv", ["image", "doubled"], "result"),
+    ]
+    graph = graph_of(nodes, constants)
+    assert_same(graph, passes.fold_constants, image)
+    assert kinds(graph) == ["Conv"]
+    np.testing.assert_array_equal(graph.constant("doubled"), 2 * constants["w"].transpose(4, 3, 0, 1, 2))
+    assert list(graph.constants) == ["doubled"]
+
+
 def crop_after(rng, kernel, strides):
     """Return a transposed convolution with its size computed and cut to, as tf2onnx writes it."""
     constants = {
