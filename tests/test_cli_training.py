@@ -79,7 +79,7 @@ def test_a_run_keeps_its_recipe(run, capsys):
 
 def test_evaluate_prints_the_scores_and_keeps_them(run, tmp_path, monkeypatch, capsys):
     scored = shutil.copytree(run, tmp_path / "run")
-    small = functools.partial(evaluate.score_simulated, styles=("lightsheet",), seeds=(1,), shape=(4, 32, 32))
+    small = functools.partial(evaluate.score_simulated, styles=("lightsheet",), seeds=(1,), shape=(8, 64, 64))
     monkeypatch.setattr(evaluate, "score_simulated", small)
     assert cli.main(["evaluate", str(scored)]) == 0
     out = capsys.readouterr().out
@@ -127,7 +127,7 @@ def test_a_released_run_is_scored_and_becomes_a_preset_that_segments(
     run, registry, tmp_path, monkeypatch, capsys, rng
 ):
     unscored = shutil.copytree(run, tmp_path / "run")
-    small = functools.partial(evaluate.score_simulated, styles=("lightsheet",), seeds=(1,), shape=(4, 32, 32))
+    small = functools.partial(evaluate.score_simulated, styles=("lightsheet",), seeds=(1,), shape=(8, 64, 64))
     monkeypatch.setattr(evaluate, "score_simulated", small)
     monkeypatch.setattr("calzoo.export.export_run", functools.partial(export.export_run, timing=False))
     (registry.FOLDER.parent / "setup.cfg").touch()
