@@ -9,6 +9,7 @@ import sys
 import time
 import types
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 
 from calzoo import __version__, cli
 from calzoo.commands import _batch, _options, info
+from calzoo.commands.doctor import _tiny_card
 from calzoo.errors import CalzooError
 from calzoo.imaging.images import read_volume
 from calzoo.weights.card import Card, Score
@@ -393,7 +395,7 @@ def test_info_describes_a_file(capsys):
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert lines[0].startswith("pooled (model): ")
     assert "sides       multiples of 1 z x 2 y x 2 x (padded and cropped back)" in lines
-    assert lines[-2:] == ["scores", "none were measured"]
+    assert lines[-1] == "scores: none were measured"
 
 
 def test_info_puts_baseline_and_chance_beside_a_score():
@@ -401,9 +403,14 @@ def test_info_puts_baseline_and_chance_beside_a_score():
         data="stacks", metric="F1", value=0.9, protocol="held out", spread=(0.8, 1.0), baseline=0.5,
         baseline_name="Otsu", chance=0.1,
     )  # fmt: skip
-    assert list(info._score(score)) == [
-        "    F1 0.9 (0.8 to 1; Otsu 0.5; chance 0.1)",
-        "      on stacks; held out",
+    other = Score(data="cubes", metric="F1", value=0.7, protocol="held out")
+    lines = list(info._describe(replace(_tiny_card(), scores=(score, other))))
+    assert lines[-5:] == [
+        "  scores",
+        "    on stacks; held out",
+        "      F1                          0.9    0.8 to 1; Otsu 0.5; chance 0.1",
+        "    on cubes; held out",
+        "      F1                          0.7",
     ]
 
 

@@ -31,11 +31,11 @@ def _describe(card):
     yield f"{card.name} ({card.role}): {card.alias}"
     yield f"  {card.description}"
     yield from _facts(card)
-    yield "  scores"
-    for score in card.scores:
-        yield from _score(score)
-    if not card.scores:
-        yield "    none were measured"
+    yield "  scores" if card.scores else "  scores: none were measured"
+    where = dict.fromkeys((score.data, score.protocol) for score in card.scores)
+    for data, protocol in where:
+        yield f"    on {data}; {protocol}"
+        yield from (_score(s) for s in card.scores if (s.data, s.protocol) == (data, protocol))
 
 
 def _facts(card):
@@ -92,5 +92,4 @@ def _score(score):
         beside.append(f"{score.baseline_name or 'baseline'} {score.baseline:.3g}")
     if score.chance is not None:
         beside.append(f"chance {score.chance:.3g}")
-    yield f"    {score.metric} {score.value:.3g}" + (f" ({'; '.join(beside)})" if beside else "")
-    yield f"      on {score.data}; {score.protocol}"
+    return f"      {score.metric:<28}{score.value:<7.3g}{'; '.join(beside)}".rstrip()
