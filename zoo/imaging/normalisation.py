@@ -7,7 +7,6 @@ recording, then apply it, chunk by chunk where the recording is large.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from calzoo.errors import CalzooError
 
@@ -100,7 +99,7 @@ def percentile_range(array, low, high, *, ignore_zeros=False):
     (10.0, 20.0)
     """
     ranks = _ranks(lambda: _pieces(np.asarray(array)), (low, high), ignore_zeros)
-    return ranks[0], ranks[1]
+    return float(ranks[0]), float(ranks[1])
 
 
 def measure(chunks, normalisation):
@@ -180,6 +179,8 @@ def _fill(plane, recorded, level):
     if not recorded.any():
         plane[...] = level
         return
+    from scipy import ndimage  # few stacks have padding, and the import takes longer than a small stack
+
     weight = ndimage.gaussian_filter(recorded.astype(np.float32), _SMOOTH_PX)
     near = ndimage.gaussian_filter(np.where(recorded, plane, 0), _SMOOTH_PX) / np.maximum(weight, 1e-6)
     y, x = ndimage.distance_transform_edt(~recorded, return_distances=False, return_indices=True)

@@ -101,7 +101,7 @@ def skeleton_length(skeleton, voxel=(1.0, 1.0, 1.0)):
         for detour in _between(step):
             linked &= ~flat[here + _jump(detour, padded.shape)]
         total += linked.sum() * float(np.linalg.norm(np.multiply(step, voxel)))
-    return total
+    return float(total)
 
 
 def _between(step):
