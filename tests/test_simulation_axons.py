@@ -61,8 +61,14 @@ def test_axons_fill_about_the_share_that_is_asked_for(share):
     assert 0.6 * share < np.mean(stack.instances > 0) < 1.5 * share
 
 
+def test_a_share_of_zero_is_tissue_without_axons():
+    stack = simulate_axons(6, SMALL, style="lightsheet", **OPEN, axon_share=0)
+    assert not stack.instances.any()
+    assert stack.volume.std() > 0
+
+
 def test_axons_are_brighter_than_the_tissue_around_them():
-    stack = simulate_axons(1, (12, 80, 80), style="lightsheet", background=0.5, **OPEN)
+    stack = simulate_axons(1, (12, 80, 80), style="lightsheet", background=0.5, axon_share=0.05, **OPEN)
     axon = stack.instances > 0
     assert np.median(stack.volume[axon]) > np.percentile(stack.volume[~axon], 75)
 

@@ -154,7 +154,7 @@ def lightsheet(rng):
     background = log_uniform(rng, 0.15, 3)
     return {
         "anisotropy": log_uniform(rng, 1, 1.8),
-        "axon_share": log_uniform(rng, 0.003, 0.15),
+        "axon_share": _sometimes(rng, 0.93, log_uniform(rng, 0.003, 0.15)),
         "diameter_px": log_uniform(rng, 1.0, 2.8),
         "diameter_spread": rng.uniform(0.1, 0.35),
         "roughness": rng.uniform(0, 0.15),
@@ -199,7 +199,8 @@ def lightsheet(rng):
         "flicker": _sometimes(rng, 0.3, rng.uniform(0, 0.06)),
         "striping": _sometimes(rng, 0.4, rng.uniform(0, 0.05)),
         "photons": _photons(log_uniform(rng, 3, 30), background),
-        "speckle": 0.0,
+        # Dark, striped tissue shows grain as fine and as bright as dim axons.
+        "speckle": _sometimes(rng, 0.3, rng.uniform(0.05, 0.35)),
         "speckle_axial": 1.0,
         "excess_noise": 0.0,
         "read_noise": _sometimes(rng, 0.5, rng.uniform(0, 0.1)),

@@ -123,6 +123,8 @@ def _draw_style(rng, style, parameters):
 
 def _draw_axons(rng, shape, drawn, tissue):
     """Return the light and the labels of axons, none of them where there is no tissue."""
+    if not drawn["axon_share"]:
+        return np.zeros(shape, np.float32), np.zeros(shape, np.int32)
     samples = grow_axons(rng, shape, drawn)
     form = {name: drawn[name] for name in ("anisotropy", "axial_stretch")}
     light = paint_light(samples, shape, **form)
