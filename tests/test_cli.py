@@ -98,7 +98,7 @@ def test_a_warning_is_one_line_on_stderr(command, capsys):
         (["axons", "x.tif", "-o", "y", "--threads", "0"], "a whole number from 1 on, got '0'"),
         (["axons", "x.tif", "-o", "y", "--provider", "gpu"], "invalid choice: 'gpu'"),
         (["axons", "x.tif", "-o", "y", "--preset", "a", "--model", "b.onnx"], "not allowed with"),
-        (["simulate", "axons", "-o", "y", "--shape", "1,2"], "three whole numbers Z,Y,X"),
+        (["simulate", "axons", "-o", "y", "--shape", "1,2"], "expected whole numbers Z,Y,X, such as 32,256,256; got '1,2'"),
         (["simulate", "axons", "-o", "y", "--shape", "1,2,x"], "a whole number from 1 on, got 'x'"),
     ],
 )

@@ -1,11 +1,13 @@
 """Options that several commands share, and how their values are read."""
 
 import argparse
+import functools
 import os
 from pathlib import Path
 
 from calzoo.errors import CalzooError
 
+_MOVIE_READING = ("axes", "channel", "plane", "dataset", "frame_shape", "frame_rate_hz", "pixel_um")
 PROVIDERS = ("auto", "cpu", "cuda", "tensorrt", "openvino")
 
 
@@ -37,6 +39,40 @@ def add_reading(parser):
         type=voxel,
         metavar="Z,Y,X",
         help="voxel size in micrometres (default: what the file says; without any, lengths are in pixels)",
+    )
+
+
+def add_movie_reading(parser):
+    """Add how a movie is to be understood, where its files do not say; `movie_reading` reads it."""
+    group = parser.add_argument_group("reading")
+    group.add_argument(
+        "--axes", help="order of the file's axes, e.g. tyx, tzcyx (default: what the file says)"
+    )
+    group.add_argument("--channel", help="which channel, by number from 0 or by name")
+    group.add_argument("--plane", type=int, metavar="N", help="which plane of several, counted from 0")
+    group.add_argument(
+        "--dataset", metavar="PATH", help="which data set of an HDF5, MATLAB or NWB file, e.g. /data/movie"
+    )
+    group.add_argument(
+        "--frame-shape",
+        type=functools.partial(shape, axes="Y,X", example="512,512"),
+        metavar="Y,X",
+        help="rows and columns of the frames of a data.bin without its ops.npy",
+    )
+    group.add_argument(
+        "--rate",
+        dest="frame_rate_hz",
+        type=positive_number,
+        metavar="HZ",
+        help="frames per second (default: what the file says)",
+    )
+    group.add_argument(
+        "--voxel",
+        "--pixel",
+        dest="pixel_um",
+        type=pixel,
+        metavar="[Z,]Y,X",
+        help="pixel size in micrometres (default: what the file says; without any, lengths are in pixels)",
     )
 
 
@@ -78,6 +114,14 @@ def positive_number(text):
     return _number(text, float, "a number above 0")
 
 
+def seed(text):
+    """Read a whole number from 0 on."""
+    if not text.isdecimal():
+        message = f"expected a whole number from 0 on, got {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
+
+
 def voxel(text):
     """Read ``Z,Y,X`` as three sizes in micrometres."""
     parts = text.split(",")
@@ -87,13 +131,27 @@ def voxel(text):
     return tuple(_number(part, float, "a size in micrometres above 0") for part in parts)
 
 
-def shape(text):
-    """Read ``Z,Y,X`` as three whole numbers of voxels."""
+def shape(text, axes="Z,Y,X", example="32,256,256"):
+    """Read whole numbers, one for each of `axes`."""
     parts = text.split(",")
-    if len(parts) != 3:
-        message = f"expected three whole numbers Z,Y,X, such as 32,256,256; got {text!r}"
+    if len(parts) != len(axes.split(",")):
+        message = f"expected whole numbers {axes}, such as {example}; got {text!r}"
         raise argparse.ArgumentTypeError(message)
     return tuple(positive(part) for part in parts)
+
+
+def pixel(text):
+    """Read ``Y,X`` or ``Z,Y,X`` as the sides (y, x) of a pixel in micrometres."""
+    parts = text.split(",")
+    if len(parts) not in (2, 3):
+        message = f"expected sizes Y,X or Z,Y,X in micrometres, such as 1.2,1.2; got {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return tuple(_number(part, float, "a size in micrometres above 0") for part in parts)[-2:]
+
+
+def movie_reading(args):
+    """Return what `add_movie_reading` read, as arguments of `calzoo.open_movie`."""
+    return {name: getattr(args, name) for name in _MOVIE_READING}
 
 
 def models(args, roles=("model",)):

@@ -35,8 +35,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--zoom", type=_options.positive, metavar="N", help="enlarge N times (default: enough to be seen)"
     )
-    parser.add_argument("--axes", help="order of the file's axes, e.g. tcyx (default: what the file says)")
-    parser.add_argument("--channel", help="which channel, by number from 0 or by name")
+    _options.add_movie_reading(parser)
 
 
 def run(args):
@@ -47,7 +46,7 @@ def run(args):
     if args.output.suffix.lower() not in (".avi", ".gif", ".png"):
         message = f"{args.output}: expected a name that ends in .avi, .gif or .png."
         raise CalzooError(message)
-    with open_movie(args.movie, axes=args.axes, channel=args.channel) as movie:
+    with open_movie(args.movie, **_options.movie_reading(args)) as movie:
         masks = _read_masks(args.masks, args.group) if args.masks else None
         shown = _shown(movie, args)
         if args.output.suffix.lower() == ".png":

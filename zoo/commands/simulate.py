@@ -1,33 +1,59 @@
-"""Make recordings with their ground truth.
+"""Make recordings with their ground truth: the same seed gives the same files.
 
-The same seed gives the same files. 'calzoo simulate axons -o DIR' writes, of each
-stack, NNN_volume.tif, NNN_instances.tif (0 background, 1 to N one axon each) and
-NNN_semantic.tif (0 background, 1 axon, 2 border), and what was drawn for it into
-run.json. 'calzoo axons DIR/*_volume.tif' segments them, 'calzoo train axons --data
-DIR' trains on them.
+'calzoo simulate axons -o DIR' writes, of each stack, NNN_volume.tif, NNN_instances.tif
+(0 background, 1 to N one axon each) and NNN_semantic.tif (0 background, 1 axon, 2
+border). 'calzoo axons DIR/*_volume.tif' segments them, 'calzoo train axons --data DIR'
+trains on them.
+
+'calzoo simulate cells | registration | centers -o DIR' writes, of each movie,
+NNN_movie.tif, NNN_masks.npz (pixels of each cell), NNN_centers.csv, NNN_traces.csv
+(photons per frame at the brightest point of each cell) and NNN_spikes.csv;
+registration also NNN_flow.npy, (T, H, W, 2) float32: registered(y, x) = movie(y + dy,
+x + dx), and NNN_template.tif, the mean without motion.
+
+What was drawn goes into run.json.
 """
 
+import functools
 from pathlib import Path
 
 from calzoo.commands import _options
 
 GROUP = "recordings"
 
+_MOVIES = {
+    "cells": ("two-photon movies of neurons", (500, 256, 256), "cortex, hippocampus, ..."),
+    "registration": ("two-photon movies that move", (200, 256, 256), "cortex, hippocampus, ..."),
+    "centers": ("one-photon movies of neurons", (500, 256, 256), "raw, df or background_removed"),
+}
+
 
 def add_arguments(parser):
     """Add the tasks, each with its own options."""
     tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
-    axons = tasks.add_parser("axons", help="stacks of fluorescent axons")
-    axons.add_argument("-o", "--output", required=True, type=Path, metavar="DIR")
-    axons.add_argument("--seed", type=int, default=0, help="stack i is made from (seed, i) (default: 0)")
-    axons.add_argument("--count", type=_options.positive, default=1, help="how many stacks (default: 1)")
-    axons.add_argument("--style", help="confocal, lightsheet, ... (default: drawn for each stack)")
-    axons.add_argument(
+    axons = tasks.add_parser("axons", help="stacks of fluorescent axons", description=__doc__)
+    _add_drawing(axons, "stack", "Z,Y,X", (32, 256, 256), "confocal, lightsheet, ...")
+    for task, (what, shape, styles) in _MOVIES.items():
+        movies = tasks.add_parser(task, help=what, description=__doc__)
+        _add_drawing(movies, "movie", "T,Y,X", shape, styles)
+
+
+def _add_drawing(parser, noun, axes, shape, styles):
+    default = ",".join(map(str, shape))
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR")
+    parser.add_argument(
+        "--seed", type=_options.seed, default=0, help=f"{noun} i is made from (seed, i) (default: 0)"
+    )
+    parser.add_argument(
+        "-n", "--count", type=_options.positive, default=1, help=f"how many {noun}s (default: 1)"
+    )
+    parser.add_argument("--style", help=f"{styles} (default: drawn for each {noun})")
+    parser.add_argument(
         "--shape",
-        type=_options.shape,
-        default=(32, 256, 256),
-        metavar="Z,Y,X",
-        help="voxels (default: 32,256,256)",
+        type=functools.partial(_options.shape, axes=axes, example=default),
+        default=shape,
+        metavar=axes,
+        help=f"{'voxels' if noun == 'stack' else 'frames, rows and columns'} (default: {default})",
     )
 
 
@@ -37,10 +63,12 @@ def run(args):
 
     from calzoo.imaging.outputs import output_folder, write_run_json
 
+    write, noun = (_write_axons, "stack") if args.task == "axons" else (_write_movie, "movie")
     with output_folder(args.output) as folder:
-        with tqdm(range(args.count), unit="stack", disable=args.count == 1) as counted:
-            stacks = [_write_axons(folder, args, index) for index in counted]
-        write_run_json(folder, command="simulate axons", seed=args.seed, shape=args.shape, stacks=stacks)
+        with tqdm(range(args.count), unit=noun, disable=args.count == 1) as counted:
+            drawn = [write(folder, args, index) for index in counted]
+        facts = {"command": f"simulate {args.task}", "seed": args.seed, "shape": args.shape}
+        write_run_json(folder, **facts, **{f"{noun}s": drawn})
     print(args.output)
 
 
@@ -58,3 +86,10 @@ def _write_axons(folder, args, index):
     for kind, array in arrays.items():
         write_volume(folder / f"{index:03d}_{kind}.tif", array, voxel_um=stack.voxel_um)
     return {"seed": (args.seed, index), "voxel_um": stack.voxel_um, "style": stack.style}
+
+
+def _write_movie(folder, args, index):
+    from calzoo.simulation.files import SIMULATORS, write_recording
+
+    recording = SIMULATORS[args.task]((args.seed, index), args.shape, style=args.style)
+    return write_recording(folder, recording, prefix=f"{index:03d}_", flow=args.task == "registration")

@@ -295,7 +295,7 @@ def _plane_number(pages, plane, count):
     if plane is None and count > 1:
         message = (
             f"{pages.name}: expected one plane over time, got {count}: {axis_names.described(pages)}; choose "
-            f"one (plane=0 to {count - 1})."
+            f"one with --plane (0 to {count - 1})."
         )
         raise CalzooError(message)
     number = plane or 0

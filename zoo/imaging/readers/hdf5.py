@@ -132,7 +132,7 @@ def _dataset(path, h5py, file, name):
     if len(found) != 1:
         message = (
             f"{path}: expected one data set of three or more axes, got {_listed(found) or 'none'}; name the "
-            "one you mean (dataset='/group/name')."
+            "one you mean with --dataset /group/name."
         )
         raise CalzooError(message)
     if found[0].parent.get("external_file") is not None and not math.prod(found[0].shape):

@@ -28,7 +28,7 @@ def open_binary(path, frame_shape=None):
     if frame_shape is None and not {"Ly", "Lx"} <= ops.keys():
         message = (
             f"{path}: bare numbers without a header: their height and width (Ly, Lx) were looked for in "
-            "ops.npy beside the file and not found; pass frame_shape=(height, width)."
+            "ops.npy beside the file and not found; pass --frame-shape HEIGHT,WIDTH."
         )
         raise CalzooError(message)
     height, width = (int(n) for n in (frame_shape or (ops["Ly"], ops["Lx"])))
@@ -37,7 +37,7 @@ def open_binary(path, frame_shape=None):
     if height < 1 or width < 1 or rest or not frames:
         message = (
             f"{path}: {size} bytes are no whole number of int16 frames of {height} x {width}: the file is "
-            "truncated, or its frames have another size; pass frame_shape=(height, width)."
+            "truncated, or its frames have another size; pass --frame-shape HEIGHT,WIDTH."
         )
         raise CalzooError(message)
     rate = ops.get("fs")

@@ -1,0 +1,146 @@
+"""Movies on the command line: how they are simulated, and how they are to be read."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import tifffile
+
+from calzoo import cli
+from calzoo.imaging.masks import read_masks
+from calzoo.imaging.movies import open_movie
+from calzoo.simulation.files import SIMULATORS
+
+NAMES = {"movie.tif", "masks.npz", "centers.csv", "traces.csv", "spikes.csv"}
+
+
+def simulate(task, folder, *options):
+    return cli.main(["simulate", task, "-o", str(folder), "--shape", "4,48,64", *options])
+
+
+@pytest.mark.parametrize("task", SIMULATORS)
+def test_simulate_writes_a_movie_with_its_truth(tmp_path, capsys, task):
+    assert simulate(task, tmp_path / "data", "--seed", "5") == 0
+    assert capsys.readouterr() == (f"{tmp_path / 'data'}\n", "")
+    more = {"flow.npy", "template.tif"} if task == "registration" else set()
+    names = {path.name for path in (tmp_path / "data").iterdir()}
+    assert names == {f"000_{name}" for name in NAMES | more} | {"run.json"}
+    expected = SIMULATORS[task]((5, 0), (4, 48, 64))
+    with open_movie(tmp_path / "data" / "000_movie.tif") as movie:
+        np.testing.assert_array_equal(movie.frames(0, 4), expected.frames())
+        assert movie.frame_rate_hz == pytest.approx(expected.frame_rate_hz, rel=1e-3)
+    masks = read_masks(tmp_path / "data" / "000_masks.npz", "cells")
+    np.testing.assert_array_equal(masks.labels(), expected.cells.masks.labels())
+    for kind in ("traces", "spikes"):
+        table = np.loadtxt(tmp_path / "data" / f"000_{kind}.csv", delimiter=",", skiprows=1, ndmin=2)
+        np.testing.assert_allclose(table[:, 2:].T, getattr(expected.cells, kind), rtol=1e-5)
+    if task == "registration":
+        np.testing.assert_array_equal(np.load(tmp_path / "data" / "000_flow.npy"), expected.flow())
+
+
+def test_the_same_seed_gives_the_same_movies_and_each_is_another(tmp_path):
+    for name in "ab":
+        assert simulate("cells", tmp_path / name, "--seed", "7", "-n", "2", "--style", "cortex") == 0
+    for path in sorted((tmp_path / "a").glob("*.tif")):
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    first, second = ((tmp_path / "a" / f"{name}_movie.tif").read_bytes() for name in ("000", "001"))
+    assert first != second
+    facts = json.loads((tmp_path / "a" / "run.json").read_text())
+    assert (facts["command"], facts["seed"], facts["shape"]) == ("simulate cells", 7, [4, 48, 64])
+    assert [movie["seed"] for movie in facts["movies"]] == [[7, 0], [7, 1]]
+    assert facts["movies"][0]["style"]["frame_rate_hz"] > 0
+
+
+def test_a_failed_simulation_leaves_nothing(tmp_path, capsys):
+    assert simulate("cells", tmp_path / "data", "--style", "forest") == 1
+    assert (
+        "no kind of two-photon recording is called 'forest'; choose one of cortex" in capsys.readouterr().err
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "reason"),
+    [
+        (["simulate", "cells", "-o", "y", "--shape", "1,2"], r"expected whole numbers T,Y,X, .*got '1,2'"),
+        (["simulate", "cells", "-o", "y", "--seed", "-1"], "a whole number from 0 on, got '-1'"),
+        (["simulate", "movies", "-o", "y"], "invalid choice: 'movies'"),
+        (["play", "x.tif", "-o", "y.gif", "--voxel", "1"], "expected sizes Y,X or Z,Y,X.*got '1'"),
+        (["play", "x.bin", "-o", "y.gif", "--frame-shape", "9"], "expected whole numbers Y,X.*got '9'"),
+        (["play", "x.tif", "-o", "y.gif", "--rate", "0"], "expected a number above 0, got '0'"),
+    ],
+)
+def test_a_wrong_command_line_is_status_2(capsys, argv, reason):
+    assert cli.main(argv) == 2
+    assert re.search(reason, capsys.readouterr().err)
+
+
+# What a file does not say, options say; the complaint names them.
+
+
+@pytest.fixture
+def played(tmp_path, monkeypatch, capsys):
+    """Play a recording into a GIF; return the status, the complaint and the number of frames."""
+
+    def play(path, *options):
+        out = tmp_path / "out.gif"
+        out.unlink(missing_ok=True)
+        status = cli.main(["play", str(path), "-o", str(out), "--zoom", "1", *options])
+        complaint = capsys.readouterr().err
+        if not out.exists():
+            return status, complaint, None
+        from PIL import Image
+
+        with Image.open(out) as film:
+            return status, complaint, (film.n_frames, *film.size[::-1])
+
+    return play
+
+
+def test_a_plane_and_a_channel_are_chosen(tmp_path, rng, played):
+    pages = rng.integers(0, 255, (5, 3, 2, 24, 32), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pages, imagej=True, metadata={"axes": "TZCYX"})
+    status, complaint, _ = played(tmp_path / "a.tif")
+    assert status == 1
+    assert "choose one with --channel (0 to 1)" in complaint
+    status, complaint, _ = played(tmp_path / "a.tif", "--channel", "1")
+    assert status == 1
+    assert "choose one with --plane (0 to 2)" in complaint
+    assert played(tmp_path / "a.tif", "--channel", "1", "--plane", "2")[::2] == (0, (5, 24, 32))
+
+
+def test_a_data_set_is_chosen(tmp_path, rng, played):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = rng.integers(0, 255, (5, 24, 32), dtype=np.uint8)
+        file["other"] = rng.integers(0, 255, (7, 20, 30), dtype=np.uint8)
+    status, complaint, _ = played(tmp_path / "a.h5")
+    assert status == 1
+    assert re.search(r"got /other \(7, 20, 30\), /raw.*--dataset /group/name", complaint)
+    assert played(tmp_path / "a.h5", "--dataset", "/other")[::2] == (0, (7, 20, 30))
+
+
+def test_the_frame_size_of_bare_numbers_is_given(tmp_path, rng, played):
+    rng.integers(0, 255, (5, 24, 32), dtype=np.int16).tofile(tmp_path / "data.bin")
+    status, complaint, _ = played(tmp_path / "data.bin")
+    assert status == 1
+    assert "pass --frame-shape HEIGHT,WIDTH" in complaint
+    assert played(tmp_path / "data.bin", "--frame-shape", "24,32")[::2] == (0, (5, 24, 32))
+
+
+def test_axes_are_given(tmp_path, rng, played):
+    np.save(tmp_path / "a.npy", rng.integers(0, 255, (5, 2, 24, 32), dtype=np.uint8))
+    status, complaint, _ = played(tmp_path / "a.npy")
+    assert status == 1
+    assert "pass them, e.g. --axes" in complaint
+    assert played(tmp_path / "a.npy", "--axes", "tcyx", "--channel", "0")[::2] == (0, (5, 24, 32))
+
+
+def test_the_frame_rate_is_given(tmp_path, rng):
+    from PIL import Image
+
+    np.save(tmp_path / "a.npy", rng.integers(0, 255, (5, 24, 32), dtype=np.uint8))
+    assert cli.main(["play", str(tmp_path / "a.npy"), "-o", str(tmp_path / "a.gif"), "--rate", "4"]) == 0
+    with Image.open(tmp_path / "a.gif") as film:
+        assert film.info["duration"] == 250  # milliseconds
