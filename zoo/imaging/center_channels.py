@@ -1,0 +1,283 @@
+"""What a window of a one-photon movie shows of its cells: the pictures that the network of the centres sees.
+
+A cell is found by its transients, so a frame is compared with its surroundings
+(band-pass) and with its own past (the median of the window), and a window of some
+hundred frames is summed up in a few pictures. All of them are in units of the noise
+and at one scale, on which a cell is `CELL_PX` pixels wide.
+
+================= ==========================================================================
+``mean``          the still picture, band-passed
+``sharp peak``    the highest level of the finely smoothed pixel that lasts for two frames
+``peak to noise`` the highest level of the pixel smoothed like a cell, over its own noise
+``trough``        the lowest level: what moves or pulses goes down as far as up
+``deviation``     standard deviation over time
+``correlation``   with the pixels three eighths of a cell away
+``votes``         how often, and how strongly, the pixel was the summit of a frame
+================= ==========================================================================
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from calzoo.errors import CalzooError
+
+CHANNELS = ("mean", "sharp peak", "peak to noise", "trough", "deviation", "correlation", "votes")
+#: Diameter of a cell on the grid of the pictures, in pixels.
+CELL_PX = 8.0
+
+_SHARP, _CELL, _SURROUND = 1.0, 2.2, 5.0  # sigma of the Gaussians, in pixels of the grid
+_LAG = 3  # pixels of the grid between which correlation is measured
+_PAIRS = 16  # pairs of successive frames that noise and resting level are measured on
+_VOTE = 4.0  # a summit counts from so many standard deviations of the noise on
+_PIECE = 2**21  # pixels that are filtered together
+_MAD = 0.6745 * np.sqrt(2.0)  # median |a - b| of a normal a and b, over their standard deviation
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The pixels of the pictures, and how a frame is smoothed onto them.
+
+    Made by `grid_for`.
+
+    Attributes
+    ----------
+    frame_shape : tuple of int
+        Height and width of a frame, (Y, X).
+    shape : tuple of int
+        Height and width of the pictures, (h, w).
+    """
+
+    frame_shape: tuple
+    shape: tuple
+    _fine: tuple  # matrices (h, Y) and (X, w): smoothed finely and resampled
+    _cell: tuple  # (h, h) and (w, w): from there to the size of a cell
+    _surround: tuple
+
+    @property
+    def step(self):
+        """Pixels of a frame per pixel of the pictures, (y, x)."""
+        return tuple(n / m for n, m in zip(self.frame_shape, self.shape, strict=True))
+
+    def to_frame(self, points):
+        """Return positions (N, 2) of the grid in pixels of a frame."""
+        return (np.asarray(points, float).reshape(-1, 2) + 0.5) * self.step - 0.5
+
+    def to_grid(self, points):
+        """Return positions (N, 2) in a frame in pixels of the grid."""
+        return (np.asarray(points, float).reshape(-1, 2) + 0.5) / self.step - 0.5
+
+    def band_passed(self, frames):
+        """Return frames (n, Y, X) finely smoothed and smoothed like a cell, less the surroundings.
+
+        Returns
+        -------
+        sharp, cell : ndarray of float32, (n, h, w)
+        """
+        fine = _both(frames.astype(np.float32, copy=False), self._fine)
+        surround = _both(fine, self._surround)
+        cell = _both(fine, self._cell)
+        cell -= surround
+        fine -= surround
+        return fine, cell
+
+
+def grid_for(frame_shape, diameter_px):
+    """Lay the grid on which cells of a diameter are `CELL_PX` pixels wide.
+
+    Parameters
+    ----------
+    frame_shape : tuple of int
+        Height and width of a frame.
+    diameter_px : float
+        Of a cell in the frame.
+
+    Returns
+    -------
+    Grid
+
+    Raises
+    ------
+    CalzooError
+        If cells would be less than 2 pixels wide, or wider than half of the frame.
+    """
+    height, width = (int(side) for side in frame_shape)
+    if not 2 <= diameter_px <= 0.5 * max(height, width):
+        message = (
+            f"cell diameter: expected 2 pixels to half of the longer side of the frame ({height} x {width}), "
+            f"got {diameter_px:.4g}."
+        )
+        raise CalzooError(message)
+    shape = tuple(max(round(side * CELL_PX / diameter_px), 1) for side in (height, width))
+    fine = [
+        _gaussian(small, side, _SHARP * side / small)
+        for small, side in zip(shape, (height, width), strict=True)
+    ]
+    further = [
+        [_gaussian(side, side, np.sqrt(sigma**2 - _SHARP**2)) for side in shape]
+        for sigma in (_CELL, _SURROUND)
+    ]
+    pairs = [(rows, np.ascontiguousarray(columns.T)) for rows, columns in (fine, *further)]
+    return Grid((height, width), shape, *pairs)
+
+
+def window_channels(frames, grid, *, threads=2):
+    """Sum up a window of a movie in the pictures that the network sees.
+
+    Parameters
+    ----------
+    frames : ndarray, (T, Y, X)
+        At least two, of any integer or float data type.
+    grid : Grid
+    threads : int, optional
+
+    Returns
+    -------
+    ndarray of float32, (h, w, C)
+        `CHANNELS`, about 0 to 3 each. All 0 but the mean where nothing changes.
+    """
+    still = _Still(frames, grid)
+    length = max(1, _PIECE // max(grid.shape[0] * grid.shape[1], frames[0].size))
+    pieces = [frames[start : start + length] for start in range(0, len(frames), length)]
+    with ThreadPoolExecutor(threads) as pool:
+        sums = None
+        for part in pool.map(lambda piece: _Sums.of(piece, grid, still), pieces):
+            sums = part if sums is None else sums.with_next(part)
+    return _pictures(sums, still, len(frames))
+
+
+class _Still:
+    """Resting level and noise of each pixel, from a sample of the window."""
+
+    def __init__(self, frames, grid):
+        first = np.unique(np.linspace(0, len(frames) - 2, _PAIRS).astype(int))
+        sharp, cell = grid.band_passed(frames[np.stack([first, first + 1], axis=1).ravel()])
+        self.sharp, self.cell = np.median(sharp, axis=0), np.median(cell, axis=0)
+        self.sharp_noise, _ = _noise(sharp)
+        self.cell_noise, self.own_noise = _noise(cell)
+
+
+def _noise(frames):
+    """Return the noise of a typical pixel and of each pixel, from pairs of successive frames."""
+    own = np.median(np.abs(frames[1::2] - frames[::2]), axis=0) / np.float32(_MAD)
+    typical = float(np.median(own))
+    if typical == 0:  # more than half of the pixels never change
+        typical = float(own[own > 0].mean()) if own.any() else float(frames.std())
+    typical = typical or 1.0
+    # Sixteen pairs leave an error of some 15 %, and pixels without noise must not stand out.
+    return typical, np.sqrt(own**2 + (0.3 * typical) ** 2).astype(np.float32)
+
+
+class _Sums:
+    """Sums and extremes over some successive frames, less the resting level."""
+
+    @classmethod
+    def of(cls, frames, grid, still):
+        self = cls()
+        sharp, cell = grid.band_passed(frames)
+        sharp -= still.sharp
+        cell -= still.cell
+        self.first, self.last = sharp[0].copy(), sharp[-1].copy()
+        self.held = np.minimum(sharp[1:], sharp[:-1]).max(axis=0, initial=-np.inf)
+        self.high, self.low = cell.max(axis=0), cell.min(axis=0)
+        self.total, self.squares = cell.sum(axis=0), np.einsum("tyx,tyx->yx", cell, cell)
+        self.lag_products = _lag_products(sharp)
+        self.votes = _votes(cell, still.cell_noise)
+        return self
+
+    def with_next(self, other):
+        """Return the sums over these frames and those that follow."""
+        across = np.minimum(self.last, other.first)
+        self.held = np.maximum(np.maximum(self.held, other.held), across)
+        self.high, self.low = np.maximum(self.high, other.high), np.minimum(self.low, other.low)
+        self.last = other.last
+        for name in ("total", "squares", "votes"):
+            getattr(self, name).__iadd__(getattr(other, name))
+        for mine, theirs in zip(self.lag_products, other.lag_products, strict=True):
+            mine += theirs
+        return self
+
+
+def _lag_products(sharp):
+    """Return sums over time of x, x * x and of products with the pixel `_LAG` below and beside."""
+    down = np.einsum("tyx,tyx->yx", sharp[:, _LAG:], sharp[:, :-_LAG])
+    right = np.einsum("tyx,tyx->yx", sharp[:, :, _LAG:], sharp[:, :, :-_LAG])
+    return [sharp.sum(axis=0), np.einsum("tyx,tyx->yx", sharp, sharp), down, right]
+
+
+def _votes(cell, noise):
+    """Return the sum over frames of the height of summits, in units of the noise."""
+    wide = np.pad(cell, ((0, 0), (2, 2), (2, 2)), mode="edge")
+    rows = wide[:, :-4]
+    for shift in range(1, 5):
+        rows = np.maximum(rows, wide[:, shift : wide.shape[1] - 4 + shift])
+    best = rows[:, :, :-4]
+    for shift in range(1, 5):
+        best = np.maximum(best, rows[:, :, shift : rows.shape[2] - 4 + shift])
+    summit = (cell >= best) & (cell > _VOTE * noise)
+    return np.where(summit, cell / np.float32(noise), 0).sum(axis=0)
+
+
+def _pictures(sums, still, count):
+    mean = sums.total / count
+    deviation = np.sqrt(np.maximum(sums.squares / count - mean**2, 0))
+    votes = _spread(sums.votes) * (100.0 / count)
+    pictures = [
+        np.arcsinh(still.sharp / (4 * still.sharp_noise)) / 2,
+        _compressed(np.where(np.isfinite(sums.held), sums.held, 0) / still.sharp_noise),
+        _compressed(sums.high / still.own_noise),
+        _compressed(-sums.low / still.cell_noise),
+        _compressed(2 * deviation / still.cell_noise),
+        _correlation(sums.lag_products, count),
+        np.log1p(votes) / 3,
+    ]
+    return np.stack(pictures, axis=-1).astype(np.float32)
+
+
+def _compressed(height):
+    """Return heights in units of the noise, compressed so that 4 becomes 0.7 and 100 becomes 2.3."""
+    return np.arcsinh(np.maximum(height, 0) / 2) / 2
+
+
+def _spread(votes):
+    """Return votes shared with the eight neighbours: a summit is known to about a pixel."""
+    padded = np.pad(votes, 1)
+    rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]
+    return (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / 16
+
+
+def _correlation(lag_products, count):
+    """Return the mean correlation with the four pixels `_LAG` away, 0 where a pixel is constant."""
+    total, squares, down, right = lag_products
+    mean = total / count
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    result, weight = np.zeros_like(mean), np.zeros_like(mean)
+    for product, axis in ((down, 0), (right, 1)):
+        here = (slice(_LAG, None), slice(None)) if axis == 0 else (slice(None), slice(_LAG, None))
+        there = (slice(None, -_LAG), slice(None)) if axis == 0 else (slice(None), slice(None, -_LAG))
+        scale = deviation[here] * deviation[there]
+        value = np.divide(
+            product / count - mean[here] * mean[there], scale, out=np.zeros_like(scale), where=scale > 0
+        )
+        for place in (here, there):
+            result[place] += value
+            weight[place] += 1
+    return result / np.maximum(weight, 1)
+
+
+def _gaussian(count, side, sigma):
+    """Return the matrix (count, side) that smooths `side` pixels and samples the result `count` times."""
+    places = (np.arange(count) + 0.5) * side / count - 0.5
+    weights = np.exp(-0.5 * ((np.arange(side) - places[:, None]) / sigma) ** 2)
+    weights[weights < 1e-6] = 0  # tiny numbers slow a processor down twentyfold
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _both(frames, matrices):
+    """Apply a matrix to the rows and one to the columns of each frame."""
+    rows, columns = matrices
+    count, height, width = frames.shape
+    # One product of two large matrices is several times faster than one product per frame.
+    beside = (frames.reshape(-1, width) @ columns).reshape(count, height, -1)
+    return np.matmul(rows, beside)
