@@ -1,0 +1,364 @@
+"""Tables that say which neurons were stimulated when.
+
+Two kinds are read, both CSV with one header line; cells are numbered from 1:
+
+=============================== ==========================================================================
+one row per stimulus            ``time_s`` or ``frame`` (the first one after the onset, from 0), and the cells
+one row per frame               the cells; ``offset``, the frame's number after the onset from 1, tells it
+                                from the other kind where there are times too
+=============================== ==========================================================================
+
+The cells stand in ``cells`` (``3``, ``3+17``; empty: no stimulus), or in ``cell1``,
+``cell2``, ... (0: none), or a number in ``condition`` is looked up in a second table
+with the columns ``condition`` and cells. ``trial`` (repetition, from 1) and ``group``
+(conditions that are compared with each other) may be given.
+"""
+
+import csv
+import math
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from calzoo.errors import CalzooError
+
+AFTER = 5  # frames after the onset that show the answer
+
+
+@dataclass(frozen=True)
+class Stimuli:
+    """Frames with what was stimulated before them.
+
+    Attributes
+    ----------
+    frames : ndarray of int, (N,)
+        Number of each frame in the recording, from 0.
+    cells : ndarray of bool, (N, K)
+        Which of K cells were stimulated; none of them: no stimulus.
+    condition : ndarray of int, (N,)
+        Place in `conditions`.
+    trial, offset, event : ndarray of int, (N,)
+        Repetition of the condition from 1; number of the frame after the onset from 1;
+        number of the stimulus from 0.
+    conditions : tuple of tuple of int
+        Cells of each condition, from 1; the last is () if there are frames without stimulus.
+    groups : ndarray of int, (C,)
+        Of each condition; 0 where none is known.
+    """
+
+    frames: np.ndarray
+    cells: np.ndarray
+    condition: np.ndarray
+    trial: np.ndarray
+    offset: np.ndarray
+    event: np.ndarray
+    conditions: tuple
+    groups: np.ndarray
+
+    def __len__(self):
+        return len(self.frames)
+
+    @property
+    def names(self):
+        """Names of the conditions: "3", "3+17", "none"."""
+        return tuple("+".join(map(str, cells)) or "none" for cells in self.conditions)
+
+    @property
+    def targets(self):
+        """Float32, (N, K + 1): 1 for each stimulated cell, and in the last column for no stimulus."""
+        return np.column_stack([self.cells, ~self.cells.any(axis=1)]).astype(np.float32)
+
+    def only(self, rows):
+        """Return some of the frames.
+
+        Parameters
+        ----------
+        rows : ndarray of bool or int
+        """
+        names = ("frames", "cells", "condition", "trial", "offset", "event")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+
+
+def read_stimuli(
+    path, *, frames, frame_rate_hz=None, conditions=None, cells=None, after=AFTER, label="recording"
+):
+    """Read a table of stimuli, or of labels, for a recording.
+
+    Frames that follow no stimulus are frames without stimulus, unless the table has
+    rows without cells: then only those are.
+
+    Parameters
+    ----------
+    path : path-like
+    frames : int
+        Frames of the recording.
+    frame_rate_hz : float, optional
+        Frames per second; needed for times.
+    conditions : path-like, optional
+        Table in which conditions are looked up.
+    cells : int, optional
+        K; by default the largest number of a cell.
+    after : int, optional
+        Frames after the onset that count to a stimulus.
+    label : str, optional
+        What the recording is called in errors.
+
+    Returns
+    -------
+    Stimuli
+
+    Raises
+    ------
+    CalzooError
+        If a column is missing, a value cannot be read, a cell is not one of K, or a
+        time lies beyond the recording.
+    """
+    path = Path(path)
+    rows = _read(path)
+    names = rows[0].keys()
+    found = _cells_of(path, rows, conditions)
+    count = _count(path, found, cells)
+    per_frame = "offset" in names or not {"time_s", "frame"} & set(names)
+    if per_frame:
+        return _by_frame(path, rows, found, count, frames, after, label)
+    return _by_stimulus(path, rows, found, count, frames, frame_rate_hz, after, label)
+
+
+def _read(path):
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            text = file.read()
+    except OSError as error:
+        message = f"{path}: expected a table of stimuli (CSV), but it cannot be read ({error.strerror})."
+        raise CalzooError(message) from error
+    except UnicodeDecodeError as error:
+        message = f"{path}: expected a table of stimuli in UTF-8, got other bytes; save it as CSV again."
+        raise CalzooError(message) from error
+    head = text.splitlines()[0] if text.strip() else ""
+    delimiter = max(",;\t", key=head.count)
+    rows = [
+        {(name or "").strip().lower(): (value or "").strip() for name, value in row.items() if name}
+        for row in csv.DictReader(text.splitlines(), delimiter=delimiter)
+    ]
+    if not rows:
+        message = f"{path}: expected a table with a header and at least one row, got none."
+        raise CalzooError(message)
+    return rows
+
+
+def _cells_of(path, rows, conditions):
+    """Return the cells of each row, a sorted tuple."""
+    numbered = [name for name in rows[0] if re.fullmatch(r"cell\d+", name)]
+    if "cells" in rows[0]:
+        return [_parse_cells(path, i, row["cells"]) for i, row in enumerate(rows)]
+    if numbered:
+        return [
+            _parse_cells(path, i, " ".join(row[name] for name in numbered)) for i, row in enumerate(rows)
+        ]
+    if "condition" not in rows[0]:
+        message = (
+            f"{path}: expected the columns 'cells', or 'cell1', 'cell2', ..., or 'condition'; got "
+            f"{', '.join(rows[0])}. Name the column of the stimulated cells."
+        )
+        raise CalzooError(message)
+    if conditions is None:
+        message = (
+            f"{path}: has conditions but no cells; give the table that says which cells each condition "
+            "stimulates (columns 'condition' and 'cells')."
+        )
+        raise CalzooError(message)
+    listed = _read(Path(conditions))
+    if "condition" not in listed[0]:
+        message = f"{conditions}: expected a column 'condition', got {', '.join(listed[0])}."
+        raise CalzooError(message)
+    known = dict(
+        zip((row["condition"] for row in listed), _cells_of(conditions, listed, None), strict=True)
+    )
+    for i, row in enumerate(rows):
+        if row["condition"] not in known:
+            message = (
+                f"{path}: row {i + 2} has condition {row['condition']!r}, which {conditions} does not list; "
+                "add it there."
+            )
+            raise CalzooError(message)
+    return [known[row["condition"]] for row in rows]
+
+
+def _parse_cells(path, row, text):
+    if text.lower() in ("", "none"):
+        return ()
+    try:
+        numbers = [int(part) for part in re.split(r"[\s;+,/]+", text) if part]
+    except ValueError:
+        numbers = [-1]
+    if min(numbers) < 0:
+        message = f"{path}: row {row + 2}: expected cells such as 3 or 3+17, got {text!r}."
+        raise CalzooError(message)
+    return tuple(sorted({n for n in numbers if n}))
+
+
+def _count(path, found, cells):
+    largest = max((max(row) for row in found if row), default=0)
+    if not largest:
+        message = f"{path}: expected stimulated cells, got rows without any; are the columns right?"
+        raise CalzooError(message)
+    if cells is not None and largest > cells:
+        where = next(i for i, row in enumerate(found) if row and max(row) == largest)
+        message = (
+            f"{path}: row {where + 2} stimulates cell {largest}, but cells are numbered 1 to {cells}. "
+            "Correct the table, or train a network with more cells."
+        )
+        raise CalzooError(message)
+    return cells or largest
+
+
+def _by_frame(path, rows, found, count, frames, after, label):
+    if len(rows) != frames:
+        message = (
+            f"{path}: expected one row for each of the {frames} frames of {label}, got {len(rows)}. A table "
+            "with one row per stimulus needs a column 'time_s' or 'frame'."
+        )
+        raise CalzooError(message)
+    offsets = _numbers(path, rows, "offset", 1)
+    starts = _starts(found, offsets, rows)
+    event = np.cumsum(starts) - 1
+    if offsets is None:
+        first = np.flatnonzero(starts)[event]
+        offsets = np.arange(len(rows)) - first + 1
+    kept = (offsets >= 1) & (offsets <= after)
+    heads = np.flatnonzero(starts)
+    trials = _trials(path, rows, [found[i] for i in heads], heads)
+    made = _stimuli(found, count, np.arange(frames), event, trials[event], offsets, _groups(path, rows, found))
+    return made if kept.all() else made.only(kept)
+
+
+def _starts(found, offsets, rows):
+    """Tell where a new stimulus begins: where the offset falls back, or the cells or the trial change."""
+    starts = np.ones(len(rows), bool)
+    for i in range(1, len(rows)):
+        same = found[i] == found[i - 1] and rows[i].get("trial") == rows[i - 1].get("trial")
+        starts[i] = not same or (offsets is not None and offsets[i] <= offsets[i - 1])
+    return starts
+
+
+def _by_stimulus(path, rows, found, count, frames, rate, after, label):
+    onset = _onsets(path, rows, rate)
+    late = np.flatnonzero((onset < 0) | (onset >= frames))
+    if late.size:
+        row = int(late[0])
+        what = "time_s" if "time_s" in rows[0] else "frame"
+        message = (
+            f"{path}: row {row + 2} has {what} {rows[row][what]}, which is frame {onset[row]}, but {label} has "
+            f"the frames 0 to {frames - 1}"
+            + (f" at {rate:g} Hz" if rate and what == "time_s" else "")
+            + ". Is it the table of another recording, or the frame rate wrong?"
+        )
+        raise CalzooError(message)
+    trials = _trials(path, rows, found, range(len(rows)))
+    order = np.argsort(onset, kind="stable")
+    claimed = {}  # frame -> (row, offset): a later stimulus takes over
+    for row in order:
+        for offset in range(after):
+            if onset[row] + offset < frames:
+                claimed[int(onset[row]) + offset] = (int(row), offset + 1)
+    found = list(found)
+    groups = _groups(path, rows, found)
+    if all(found):  # no rows without stimulus: what is left over shows none
+        trials, claimed = _fill(order, onset, trials, claimed, frames, found)
+    numbers = np.array(sorted(claimed))
+    event, offset = np.array([claimed[n] for n in numbers]).T
+    return _stimuli([found[e] for e in event], count, numbers, event, trials[event], offset, groups)
+
+
+def _fill(order, onset, trials, claimed, frames, found):
+    """Let each run of frames between stimuli be an event without stimulus, of the trial before it."""
+    trials = list(trials)
+    before = None
+    for n in range(frames):
+        if n in claimed:
+            continue
+        if n == 0 or n - 1 in claimed and found[claimed[n - 1][0]]:
+            earlier = [row for row in order if onset[row] <= n]
+            found.append(())
+            trials.append(trials[earlier[-1]] if earlier else trials[order[0]])
+            before = n
+        claimed[n] = (len(found) - 1, n - before + 1)
+    return np.array(trials), claimed
+
+
+def _onsets(path, rows, rate):
+    if "frame" in rows[0]:
+        return _numbers(path, rows, "frame", 0)
+    if rate is None:
+        message = (
+            f"{path}: has times, but the frame rate of the recording is not known; give it in Hz, or give "
+            "the numbers of the frames in a column 'frame'."
+        )
+        raise CalzooError(message)
+    try:
+        times = np.array([float(row["time_s"]) for row in rows])
+    except ValueError as error:
+        message = f"{path}: expected numbers in the column 'time_s': {error}."
+        raise CalzooError(message) from error
+    if not np.isfinite(times).all():
+        message = f"{path}: expected finite numbers in the column 'time_s'."
+        raise CalzooError(message)
+    # The first frame that is not before the onset; a thousandth of a frame forgives rounding.
+    return np.array([math.ceil(t * rate - 1e-3) for t in times])
+
+
+def _numbers(path, rows, name, smallest):
+    if name not in rows[0]:
+        return None
+    try:
+        numbers = np.array([int(float(row[name])) for row in rows])
+    except (ValueError, OverflowError):
+        numbers = np.array([smallest - 1])
+    if numbers.min() < smallest:
+        message = f"{path}: expected whole numbers from {smallest} on in the column {name!r}."
+        raise CalzooError(message)
+    return numbers
+
+
+def _trials(path, rows, found, heads):
+    """Return the trial of each stimulus: as given, or how often its cells were stimulated before."""
+    given = _numbers(path, rows, "trial", 1)
+    if given is not None:
+        return given[list(heads)]
+    seen = {}
+    trials = []
+    for cells in found:
+        seen[cells] = seen.get(cells, 0) + 1
+        trials.append(seen[cells])
+    return np.array(trials)
+
+
+def _groups(path, rows, found):
+    """Return the group of each set of cells."""
+    given = _numbers(path, rows, "group", 0)
+    return {} if given is None else dict(zip(found, given.tolist(), strict=True))
+
+
+def _stimuli(found, count, numbers, event, trial, offset, groups):
+    def order(cells):  # singles, then pairs, of each group; no stimulus last
+        return (not cells, groups.get(cells, 0), len(cells), cells)
+
+    conditions = tuple(sorted(set(found), key=order))
+    place = {cells: i for i, cells in enumerate(conditions)}
+    hot = np.zeros((len(found), count), bool)
+    for row, cells in enumerate(found):
+        hot[row, [c - 1 for c in cells]] = True
+    # The group of frames without stimulus says only when they were recorded.
+    of_condition = np.array([groups.get(cells, 0) if cells else 0 for cells in conditions])
+    return Stimuli(
+        np.asarray(numbers),
+        hot,
+        np.array([place[cells] for cells in found]),
+        np.asarray(trial),
+        np.asarray(offset),
+        np.asarray(event),
+        conditions,
+        of_condition,
+    )
