@@ -150,7 +150,8 @@ class _Loop:
             loss = self._train_on(x, y)
             progress.losses.append(loss)
             progress.step += 1
-            ledger.step(len(x), x[0].size)
+            first = next(iter(x.values())) if isinstance(x, dict) else x  # of several inputs
+            ledger.step(len(first), first[0].size)
             bar.set_postfix_str(
                 f"loss {loss:.3f}" + (f", best {progress.best:.3f}" if progress.best is not None else "")
             )
@@ -252,7 +253,8 @@ def _compiled(recipe, model):
 
 def _single_step(model):
     def step(x, y):
-        return float(model.train_on_batch(x, y))
+        # Of several outputs the sum of their losses comes first.
+        return float(np.ravel(model.train_on_batch(x, y))[0])
 
     return step
 

@@ -28,6 +28,10 @@ RECIPES = {
     "axons": "calzoo.training.recipes.axons:AxonsRecipe",
     "axons-octa": "calzoo.training.recipes.axons:octa_recipe",
     "axons-vgg16": "calzoo.training.recipes.axons:vgg16_recipe",
+    "cells-instance": "calzoo.training.recipes.cells_instance:CellsInstanceRecipe",
+    "cells-instance-research": "calzoo.training.recipes.cells_instance:research_recipe",
+    "cells-proposal": "calzoo.training.recipes.cells_proposal:CellsProposalRecipe",
+    "cells-proposal-research": "calzoo.training.recipes.cells_proposal:research_recipe",
 }
 
 

@@ -1,0 +1,322 @@
+"""Pictures of cells with labels, from folders, as the cell recipes train on them.
+
+Each picture is told by its name and what lies beside it:
+
+================================= =================================================================
+``00000.npz``, ``00001.npz``, ... a pool of simulated scenes; see `calzoo.training.cells_pool`
+``L175_501271265.png``            Allen Brain Observatory [1]_, with ``..._masks.npz``
+``00.00_mean.tif``                Neurofinder [2]_, with ``..._masks.npz`` and ``..._region.json``; its labels
+                                  miss cells, so unmarked places that look like one are not background
+``NAME.tif``, ``NAME.png``        own pictures, with one of the following of the same ``NAME``
+================================= =================================================================
+
+Labels of own pictures: ``NAME_masks.npz`` (see `calzoo.imaging.masks`), ``NAME_labels.tif`` or
+``NAME_label.tif`` (one integer per cell), ``NAME_rois.zip`` or ``NAME.zip`` (ImageJ), ``NAME_regions.json``
+(``[{"coordinates": [[row, column], ...]}, ...]``; also ``regions.json`` and ``consensus_regions.json`` in a
+folder with one picture). A movie takes the place of a picture as ``NAME.tif`` of several frames.
+
+References
+----------
+.. [1] Soltanian-Zadeh et al., PNAS 2019. doi:10.1073/pnas.1812995116
+.. [2] https://github.com/codeneuro/neurofinder
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from calzoo.errors import CalzooError
+from calzoo.imaging.cell_pictures import median_diameter, resize, resize_masks, scaled_shape
+from calzoo.imaging.masks import Masks, read_masks
+from calzoo.imaging.normalisation import normalise
+from calzoo.training.cells_pool import pool_files, read_scene
+
+#: Pictures that can stand for the channel of the same name, or for the brightness.
+BRIGHTNESS = ("mean", "median", "maximum")
+_CORRELATION = ("correlation", "gaussian_correlation")
+_DEVIATION = ("standard_deviation",)
+#: A simulated cell of which less is seen is background, of which more is seen a cell; in between nobody knows.
+_CLEAR, _HIDDEN = 0.5, 0.3
+_ACTIVE, _SILENT = 6.0, 3.0
+_ALLEN = re.compile(r"L\d{3}_\d+")
+_NEUROFINDER = re.compile(r"(\d\d)\.(\d\d)(\.test)?_mean")
+#: Several fields of view that overlap, or lie above each other, by the part of the name that they share.
+_ONE_FIELD = ("00",)
+_LABELS = ("_masks.npz", "_labels.tif", "_label.tif", "_rois.zip", ".zip", "_regions.json")
+_SHARED_LABELS = ("regions.json", "consensus_regions.json")
+
+
+@dataclass(frozen=True, eq=False)
+class CellPicture:
+    """Pictures of one field of view and its cells.
+
+    Attributes
+    ----------
+    name : str
+    source : str
+        "simulation", "abo", "neurofinder" or "own".
+    field : str
+        Pictures of the same one never part: all are trained on, or all are held out.
+    pictures : dict of str to ndarray of float32, (Y, X)
+        By kind: those of `calzoo.training.cells_pool.PICTURES`.
+    masks : Masks
+    known : ndarray of bool, (Y, X)
+        Where pixels that are in no mask are background.
+    facts : dict of str to ndarray, (N,)
+        Of simulated cells how well they can be seen; empty where all masks are cells.
+    """
+
+    name: str
+    source: str
+    field: str
+    pictures: dict
+    masks: Masks
+    known: np.ndarray
+    facts: dict
+
+    @property
+    def shape(self):
+        """(Y, X)."""
+        return self.masks.shape
+
+    def status(self, present):
+        """Tell of each mask whether it can be seen.
+
+        Parameters
+        ----------
+        present : sequence of bool
+            Which of correlation, brightness and deviation are shown.
+
+        Returns
+        -------
+        ndarray of int8, (N,)
+            1: a cell; -1: nothing to be seen; 0: nobody knows.
+        """
+        if not self.facts:
+            return np.ones(len(self.masks), np.int8)
+        clear, snr = self.facts["clarity"], self.facts["snr"] * self.facts["active"]
+        seen, hidden = clear >= _CLEAR, clear < _HIDDEN
+        if present[0] or present[2]:
+            seen, hidden = seen | (snr >= _ACTIVE), hidden & (snr < _SILENT)
+        # Light of cells above and below is real, but nobody can outline it.
+        seen &= self.facts["in_focus"].astype(bool)
+        return np.where(seen, 1, np.where(hidden, -1, 0)).astype(np.int8)
+
+    def scaled(self, diameter):
+        """Return the pictures, normalised already, with cells of a median `diameter` in pixels."""
+        factor = diameter / self.diameter()
+        shape = scaled_shape(self.shape, factor)
+        return CellPicture(
+            self.name,
+            self.source,
+            self.field,
+            {kind: resize(picture, shape) for kind, picture in self.pictures.items()},
+            resize_masks(self.masks, shape),
+            resize(self.known, shape) > 0.5,
+            self.facts,
+        )
+
+    def diameter(self):
+        """Return the median diameter of the cells in pixels, of those that can be seen where there are any."""
+        seen = self.status((True, True, True)) > 0
+        return median_diameter(self.masks.select(seen) if seen.any() else self.masks)
+
+    def normalised(self, normalisation):
+        """Return the pictures as the networks take them."""
+        pictures = {
+            kind: normalise(picture[None], normalisation)[0] for kind, picture in self.pictures.items()
+        }
+        return CellPicture(self.name, self.source, self.field, pictures, self.masks, self.known, self.facts)
+
+    def fingerprint(self):
+        """Return what the picture is, as JSON."""
+        content = hashlib.sha256()
+        for kind in sorted(self.pictures):
+            content.update(kind.encode() + np.ascontiguousarray(self.pictures[kind]).tobytes())
+        content.update(self.masks.row.tobytes() + self.masks.col.tobytes() + self.masks.indptr.tobytes())
+        return {"shape": list(self.shape), "cells": len(self.masks), "sha256": content.hexdigest()}
+
+
+def channel_kinds(kinds):
+    """Return the kinds of picture that can stand for correlation, brightness and deviation.
+
+    Parameters
+    ----------
+    kinds : collection of str
+        What there is.
+
+    Returns
+    -------
+    tuple of tuple of str
+        Empty where there is none for a channel.
+    """
+    wanted = (_CORRELATION, BRIGHTNESS, _DEVIATION)
+    return tuple(tuple(kind for kind in group if kind in kinds) for group in wanted)
+
+
+def read_cell_pictures(folder, *, scenes=None):
+    """Read all pictures of a folder.
+
+    Parameters
+    ----------
+    folder : path-like
+    scenes : int, optional
+        At most so many of a pool, the first ones.
+
+    Returns
+    -------
+    list of CellPicture
+        By name.
+
+    Raises
+    ------
+    CalzooError
+        If the folder holds no picture with labels, or a pair does not fit.
+    """
+    folder = Path(folder)
+    if pool_files(folder):
+        return [_scene(path) for path in pool_files(folder)[:scenes]]
+    found = [_picture(path, folder) for path in sorted(folder.glob("*")) if _may_be_picture(path)]
+    found = [picture for picture in found if picture is not None]
+    if not found:
+        message = (
+            f"{folder}: expected a pool of scenes (python -m calzoo.training.cells_pool -o DIR), or pictures with "
+            f"labels (NAME.tif with one of NAME{', NAME'.join(_LABELS)}), found none."
+        )
+        raise CalzooError(message)
+    return found
+
+
+def _scene(path):
+    scene = read_scene(path)
+    known = np.ones(scene.masks.shape, bool)
+    return CellPicture(
+        path.stem, "simulation", f"simulation/{path.stem}", scene.pictures, scene.masks, known, scene.facts
+    )
+
+
+def _may_be_picture(path):
+    is_label = path.name.endswith(_LABELS) or path.stem.endswith("_semantic")
+    return path.suffix.lower() in (".png", ".tif", ".tiff") and not is_label
+
+
+def _picture(path, folder):
+    """Read a picture with its labels; None where it has none."""
+    stem = path.stem.removesuffix("_mean")
+    labels = [folder / f"{stem}{ending}" for ending in _LABELS]
+    if len([p for p in folder.glob("*") if _may_be_picture(p)]) == 1:
+        labels += [folder / name for name in _SHARED_LABELS]
+    labels = [p for p in labels if p.is_file()]
+    if not labels:
+        return None
+    pictures = _read_pictures(path)
+    shape = next(iter(pictures.values())).shape
+    masks = read_any_masks(labels[0], shape)
+    if masks.shape != shape:
+        message = f"{labels[0]}: the masks are for frames of {masks.shape} pixels, {path.name} has {shape}."
+        raise CalzooError(message)
+    source, field = _origin(path)
+    return CellPicture(
+        stem, source, field, pictures, masks, _known_region(folder / f"{stem}_region.json", shape), {}
+    )
+
+
+def _origin(path):
+    """Return the source of a picture, and its field of view."""
+    if _ALLEN.fullmatch(path.stem):
+        return "abo", f"abo/{path.stem}"
+    name = _NEUROFINDER.fullmatch(path.stem)
+    if name:
+        field = name[1] if name[1] in _ONE_FIELD else f"{name[1]}.{name[2]}"
+        return "neurofinder", f"neurofinder/{field}"
+    return "own", f"own/{path.stem}"
+
+
+def _read_pictures(path):
+    """Return the pictures of a file by kind: the summary images of a movie, or one picture."""
+    if path.suffix.lower() == ".png":
+        picture = np.asarray(Image.open(path).convert("F"), np.float32)
+        return {"mean": picture}
+    import tifffile
+
+    array = tifffile.imread(path)
+    if array.ndim == 2:
+        return {"mean": array.astype(np.float32)}
+    from calzoo.imaging.movies import open_movie
+    from calzoo.imaging.summary import summary_images
+
+    with open_movie(path) as movie:
+        images = summary_images(movie)
+    kinds = (*_CORRELATION, *BRIGHTNESS, *_DEVIATION)
+    return {kind: np.asarray(getattr(images, kind), np.float32) for kind in kinds}
+
+
+def read_any_masks(path, shape):
+    """Read masks from any file of labels that is known here.
+
+    Parameters
+    ----------
+    path : path-like
+        .npz, label image, ImageJ ROIs, or regions as JSON.
+    shape : tuple of int
+        Of the frame, (Y, X), where the file does not say.
+
+    Returns
+    -------
+    Masks
+    """
+    path = Path(path)
+    if path.suffix == ".npz":
+        with np.load(path) as file:
+            groups = [name.removesuffix("_indptr") for name in file.files if name.endswith("_indptr")]
+        best = [g for g in ("cells", "final", "grader1", "neurofinder", "neuroseg3") if g in groups]
+        return read_masks(path, best[0] if best else None)
+    if path.suffix == ".zip":
+        from calzoo.imaging.imagej_rois import read_rois
+
+        return read_rois(path, shape)
+    if path.suffix == ".json":
+        return read_regions(path, shape)
+    import tifffile
+
+    return Masks.from_labels(tifffile.imread(path))
+
+
+def read_regions(path, shape):
+    """Read regions as Neurofinder and CaImAn write them: a list of objects with ``coordinates``.
+
+    Parameters
+    ----------
+    path : path-like
+        JSON.
+    shape : tuple of int
+        Of the frame, (Y, X); pixels beyond it are dropped.
+
+    Returns
+    -------
+    Masks
+    """
+    try:
+        regions = json.loads(Path(path).read_text(encoding="utf-8"))
+        pixels = [np.asarray(region["coordinates"], int).reshape(-1, 2) for region in regions]
+    except (ValueError, KeyError, TypeError) as error:
+        message = f'{path}: expected a list of objects with "coordinates", got {error!r}.'
+        raise CalzooError(message) from error
+    inside = [p[((p >= 0) & (p < shape)).all(axis=1)] for p in pixels]
+    return Masks.from_pixels(shape, [(p[:, 0], p[:, 1]) for p in inside if len(p)])
+
+
+def _known_region(path, shape):
+    """Return where labels were made, (Y, X) bool."""
+    known = np.zeros(shape, bool)
+    if not path.is_file():
+        return ~known
+    (box,) = json.loads(path.read_text(encoding="utf-8")).values()
+    row, col, height, width = box
+    known[row : row + height, col : col + width] = True
+    return known

@@ -1,0 +1,104 @@
+"""The recipe of the network that outlines the cell in the middle of a crop."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from calzoo.training.cells_data import CropData, score_crops
+from calzoo.training.cells_losses import mask_loss, score_loss
+from calzoo.training.recipes.cells_base import RESEARCH, CellsRecipe, picture_tensors, research_settings
+from calzoo.training.schedule import Schedule
+from calzoo.weights.card import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellsInstanceRecipe(CellsRecipe):
+    """A small U-Net with a second output: is there a cell in the middle?
+
+    Attributes
+    ----------
+    crop : int
+        Side of a crop, in pixels.
+    positive : float
+        Share of crops with a cell in the middle.
+    jitter : float
+        Largest distance between the middle and the cell's centre, in diameters.
+    negative_masks : bool
+        Teach empty masks where there is no cell.
+    postprocessing : mapping
+        Thresholds of the pipeline; see `calzoo.inference.cells`.
+    """
+
+    name: str = "cells-instance"
+    builder: str = "calzoo.networks.instance:instance"
+    network: Mapping = field(
+        default_factory=lambda: {"filters": (12, 24, 48), "bottom": 72, "hidden": 64, "dropout": 0.2}
+    )
+    crop: int = 48
+    positive: float = 0.5
+    jitter: float = 0.3
+    negative_masks: bool = False
+    postprocessing: Mapping = field(
+        default_factory=lambda: {
+            "score_threshold": 0.5,
+            "mask_threshold": 0.5,
+            "overlap_threshold": 0.4,
+            "smallest_diameter": 0.4,
+            "largest_diameter": 2.5,
+        }
+    )
+    schedule: Schedule = field(
+        default_factory=lambda: Schedule(
+            epochs=60,
+            steps=120,
+            batch=64,
+            learning_rate=2e-3,
+            warmup=100,
+            average=0.995,
+            score_every=4,
+            frozen_norm=0.3,
+        )
+    )
+
+    def loss(self):
+        """Return the losses of both outputs for `keras.Model.compile`."""
+        return {"mask": mask_loss, "score": score_loss}
+
+    def data(self, folders=()):
+        """Read pools and labelled pictures."""
+        return CropData(self, folders)
+
+    def score(self, model, data):
+        """Return the IoU of masks and the area under the curve of scores on held-out pictures, and previews."""
+        return score_crops(self, model, data.validation)
+
+    def card_fields(self, model, sources=("simulation",)):
+        """Return the arguments of a card."""
+        return super().card_fields(model, sources) | {
+            "role": "instance",
+            "description": "Mask and score of the cell in the middle of a crop of summary pictures.",
+            "inputs": picture_tensors(),
+            "outputs": (
+                Tensor(name="mask", axes="byxc", units="probability", channels=("cell",)),
+                Tensor(name="score", axes="bc", units="probability", channels=("cell",)),
+            ),
+            "divisor": {"y": self.crop, "x": self.crop},
+            "halo": {"y": 0, "x": 0},
+            "tile": {"y": self.crop, "x": self.crop},
+            "overlap": 0.0,
+            "postprocessing": dict(self.postprocessing),
+        }
+
+
+def research_recipe():
+    """Return the recipe that goes on with the research data: ``--init`` a run of `CellsInstanceRecipe`."""
+    settings = research_settings(
+        epochs=20,
+        steps=120,
+        batch=64,
+        learning_rate=8e-4,
+        warmup=60,
+        average=0.99,
+        score_every=4,
+        frozen_norm=1.0,
+    )
+    return CellsInstanceRecipe(name=f"cells-instance{RESEARCH}", **settings)
