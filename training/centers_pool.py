@@ -167,7 +167,9 @@ def visibility(recording, grid):
     height, width = recording.shape[1:]
     places = np.indices((height, width)).reshape(2, -1) + recording.margin
     pixels = places[0] * (width + 2 * recording.margin) + places[1]
-    total = sum(np.asarray(lit.T @ layer.weights[pixels] @ layer.traces) for layer in recording.layers.values())
+    total = sum(
+        np.asarray(lit.T @ layer.weights[pixels] @ layer.traces) for layer in recording.layers.values()
+    )
     own = np.asarray((lit.T @ cells.footprints).diagonal())[:, None] * cells.traces
     return Visibility(response / np.maximum(ideal, 1e-9), own.astype(np.float32), total.astype(np.float32))
 
@@ -230,7 +232,7 @@ def _window(recording, grid, visible, frames, span):
     at = grid.to_frame(np.stack(np.indices(grid.shape), axis=-1))
     rows, columns = np.clip(np.round(at).astype(int), 0, np.array(labels.shape) - 1).T
     return Window(
-        window_channels(frames[slice(*span)], grid).astype(np.float16),
+        window_channels(frames, grid, *span).astype(np.float16),
         centers[seen].astype(np.float32),
         (cells.radii[seen] / np.mean(grid.step)).astype(np.float32),
         clear,
@@ -307,7 +309,12 @@ def _read(path):
         count = sum(name.startswith("frames_") for name in file.files)
         names = Window.__dataclass_fields__
         return [
-            Window(**{name: file[f"{name}_{i}"] if name != "frames" else int(file[f"{name}_{i}"]) for name in names})
+            Window(
+                **{
+                    name: file[f"{name}_{i}"] if name != "frames" else int(file[f"{name}_{i}"])
+                    for name in names
+                }
+            )
             for i in range(count)
         ]
 

@@ -32,6 +32,7 @@ RECIPES = {
     "cells-instance-research": "calzoo.training.recipes.cells_instance:research_recipe",
     "cells-proposal": "calzoo.training.recipes.cells_proposal:CellsProposalRecipe",
     "cells-proposal-research": "calzoo.training.recipes.cells_proposal:research_recipe",
+    "centers": "calzoo.training.recipes.centers:CentersRecipe",
 }
 
 

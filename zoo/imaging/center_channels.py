@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from calzoo.errors import CalzooError
+from calzoo.imaging.frames import as_movie
 
 CHANNELS = ("mean", "sharp peak", "peak to noise", "trough", "deviation", "correlation", "votes")
 #: Diameter of a cell on the grid of the pictures, in pixels.
@@ -122,37 +123,53 @@ def grid_for(frame_shape, diameter_px):
     return Grid((height, width), shape, *pairs)
 
 
-def window_channels(frames, grid, *, threads=2):
+def window_channels(movie, grid, start=0, stop=None, *, threads=2):
     """Sum up a window of a movie in the pictures that the network sees.
 
     Parameters
     ----------
-    frames : ndarray, (T, Y, X)
-        At least two, of any integer or float data type.
+    movie : movie or ndarray, (T, Y, X)
+        Of any integer or float data type.
     grid : Grid
+    start, stop : int, optional
+        First frame of the window, and the one after the last: at least two frames.
     threads : int, optional
 
     Returns
     -------
     ndarray of float32, (h, w, C)
         `CHANNELS`, about 0 to 3 each. All 0 but the mean where nothing changes.
+
+    Raises
+    ------
+    CalzooError
+        If there are fewer than two frames.
     """
-    still = _Still(frames, grid)
-    length = max(1, _PIECE // max(grid.shape[0] * grid.shape[1], frames[0].size))
-    pieces = [frames[start : start + length] for start in range(0, len(frames), length)]
+    movie = as_movie(movie, at_least=2)
+    start, stop, _ = slice(start, stop).indices(movie.shape[0])
+    if stop - start < 2:
+        message = f"expected a window of at least two frames, got {max(stop - start, 0)}."
+        raise CalzooError(message)
+    still = _Still(movie, grid, start, stop)
+    length = max(1, _PIECE // max(grid.shape[0] * grid.shape[1], movie.shape[1] * movie.shape[2]))
+    sums = None
     with ThreadPoolExecutor(threads) as pool:
-        sums = None
-        for part in pool.map(lambda piece: _Sums.of(piece, grid, still), pieces):
-            sums = part if sums is None else sums.with_next(part)
-    return _pictures(sums, still, len(frames))
+        # A few pieces at a time: a window of large frames must not lie in memory as a whole.
+        for first in range(start, stop, length * threads):
+            starts = range(first, min(first + length * threads, stop), length)
+            pieces = [movie.frames(s, min(s + length, stop)) for s in starts]
+            for part in pool.map(lambda piece: _Sums.of(piece, grid, still), pieces):
+                sums = part if sums is None else sums.with_next(part)
+    return _pictures(sums, still, stop - start)
 
 
 class _Still:
     """Resting level and noise of each pixel, from a sample of the window."""
 
-    def __init__(self, frames, grid):
-        first = np.unique(np.linspace(0, len(frames) - 2, _PAIRS).astype(int))
-        sharp, cell = grid.band_passed(frames[np.stack([first, first + 1], axis=1).ravel()])
+    def __init__(self, movie, grid, start, stop):
+        first = np.unique(np.linspace(start, stop - 2, _PAIRS).astype(int))
+        pairs = np.concatenate([movie.frames(int(t), int(t) + 2) for t in first])
+        sharp, cell = grid.band_passed(pairs)
         self.sharp, self.cell = np.median(sharp, axis=0), np.median(cell, axis=0)
         self.sharp_noise, _ = _noise(sharp)
         self.cell_noise, self.own_noise = _noise(cell)

@@ -1,0 +1,294 @@
+"""The recipe of the preset `centers-1p`: heat maps of cell centres, from simulated one-photon movies."""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from calzoo.imaging.center_channels import CELL_PX, CHANNELS
+from calzoo.imaging.center_peaks import local_maxima, refine
+from calzoo.metrics.centers import count_points
+from calzoo.training.centers_losses import heat_loss
+from calzoo.training.centers_pool import POOL_VERSION, Pool
+from calzoo.training.ledger import versions
+from calzoo.training.schedule import Schedule
+from calzoo.training.simulated import VALIDATION
+from calzoo.weights.card import Normalisation, Tensor, TrainingData
+
+OUTPUTS = ("center", "body", "radius")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CentersRecipe:
+    """Everything that decides what the network of the centres becomes.
+
+    Attributes
+    ----------
+    name : str
+    seed : int
+        Of the first weights, the simulated recordings and every sample.
+    builder : str
+        "module:function" that builds the network.
+    network : mapping
+        Arguments of the builder.
+    tile : int
+        Side of a training tile in pixels of the grid, on which a cell is about 8 wide.
+    recordings, validation : int
+        Simulated recordings to train on, and to be scored on.
+    near : float
+        Standard deviation in pixels of the Gaussian around a centre within which a miss costs less.
+    body, radius : float
+        Weights of the losses; see `calzoo.training.centers_losses.heat_loss`.
+    gain, noise : float
+        Augmentation: largest relative change, and largest noise, of each picture.
+    schedule : Schedule
+    window : int
+        Frames that are summed up together at inference.
+    threshold : float
+        Least score of a centre at inference.
+    apart : float
+        Least distance of two centres, in cell diameters.
+    """
+
+    name: str = "centers"
+    seed: int = 0
+    builder: str = "calzoo.networks.centers:centers_encoder"
+    network: Mapping = field(default_factory=dict)
+    tile: int = 96
+    recordings: int = 1200
+    validation: int = 24
+    near: float = 1.2
+    body: float = 0.5
+    radius: float = 0.1
+    gain: float = 0.15
+    noise: float = 0.08
+    schedule: Schedule = field(
+        default_factory=lambda: Schedule(
+            epochs=40, steps=150, batch=12, learning_rate=2e-3, warmup=150, score_every=2, frozen_norm=0.3
+        )
+    )
+    window: int = 200
+    threshold: float = 0.3
+    apart: float = 0.5
+
+    def build(self):
+        """Return the untrained network, a `keras.Model`."""
+        module, function = self.builder.split(":")
+        return getattr(importlib.import_module(module), function)(**self.network)
+
+    def loss(self):
+        """Return the loss for `keras.Model.compile`."""
+        return heat_loss(body=self.body, radius=self.radius)
+
+    def data(self, folders=()):
+        """Read or draw the simulated recordings.
+
+        Parameters
+        ----------
+        folders : sequence of path-like
+            At most one: where recordings are kept, see `calzoo.training.centers_pool`.
+
+        Returns
+        -------
+        CentersData
+        """
+        return CentersData(self, folders[0] if folders else None)
+
+    def score(self, model, data):
+        """Return F1 of the validation recordings at `threshold`, and the best threshold; and previews."""
+        thresholds = np.linspace(0.1, 0.7, 13)
+        counts, previews = [], []
+        for number, window in enumerate(data.validation):
+            heat = np.asarray(model.predict_on_batch(window.channels[None].astype(np.float32)))[0]
+            points = local_maxima(heat[..., 0], distance=self.apart * CELL_PX, threshold=thresholds[0])
+            scores = heat[..., 0][tuple(points.T)]
+            places = refine(heat[..., 0], points)
+            counts.append([_counts(window, places[scores >= t]) for t in thresholds])
+            if number < 3:
+                previews.append(_preview(window, heat, points[scores >= self.threshold], number))
+        f1 = _f1(np.sum(counts, axis=0))
+        chosen = int(np.argmin(np.abs(thresholds - self.threshold)))
+        best = int(np.argmax(f1))
+        hit, found, true = np.sum(counts, axis=0)[best]
+        return {
+            "score": float(f1[best]),
+            "f1": float(f1[chosen]),
+            "threshold": float(thresholds[best]),
+            "precision": float(hit / max(found, 1)),
+            "recall": float(hit / max(true, 1)),
+        }, previews
+
+    def card_fields(self, model, sources=("simulation",)):
+        """Return the arguments of a card that follow from the recipe."""
+        module = importlib.import_module(self.builder.split(":")[0])
+        axes = ("y", "x")
+        filters = self.network.get("filters")
+        step = module.divisor(filters) if filters else module.divisor()
+        reach = module.halo(filters) if filters else module.halo()
+        return {
+            "name": self.name,
+            "alias": "Cell centres in one-photon movies",
+            "task": "centers",
+            "description": "Where the centres of the cells are that fire in a window of a one-photon movie.",
+            "inputs": (
+                Tensor(
+                    name="pictures",
+                    axes="byxc",
+                    units="see calzoo.imaging.center_channels",
+                    channels=CHANNELS,
+                ),
+            ),
+            "outputs": (
+                Tensor(name="heat", axes="byxc", units="probability, probability, px", channels=OUTPUTS),
+            ),
+            "normalisation": Normalisation(),
+            "divisor": dict.fromkeys(axes, step),
+            "halo": dict.fromkeys(axes, reach),
+            "tile": dict.fromkeys(axes, 512),
+            "postprocessing": {
+                "threshold": self.threshold,
+                "apart_diameters": self.apart,
+                "window_frames": self.window,
+            },
+            "scale": {"cell_diameter_px": CELL_PX},
+            "builder": self.builder,
+            "config": dict(self.network),
+            "parameters": model.count_params(),
+            "recipe": self.name,
+            "data": (
+                TrainingData(
+                    name="calzoo one-photon simulator",
+                    licence="MIT",
+                    source="calzoo.simulation.one_photon",
+                    note="dense truth",
+                ),
+            ),
+            "versions": versions(),
+        }
+
+
+class CentersData:
+    """Batches and validation windows of a recipe.
+
+    Parameters
+    ----------
+    recipe : CentersRecipe
+    folder : path-like or None
+    """
+
+    sources = ("simulation",)
+
+    def __init__(self, recipe, folder=None):
+        self.recipe = recipe
+        pool = Pool(recipe.seed, folder)
+        self._windows = [w for number in range(recipe.recordings) for w in pool.windows(number)]
+        numbers = range(VALIDATION, VALIDATION + recipe.validation)
+        self.validation = [pool.windows(number)[0] for number in numbers]
+
+    def prepare(self, epoch):
+        """Do nothing: all recordings are there from the start."""
+
+    def batch(self, epoch, step):
+        """Return the batch of a step: a function of (seed, epoch, step) alone.
+
+        Returns
+        -------
+        x : ndarray of float32, (B, tile, tile, C)
+        y : ndarray of float32, (B, tile, tile, 5)
+            See `calzoo.training.centers_losses.heat_loss`.
+        """
+        size = self.recipe.schedule.batch
+        samples = [self._sample(epoch, step * size + i) for i in range(size)]
+        return tuple(np.stack(arrays) for arrays in zip(*samples, strict=True))
+
+    def fingerprint(self):
+        """Return what the data are, as JSON."""
+        facts = {"version": POOL_VERSION, "seed": self.recipe.seed, "recordings": self.recipe.recordings}
+        facts["cells"] = int(sum(w.clear.sum() for w in self._windows))
+        facts["mean"] = round(
+            float(np.mean([w.channels.astype(np.float32).mean() for w in self._windows])), 4
+        )
+        return {"simulation/one-photon": facts}
+
+    def close(self):
+        """Do nothing: there is nothing to let go of."""
+
+    def _sample(self, epoch, index):
+        recipe = self.recipe
+        rng = np.random.default_rng([recipe.seed, epoch, index])
+        window = self._windows[rng.integers(len(self._windows))]
+        top, left = (int(rng.integers(0, side - recipe.tile + 1)) for side in window.labels.shape)
+        inside = np.s_[top : top + recipe.tile, left : left + recipe.tile]
+        pictures = window.channels[inside].astype(np.float32)
+        target = target_of(window, recipe.near)[inside]
+        turns, flip = rng.integers(4), rng.random() < 0.5
+        pictures, target = (_turned(array, turns, flip) for array in (pictures, target))
+        channels = pictures.shape[-1]
+        gain = 1 + rng.uniform(-recipe.gain, recipe.gain, channels)
+        noise = rng.uniform(0, recipe.noise, channels) * rng.standard_normal(pictures.shape, dtype=np.float32)
+        return (pictures * gain + noise).astype(np.float32), np.ascontiguousarray(target)
+
+
+def target_of(window, near):
+    """Return what the loss compares the heat map of a window with.
+
+    Parameters
+    ----------
+    window : calzoo.training.centers_pool.Window
+    near : float
+        Standard deviation of the Gaussian around a centre, in pixels.
+
+    Returns
+    -------
+    ndarray of float32, (h, w, 5)
+        See `calzoo.training.centers_losses.heat_loss`.
+    """
+    shape = window.labels.shape
+    target = np.zeros((*shape, 5), np.float32)
+    target[..., 1] = 1
+    rows, columns = np.indices(shape)
+    for center, clear in zip(window.centers, window.clear, strict=True):
+        distance = (rows - center[0]) ** 2 + (columns - center[1]) ** 2
+        if clear:
+            np.maximum(target[..., 0], np.exp(-distance / (2 * near**2)), out=target[..., 0])
+        else:  # it may be found or not
+            target[..., 1][distance <= (2.5 * near) ** 2] = 0
+    places = np.clip(np.round(window.centers[window.clear]).astype(int), 0, np.array(shape) - 1)
+    target[places[:, 0], places[:, 1], 0] = 1
+    target[places[:, 0], places[:, 1], 1] = 1
+    target[places[:, 0], places[:, 1], 4] = window.radii[window.clear]
+    is_clear = np.concatenate([[False], window.clear])[window.labels]
+    target[..., 2] = is_clear
+    target[..., 3] = is_clear | (window.labels == 0)
+    return target
+
+
+def _turned(array, turns, flip):
+    array = np.rot90(array, turns)
+    return array[:, ::-1] if flip else array
+
+
+def _counts(window, places):
+    """Return hits, points that count, and cells that should be found."""
+    return count_points(
+        window.centers[window.clear],
+        places,
+        distance=CELL_PX / 2,
+        maybe=window.centers[~window.clear],
+    )
+
+
+def _f1(counts):
+    hit, found, true = counts.T
+    return 2 * hit / np.maximum(found + true, 1)
+
+
+def _preview(window, heat, points, number):
+    """Return a preview: bodies orange, centres blue."""
+    truth = (window.labels > 0).astype(np.uint8)
+    predicted = (heat[..., 1] > 0.5).astype(np.uint8)
+    for picture, places in ((truth, window.centers[window.clear]), (predicted, points)):
+        rows, columns = np.clip(np.round(places).astype(int), 0, np.array(truth.shape) - 1).reshape(-1, 2).T
+        picture[rows, columns] = 2
+    return f"simulated {number}, sharp peak", window.channels[..., 1].astype(np.float32), truth, predicted
