@@ -62,7 +62,7 @@ def export_model(model, card, path, *, timing=True):
     graph = trace(model, inputs, outputs)
     simplify(graph)
     card = _file_card(card)
-    planes = to_planes(graph) if timing else None
+    planes = to_planes(graph, card.divisor.get("z", 1)) if timing else None
     twin = f"{path.stem}-cpu.onnx"
     files = {path.name: _finish(graph, card)}
     if planes is not None:

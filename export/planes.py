@@ -3,10 +3,12 @@
 ONNX Runtime's processor kernels are fast in 2-D only. A convolution of
 kz x ky x kx is the sum over kz planes of 2-D convolutions, so the whole network
 runs on tensors (batch * z, channel, y, x), and neighbours along z meet by
-shifting planes. What is computed stays the same; sides and batch stay dynamic.
+shifting planes. Its kernels compute 16 channels at once (AVX-512): where a layer
+has fewer, planes are taken in pairs, as channels, which is the same memory with
+another shape. What is computed stays the same; sides and batch stay dynamic.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -18,11 +20,12 @@ _UNARY = ("Relu", "LeakyRelu", "Elu", "Sigmoid", "Tanh", "Exp", "Identity")
 _BINARY = ("Add", "Sub", "Mul", "Div", "Max")
 _REDUCTIONS = ("ReduceMax", "ReduceSum")
 _WHOLE = (Fraction(1), Fraction(1), Fraction(1))
-# Below this many channels a convolution is cheaper than reading and writing its result several times.
-_FEW_CHANNELS = 8
+_BLOCK = 16  # channels that a kernel computes at once: fewer cost as much
+# To read a number and write it elsewhere takes as long as this many products of a convolution.
+_COPY = 50
 
 
-def to_planes(graph):
+def to_planes(graph, depth=1):
     """Rewrite a 3-D graph in 2-D operators.
 
     Parameters
@@ -30,6 +33,8 @@ def to_planes(graph):
     graph : calzoo.export.graph.Graph
         Simplified (`calzoo.export.passes`), one input and outputs of five axes,
         channels first. It is left as it is.
+    depth : int, optional
+        What the number of planes of every input is a multiple of.
 
     Returns
     -------
@@ -37,7 +42,7 @@ def to_planes(graph):
         With the same inputs and outputs; None if an operator has no 2-D form.
     """
     try:
-        return _Rewriting(graph).run()
+        return _Rewriting(graph, depth).run()
     except _NoPlanesError:
         return None
 
@@ -48,21 +53,69 @@ class _NoPlanesError(Exception):
 
 @dataclass(frozen=True)
 class _Planes:
-    """A tensor (batch * z, channel, y, x) and the shares of the input's z, y, x that it has."""
+    """A tensor (batch * z / group, group * channel, y, x), and its shares of the input's z, y, x."""
 
     name: str
     channels: int
     scale: tuple = _WHOLE
+    group: int = 1
+
+
+@dataclass(frozen=True)
+class _Conv:
+    """A convolution that keeps the size: weight (out, in, z, y, x), padding along z and in the plane."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    before: int
+    pads: list
+
+    def window(self, group):
+        """Return how many groups of planes an output group depends on."""
+        return -(-(group + self.weight.shape[2] - 1) // group)
+
+    def grouped(self, group):
+        """Return the weight (group * out, window * group * in, y, x) between groups of planes."""
+        out, inputs, kernel, *sides = self.weight.shape
+        width = self.window(group) * group
+        weight = np.zeros((group, out, width, inputs, *sides), np.float32)
+        for target in range(group):
+            weight[target, :, target : target + kernel] = self.weight.swapaxes(1, 2)
+        return weight.reshape(group * out, width * inputs, *sides)
+
+    def cost_of_gathering(self, group):
+        """Return what `conv_of_neighbours` costs per voxel, in products."""
+        out, inputs, _, *sides = self.weight.shape
+        window = self.window(group)
+        products = _computed(window * group * inputs, group * out) * np.prod(sides) / group
+        gathered = (window + 1) * inputs if window > 1 else 0
+        turned = window * inputs if window * group * inputs >= _BLOCK else 0  # to the kernel's order
+        return products + _COPY * (gathered + turned + out)
+
+    def cost_of_adding(self):
+        """Return what `conv_then_sum` costs per voxel, in products."""
+        out, inputs, kernel, *sides = self.weight.shape
+        products = _computed(inputs, kernel * out) * np.prod(sides)
+        turned = inputs if inputs >= _BLOCK else 0
+        # Turned back, moved, added, and then rectified, which is not done on the way as it is above.
+        return products + _COPY * (turned + (kernel + kernel + 1.5 * (kernel - 1) + 1) * out)
+
+
+def _computed(inputs, outputs):
+    """Return the products per pixel of a 1 x 1 convolution, those of channels that are not there included."""
+    inputs = inputs if inputs < _BLOCK else -(-inputs // _BLOCK) * _BLOCK
+    return inputs * -(-outputs // _BLOCK) * _BLOCK
 
 
 class _Rewriting:
     """One graph being written from another, node by node."""
 
-    def __init__(self, graph):
+    def __init__(self, graph, depth):
         self.old = graph
+        self.depth = depth
         self.new = Graph(graph.model())
         self.new.nodes, self.new.constants = [], {}
-        self.planes = {}  # name in the old graph -> _Planes, or the tuple of those that it concatenates
+        self.planes = {}  # name in the old graph -> _Planes
         self.cache = {}  # sizes and shapes that were computed already
 
     def run(self):
@@ -110,6 +163,12 @@ class _Rewriting:
             self.cache[values] = self.new.add_constant(np.array(values, np.int64), "sizes")
         return self.cache[values]
 
+    def number(self, value):
+        """Return a constant int64."""
+        if value not in self.cache:
+            self.cache[value] = self.new.add_constant(np.array(value, np.int64), "number")
+        return self.cache[value]
+
     def weight(self, array):
         return self.new.add_constant(np.ascontiguousarray(array, np.float32), "weight")
 
@@ -125,18 +184,20 @@ class _Rewriting:
         parts = [part if isinstance(part, str) else self.numbers(part) for part in parts]
         return self.op("Reshape", name, self.once("Concat", *parts, axis=0))
 
-    def as_planes(self, name, channels, scale):
-        name = self.reshape(name, -1, channels, self.size(3, scale[1]), self.size(4, scale[2]))
-        return _Planes(name, channels, scale)
+    def as_planes(self, name, channels, scale, group=1):
+        sides = self.size(3, scale[1]), self.size(4, scale[2])
+        return _Planes(self.reshape(name, -1, group * channels, *sides), channels, scale, group)
 
-    def one(self, name):
-        """Return the planes of a tensor of the old graph, concatenated if they are not yet."""
+    def regrouped(self, planes, group):
+        """Return planes with as many of them taken together as is asked for."""
+        if planes.group == group:
+            return planes
+        return self.as_planes(planes.name, planes.channels, planes.scale, group)
+
+    def one(self, name, group=1):
+        """Return the planes of a tensor of the old graph; group None: however many are together."""
         planes = self.planes[name]
-        if isinstance(planes, tuple):
-            joined = self.op("Concat", *(part.name for part in planes), axis=1)
-            planes = _Planes(joined, sum(part.channels for part in planes), planes[0].scale)
-            self.planes[name] = planes
-        return planes
+        return self.regrouped(planes, group or planes.group)
 
     def write_output(self, name):
         planes = self.one(name)
@@ -149,8 +210,8 @@ class _Rewriting:
     # Operators ----------------------------------------------------------------
 
     def on_unary(self, node, values):
-        planes = self.one(node.input[0])
-        return _Planes(self.op(node.op_type, planes.name, **values), planes.channels, planes.scale)
+        planes = self.one(node.input[0], group=None)
+        return replace(planes, name=self.op(node.op_type, planes.name, **values))
 
     def on_binary(self, node, values):
         parts = [self.one(name) if name in self.planes else self.constant(name) for name in node.input]
@@ -183,8 +244,9 @@ class _Rewriting:
     def on_concat(self, node, values):
         if values["axis"] != 1 or not all(name in self.planes for name in node.input):
             raise _NoPlanesError
-        # Not yet: a convolution of concatenated tensors may be cheaper part by part.
-        return tuple(self.one(name) for name in node.input)
+        parts = [self.one(name) for name in node.input]
+        joined = self.op("Concat", *(part.name for part in parts), axis=1)
+        return _Planes(joined, sum(part.channels for part in parts), parts[0].scale)
 
     def on_maxpool(self, node, values):
         pool = values["kernel_shape"]
@@ -235,67 +297,57 @@ class _Rewriting:
         same = all(pads[i] + pads[i + 3] == kernel[i] - 1 for i in range(3))
         if not (plain and same) or "auto_pad" in values:
             raise _NoPlanesError
-        slices = [weight[:, :, k] for k in range(kernel[0])]
-        shifts = [pads[0] - k for k in range(kernel[0])]
-        flat = {"pads": [pads[1], pads[2], pads[4], pads[5]]}
-        if weight.shape[1] < _FEW_CHANNELS:
-            return self.conv_of_joined_neighbours(node, slices, shifts, bias, flat)
-        if weight.shape[1] <= weight.shape[0]:
-            return self.sum_of_convs(node, slices, shifts, bias, flat)
-        return self.one_conv_then_sum(node, slices, shifts, bias, flat)
+        conv = _Conv(weight, bias, pads[0], [pads[1], pads[2], pads[4], pads[5]])
+        planes = self.one(node.input[0], group=None)
+        pairs = self.depth * planes.scale[0] % 2 == 0  # the number of planes is even
+        group = min((1, 2) if pairs else (1,), key=conv.cost_of_gathering)
+        if conv.cost_of_adding() < conv.cost_of_gathering(group):
+            return self.conv_then_sum(planes, conv)
+        return self.conv_of_neighbours(planes, conv, group)
 
-    # Three ways to a convolution along z ---------------------------------------
+    # Two ways to a convolution along z -----------------------------------------
 
-    def conv_of_joined_neighbours(self, node, slices, shifts, bias, flat):
-        """Put neighbouring planes beside each other as channels: cheap where channels are few."""
-        planes = self.one(node.input[0])
-        joined = [self.shifted(planes, shift) for shift in shifts]
-        joined = self.op("Concat", *joined, axis=1) if len(joined) > 1 else joined[0]
-        name = self.op("Conv", joined, self.weight(np.concatenate(slices, axis=1)), self.weight(bias), **flat)
-        return _Planes(name, len(bias), planes.scale)
+    def conv_of_neighbours(self, planes, conv, group):
+        """Put neighbouring groups of planes beside each other as channels, and convolve once."""
+        window = conv.window(group)
+        if window > 1:
+            name = self.windows(planes, conv.before, group, window)
+            joined = self.as_planes(name, window * planes.channels, planes.scale, group)
+        else:
+            joined = self.regrouped(planes, group)
+        inputs = [joined.name, self.weight(conv.grouped(group)), self.weight(np.tile(conv.bias, group))]
+        return _Planes(self.op("Conv", *inputs, pads=conv.pads), len(conv.bias), planes.scale, group)
 
-    def sum_of_convs(self, node, slices, shifts, bias, flat):
-        """Convolve the shifted inputs one by one: ONNX Runtime adds within the convolutions."""
-        planes = self.one(node.input[0])
-        total = None
-        for weight, shift in sorted(zip(slices, shifts, strict=True), key=lambda pair: abs(pair[1])):
-            inputs = [self.shifted(planes, shift), self.weight(weight)]
-            if total is None:
-                total = self.op("Conv", *inputs, self.weight(bias), **flat)
-            else:
-                total = self.op("Add", self.op("Conv", *inputs, **flat), total)
-        return _Planes(total, len(bias), planes.scale)
+    def windows(self, planes, before, group, window):
+        """Return, for each group of planes, `window` groups from `before` planes earlier on."""
+        batch = self.size(0, Fraction(1))
+        flat = self.reshape(planes.name, batch, self.size(2, planes.scale[0]), -1)
+        after = (window - 1) * group - before
+        padded = self.op("Pad", flat, self.numbers(0, before, 0, 0, after, 0))
+        groups = self.size(2, planes.scale[0] / group)
+        padded = self.reshape(padded, batch, self.once("Add", groups, self.numbers(window - 1)), -1)
+        starts = self.once("Range", self.number(0), self.once("Squeeze", groups), self.number(1))
+        rows = self.once("Unsqueeze", starts, self.numbers(1))
+        rows = self.once("Add", rows, self.numbers(*range(window)))
+        # A copy of large blocks, which ONNX Runtime spreads over its threads.
+        return self.op("Gather", padded, self.once("Reshape", rows, self.numbers(-1)), axis=1)
 
-    def one_conv_then_sum(self, node, slices, shifts, bias, flat):
+    def conv_then_sum(self, planes, conv):
         """Convolve once, every plane of the kernel being channels of its own, and shift the results."""
-        parts = self.planes[node.input[0]]
-        parts = parts if isinstance(parts, tuple) else (parts,)
-        weight = np.concatenate(slices, axis=0)
-        biases = np.concatenate([bias if shift == 0 else np.zeros_like(bias) for shift in shifts])
-        total, start = None, 0
-        for part in parts:
-            inputs = [part.name, self.weight(weight[:, start : start + part.channels])]
-            start += part.channels
-            if total is None:
-                total = self.op("Conv", *inputs, self.weight(biases), **flat)
-            else:
-                total = self.op("Add", self.op("Conv", *inputs, **flat), total)
-        whole = _Planes(total, len(biases), parts[0].scale)
-        moved = [self.moved(whole, shift, len(shifts), k) for k, shift in enumerate(shifts)]
+        out, _, kernel, *_ = conv.weight.shape
+        weight = np.concatenate([conv.weight[:, :, k] for k in range(kernel)], axis=0)
+        bias = np.concatenate([conv.bias * (k == conv.before) for k in range(kernel)])
+        inputs = [self.regrouped(planes, 1).name, self.weight(weight), self.weight(bias)]
+        name = self.op("Conv", *inputs, pads=conv.pads)
+        moved = [self.moved(name, planes.scale, conv.before - k, kernel, k) for k in range(kernel)]
         total = moved[0]
         for other in moved[1:]:
             total = self.op("Add", total, other)
-        return self.as_planes(total, len(bias), whole.scale)
+        return self.as_planes(total, out, planes.scale)
 
-    def shifted(self, planes, shift):
-        """Return the planes moved along z, zeros coming in."""
-        if shift == 0:
-            return planes.name
-        return self.as_planes(self.moved(planes, shift, 1, 0), planes.channels, planes.scale).name
-
-    def moved(self, planes, shift, groups, group):
+    def moved(self, name, scale, shift, groups, group):
         """Return one of several groups of channels, (batch, z, 1, numbers), moved along z."""
-        name = self.reshape(planes.name, self.size(0, Fraction(1)), self.size(2, planes.scale[0]), groups, -1)
+        name = self.reshape(name, self.size(0, Fraction(1)), self.size(2, scale[0]), groups, -1)
         # Negative padding cuts: one copy both moves the planes and picks the group.
         return self.op("Pad", name, self.numbers(0, shift, -group, 0, 0, -shift, group + 1 - groups, 0))
 

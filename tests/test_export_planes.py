@@ -33,16 +33,18 @@ def session(graph):
     return onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
 
 
-def assert_same_in_planes(rng, nodes, constants, channels=2):
+def assert_same_in_planes(rng, nodes, constants, channels=2, depth=1):
     graph = graph_of(nodes, constants, channels)
-    planes = to_planes(graph)
+    planes = to_planes(graph, depth)
     weights = [planes.constant(n.input[1]) for n in planes.nodes if n.op_type in ("Conv", "ConvTranspose")]
     assert all(weight.ndim == 4 for weight in weights)
     whole, flat = session(graph), session(planes)
-    for batch, *sides in SHAPES:
+    for batch, z, y, x in SHAPES:
+        sides = (z * depth, y, x)
         image = rng.normal(size=(batch, channels, *sides)).astype(np.float32)
         expected = whole.run(None, {"image": image})[0]
         np.testing.assert_allclose(flat.run(None, {"image": image})[0], expected, atol=2e-5)
+    return planes
 
 
 def same_pads(kernel):
@@ -55,13 +57,53 @@ def weights(rng, *shape):
 
 
 @pytest.mark.parametrize(
-    ("channels", "filters"), [(2, 4), (8, 9), (9, 4)], ids=["few", "growing", "shrinking"]
+    ("channels", "filters", "depth", "together"),
+    [(2, 4, 1, 1), (8, 8, 2, 2), (4, 24, 2, 1)],
+    ids=["alone", "in pairs", "wide"],
 )
 @pytest.mark.parametrize("kernel", [(3, 3, 3), (1, 3, 3), (4, 4, 4), (5, 1, 3), (1, 1, 1)], ids=str)
-def test_convolution_is_the_same_in_planes(rng, channels, filters, kernel):
+def test_convolution_is_the_same_in_planes(rng, channels, filters, depth, together, kernel):
     constants = {"w": weights(rng, filters, channels, *kernel), "b": weights(rng, filters)}
     nodes = [("Conv", ["image", "w", "b"], "result", {"pads": same_pads(kernel)})]
-    assert_same_in_planes(rng, nodes, constants, channels)
+    planes = assert_same_in_planes(rng, nodes, constants, channels, depth)
+    if kernel == (3, 3, 3):
+        (conv,) = [node for node in planes.nodes if node.op_type == "Conv"]
+        assert planes.constant(conv.input[1]).shape[0] == together * filters
+
+
+@pytest.mark.parametrize("kernel", [(3, 3, 3), (4, 2, 2)], ids=str)
+def test_convolution_of_many_channels_to_few_is_the_same_in_planes(rng, kernel):
+    constants = {"w": weights(rng, 4, 40, *kernel), "b": weights(rng, 4)}
+    nodes = [("Conv", ["image", "w", "b"], "result", {"pads": same_pads(kernel)})]
+    planes = assert_same_in_planes(rng, nodes, constants, 40)
+    assert planes.constant(next(n for n in planes.nodes if n.op_type == "Conv").input[1]).shape[0] > 4
+
+
+def test_planes_are_taken_together_and_apart_between_layers(rng):
+    """Behind the pooling along z there are half as many: none, some or all layers may have pairs."""
+    pool = {"kernel_shape": [2, 2, 2], "strides": [2, 2, 2]}
+    pads = {"pads": same_pads((3, 3, 3))}
+    nodes = [
+        ("Conv", ["image", "w", "b"], "c", pads),
+        ("Relu", ["c"], "r"),
+        ("MaxPool", ["r"], "p", pool),
+        ("Conv", ["p", "w", "b"], "d", pads),
+        ("ConvTranspose", ["d", "t"], "u", pool),
+        ("Add", ["u", "r"], "s"),
+        ("Mul", ["s", "per_channel"], "m"),
+        ("Concat", ["m", "r"], "both", {"axis": 1}),
+        ("Conv", ["both", "v", "b"], "e", pads),
+        ("Add", ["e", "m"], "result"),
+    ]
+    constants = {
+        "w": weights(rng, 8, 8, 3, 3, 3),
+        "b": weights(rng, 8),
+        "t": weights(rng, 8, 8, 2, 2, 2),
+        "per_channel": weights(rng, 1, 8, 1, 1, 1),
+        "v": weights(rng, 8, 16, 3, 3, 3) / 3,
+    }
+    for depth in (1, 2, 4):
+        assert_same_in_planes(rng, nodes, constants, 8, depth)
 
 
 def test_convolution_without_a_bias_is_the_same_in_planes(rng):
