@@ -278,10 +278,9 @@ class Pool:
         text = f"centers pool, version {POOL_VERSION}, seed {seed}, {len(CHANNELS)} pictures\n"
         if not mark.exists():
             mark.write_text(text, encoding="utf-8")
-        elif mark.read_text(encoding="utf-8") != text:
+        elif (other := mark.read_text(encoding="utf-8")) != text:
             message = (
-                f"{self.folder}: expected a {text.strip()}; got a {mark.read_text(encoding='utf-8').strip()}. "
-                "Give an empty folder."
+                f"{self.folder}: expected a {text.strip()}; got a {other.strip()}. Give an empty folder."
             )
             raise CalzooError(message)
 

@@ -1,4 +1,4 @@
-"""How good points are as centres of cells: one-to-one matching, and hits beyond chance where only masks are known."""
+"""How good points are as centres of cells: one-to-one matching, and hits beyond chance on masks."""
 
 from dataclasses import dataclass
 

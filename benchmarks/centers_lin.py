@@ -1,0 +1,175 @@
+"""Centres on the four sessions of lin_1p with masks, beside chance and the classical ways.
+
+    python benchmarks/centers_lin.py DATA [--model FILE.onnx] [--fit RUNS] [--count 100] [--picture PICTURE]
+
+DATA is the folder lin_1p. For each way: recall of the sparse regions and the chance-corrected score on
+the dense mask, at COUNT centres; their pool, with 95 % intervals of a bootstrap over blocks of the
+frames, and of the gain over each classical way. Classical ways get the best of several settings on these
+very data, which the network does not. The masks are used for nothing but this report.
+"""
+
+import argparse
+import itertools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from calzoo.imaging.movies import open_movie
+from calzoo.metrics.centers import score_on_mask
+from calzoo.training.centers_baselines import WAYS, Classical, random_points
+
+SESSIONS = ("7-12-17", "8-11-17", "8-3-17", "8-8-17")
+DIAMETERS, APART = (8.0, 11.0, 14.0), (0.35, 0.5, 0.7)
+BLOCKS = 4  # along each side of a frame
+DRAWS = 2000
+
+
+@dataclass
+class Session:
+    """Frames and masks of one session."""
+
+    name: str
+    frames: np.ndarray
+    sparse: np.ndarray
+    dense: np.ndarray
+    known: np.ndarray
+
+
+def read(data, name):
+    """Read a session."""
+    with (
+        open_movie(data / f"DG13_{name}_frames_jpg.zip") as movie,
+        np.load(data / f"DG13_{name}_masks.npz") as masks,
+    ):
+        dense = masks["dense100"]
+        return Session(name, movie.frames(0, movie.shape[0]), masks["sparse100"] > 0, dense == 1, dense >= 0)
+
+
+@dataclass
+class Pooled:
+    """Points of one way on all sessions, as the bootstrap needs them: one row per point or region."""
+
+    hit: np.ndarray
+    expected: np.ndarray
+    block: np.ndarray
+    region_hit: np.ndarray
+    region_block: np.ndarray
+
+    @classmethod
+    def of(cls, sessions, points):
+        """Collect the points of each session."""
+        parts = [
+            cls._session(number, s, p) for number, (s, p) in enumerate(zip(sessions, points, strict=True))
+        ]
+        return cls(*(np.concatenate([part[i] for part in parts]) for i in range(5)))
+
+    @staticmethod
+    def _session(number, session, points):
+        shape = session.frames.shape[1:]
+        dense = score_on_mask(points, session.dense, shape, known=session.known)
+        places = np.minimum(((points + 0.5) / shape * 100).astype(int), 99)
+        counts = session.known[tuple(places.T)]
+        labels, regions = ndimage.label(session.sparse, np.ones((3, 3)))
+        centers = np.array(ndimage.center_of_mass(session.sparse, labels, range(1, regions + 1)))
+        sparse = score_on_mask(points, session.sparse, shape)
+        blocks = [
+            number * BLOCKS**2 + (p * BLOCKS // 100).astype(int) @ (BLOCKS, 1) for p in (places, centers)
+        ]
+        return dense.hit, np.full(counts.sum(), dense.expected), blocks[0][counts], sparse.regions, blocks[1]
+
+    def scores(self, weights=None):
+        """Return recall of regions and chance-corrected score; `weights` says how often each block counts."""
+        w = np.ones(len(self.hit)) if weights is None else weights[self.block]
+        r = np.ones(len(self.region_hit)) if weights is None else weights[self.region_block]
+        expected = (w * self.expected).sum()
+        corrected = ((w * self.hit).sum() - expected) / (w.sum() - expected)
+        return np.array([(r * self.region_hit).sum() / r.sum(), corrected])
+
+
+def bootstrap(ways, sessions, rng):
+    """Return scores of every way in every draw, (draws, ways, 2), with the same blocks for all ways."""
+    count = BLOCKS**2
+    draws = []
+    for _ in range(DRAWS):
+        chosen = rng.integers(0, count, (sessions, count)) + count * np.arange(sessions)[:, None]
+        weights = np.bincount(chosen.ravel(), minlength=sessions * count)
+        draws.append([way.scores(weights) for way in ways])
+    return np.array(draws)
+
+
+def classical(sessions, count):
+    """Return points of each classical way with its best setting, by session."""
+    found = {}
+    for diameter, session in itertools.product(DIAMETERS, sessions):
+        shared = Classical(session.frames, diameter)
+        for apart, way in itertools.product(APART, WAYS):
+            found.setdefault((way, diameter, apart), []).append(shared.points_of(way, count, apart=apart))
+    best = {}
+    for (way, diameter, apart), points in found.items():
+        pooled = Pooled.of(sessions, points)
+        key = pooled.scores().sum()
+        if way not in best or key > best[way][0]:
+            best[way] = (key, pooled, f"{way} (cells {diameter:g} px, apart {apart:g})")
+    return {name: pooled for _, pooled, name in best.values()}
+
+
+def network(sessions, model, count):
+    """Return points of the network, by session, with nothing told but the frames."""
+    from calzoo.inference.centers import find_centers
+
+    return [find_centers(session.frames, model=model, threads=2, count=count) for session in sessions]
+
+
+def main(argv=None):
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--model", type=Path, help="network, besides the released one's place")
+    parser.add_argument(
+        "--fit", type=Path, help="folder with a run of 'calzoo train centers --movie' per session"
+    )
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--json", type=Path, help="also write the numbers here")
+    args = parser.parse_args(argv)
+    rng = np.random.default_rng(0)
+    sessions = [read(args.data, name) for name in SESSIONS]
+    ways = {
+        "random": Pooled.of(sessions, [random_points(s.frames.shape[1:], args.count, rng) for s in sessions])
+    }
+    ways |= classical(sessions, args.count)
+    others = len(ways)
+    if args.model:
+        found = network(sessions, args.model, args.count)
+        ways["network"] = Pooled.of(sessions, [f.points for f in found])
+        print("diameters:", *(f"{f.diameter_px:.1f}" for f in found))
+    if args.fit:
+        points = [np.load(args.fit / s.name / "centers.npz")["points"][: args.count] for s in sessions]
+        ways["fit"] = Pooled.of(sessions, points)
+    draws = bootstrap(list(ways.values()), len(sessions), rng)
+    table = {}
+    for number, (name, pooled) in enumerate(ways.items()):
+        low, high = np.percentile(draws[:, number], (2.5, 97.5), axis=0)
+        recall, corrected = pooled.scores()
+        print(
+            f"{name:44s} recall {recall:.3f} [{low[0]:.2f}, {high[0]:.2f}]   "
+            f"chance-corrected {corrected:.3f} [{low[1]:.2f}, {high[1]:.2f}]"
+        )
+        table[name] = {"recall": recall, "corrected": corrected, "low": low.tolist(), "high": high.tolist()}
+    for ours in range(others, len(ways)):
+        for number, name in enumerate(list(ways)[:others]):
+            low, high = np.percentile(draws[:, ours] - draws[:, number], (2.5, 97.5), axis=0)
+            print(
+                f"{list(ways)[ours]} over {name:38s} recall [{low[0]:+.2f}, {high[0]:+.2f}]   "
+                f"chance-corrected [{low[1]:+.2f}, {high[1]:+.2f}]"
+            )
+    if args.json:
+        args.json.write_text(json.dumps(table, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,283 @@
+"""Pictures of found centres: over the movie, over known cells, stage by stage, along a fit."""
+
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from calzoo.errors import CalzooError
+from calzoo.imaging.center_traces import splats
+from calzoo.imaging.contours import Outlines, display_range, enlarge, palette, screen_zoom, to_grey
+from calzoo.imaging.frames import as_movie
+from calzoo.imaging.outputs import output_file
+
+_SAMPLES = 400  # frames that a still picture is made of
+_TRACES = 12
+
+
+def still_picture(movie, diameter_px):
+    """Return the highest level of each pixel over its surroundings and its median, (Y, X).
+
+    It shows most cells that fired; the mean of a one-photon movie shows vessels.
+
+    Parameters
+    ----------
+    movie : movie or ndarray, (T, Y, X)
+    diameter_px : float
+        Of the cells.
+    """
+    movie = as_movie(movie)
+    step = max(movie.shape[0] // _SAMPLES, 1)
+    frames = [movie.frames(t, t + 1)[0].astype(np.float32) for t in range(0, movie.shape[0], step)]
+    frames = np.stack([f - ndimage.gaussian_filter(f, 0.75 * diameter_px) for f in frames])
+    return frames.max(axis=0) - np.median(frames[:: max(len(frames) // 60, 1)], axis=0)
+
+
+def draw_overlay(path, found, movie, *, title):
+    """Draw centres and outlines over what fired, beside the traces of the likeliest cells.
+
+    Parameters
+    ----------
+    path : path
+        A .png file.
+    found : calzoo.inference.centers.Centers
+    movie : movie or ndarray, (T, Y, X)
+    title : str
+    """
+    picture = still_picture(movie, found.diameter_px)
+    zoom = screen_zoom(picture.shape)
+    low, high = display_range(picture)
+    outlined = np.repeat(enlarge(to_grey(picture, low, high), zoom)[..., None], 3, axis=-1)
+    if found.count:
+        Outlines(found.masks, zoom).draw(outlined)
+    figure, (left, right) = _figure(1, 2, 15, 7.5)
+    edge = (-0.5, picture.shape[1] - 0.5, picture.shape[0] - 0.5, -0.5)
+    left.imshow(outlined, extent=edge, interpolation="nearest")
+    left.scatter(found.points[:, 1], found.points[:, 0], s=9, c="red", marker="+", linewidths=0.8)
+    for number, (y, x) in enumerate(found.points[:_TRACES]):
+        left.annotate(str(number + 1), (x, y), color="white", fontsize=7)
+    left.set_title(title, fontsize=9)
+    left.set_axis_off()
+    colours = palette(found.count) / 255
+    for number in range(min(found.count, _TRACES)):
+        trace = found.traces[number]
+        scale = max(float(np.ptp(trace)), 1e-9)
+        right.plot(trace / scale - number, color=colours[number], linewidth=0.7)
+    right.set_yticks(-np.arange(min(found.count, _TRACES)))
+    right.set_yticklabels([str(n + 1) for n in range(min(found.count, _TRACES))])
+    right.set_xlabel("frame")
+    right.set_title("s(t) of the likeliest, each to its own scale", fontsize=9)
+    _save(figure, path)
+
+
+def draw_stages(path, found, movie, *, frame=None):
+    """Draw the way of one frame: input, heat map, coordinates as rendered, reconstruction, and what is left.
+
+    Parameters
+    ----------
+    path : path
+        A .png file.
+    found : calzoo.inference.centers.Centers
+    movie : movie or ndarray, (T, Y, X)
+    frame : int, optional
+        By default the one with most activity.
+    """
+    movie = as_movie(movie)
+    if frame is None:
+        frame = int(found.traces.sum(axis=0).argmax()) if found.count else 0
+    picture = movie.frames(frame, frame + 1)[0].astype(np.float32)
+    picture -= ndimage.gaussian_filter(picture, 0.75 * found.diameter_px)
+    basis = splats(found.points, found.radii, picture.shape)
+    rendered = np.asarray(basis.sum(axis=0)).reshape(picture.shape)
+    made = (basis.T @ found.traces[:, frame]).reshape(picture.shape) if found.count else rendered
+    figure, panels = _figure(1, 5, 20, 4.4)
+    limits = display_range(picture)
+    _show(panels[0], picture, f"frame {frame}, less its surroundings", limits)
+    _show(panels[1], found.heat[..., 0], "heat map, highest of all windows", (0, 1), "magma")
+    _show(panels[2], rendered, "coordinates, rendered", (0, 1.2), "magma")
+    _show(panels[3], made, "reconstruction: s(t) times splats", limits)
+    _show(panels[4], picture - made, "what is left", limits)
+    _save(figure, path)
+
+
+def read_mask(path, frame_shape):
+    """Read where cells are known to be.
+
+    Parameters
+    ----------
+    path : path
+        A masks.npz or a picture.
+    frame_shape : tuple of int
+        (Y, X).
+
+    Returns
+    -------
+    ndarray of bool, (Y, X)
+
+    Raises
+    ------
+    CalzooError
+        If it cannot be read or has another shape.
+    """
+    path = Path(path)
+    if path.suffix == ".npz":
+        from calzoo.imaging.masks import read_masks
+
+        mask = read_masks(path).count() > 0
+    else:
+        from calzoo.imaging.readers import files
+
+        mask = _picture(files.existing(path)) > 0
+    if mask.shape != tuple(frame_shape):
+        message = (
+            f"{path}: expected a mask of the movie's frames {tuple(frame_shape)}, got {mask.shape}; give the "
+            "mask of this recording."
+        )
+        raise CalzooError(message)
+    return mask
+
+
+def draw_on_mask(path, mask, points):
+    """Draw centres over known cells: green inside, red outside.
+
+    Parameters
+    ----------
+    path : path
+        A .png file.
+    mask : ndarray of bool, (Y, X)
+    points : ndarray of float, (N, 2)
+        (y, x) in pixels.
+    """
+    rows, columns = np.clip(np.round(points).astype(int), 0, np.array(mask.shape) - 1).reshape(-1, 2).T
+    inside = mask[rows, columns]
+    figure, axes = _figure(1, 1, 7, 7)
+    axes.imshow(0.5 * mask, cmap="gray", vmin=0, vmax=1)
+    axes.scatter(columns, rows, s=18, c=np.where(inside, "lime", "red"), edgecolors="black", linewidths=0.4)
+    share = f"{inside.mean():.0%}" if len(inside) else "none"
+    axes.set_title(
+        f"{inside.sum()} of {len(inside)} centres ({share}) on {mask.mean():.0%} of the frame", fontsize=9
+    )
+    axes.set_axis_off()
+    _save(figure, path)
+
+
+def draw_trajectories(path, picture, trajectories, kept=None):
+    """Draw the ways of coordinates during a fit.
+
+    Parameters
+    ----------
+    path : path
+        A .png file.
+    picture : ndarray, (Y, X)
+        What they were fitted to.
+    trajectories : ndarray of float, (S, N, 2)
+        (y, x) in pixels of each of N coordinates at S moments.
+    kept : ndarray of int, optional
+        Coordinates that are left after pruning and merging.
+    """
+    figure, axes = _figure(1, 1, 8, 8)
+    _show(
+        axes,
+        picture,
+        f"{trajectories.shape[1]} coordinates over {len(trajectories)} moments",
+        display_range(picture),
+    )
+    for way in trajectories.transpose(1, 0, 2):
+        axes.plot(way[:, 1], way[:, 0], color="deepskyblue", linewidth=0.6)
+    first, last = trajectories[0], trajectories[-1]
+    axes.scatter(first[:, 1], first[:, 0], s=6, c="deepskyblue", label="start")
+    chosen = last if kept is None else last[kept]
+    axes.scatter(chosen[:, 1], chosen[:, 0], s=22, c="red", marker="+", linewidths=0.9, label="end")
+    axes.legend(fontsize=8, loc="lower right")
+    _save(figure, path)
+
+
+def draw_feature_maps(path, maps, *, names=None):
+    """Draw channels as a sheet of pictures, each to its own scale.
+
+    Parameters
+    ----------
+    path : path
+        A .png file.
+    maps : ndarray, (Y, X, C)
+        Pictures of a window, or the channels of a layer.
+    names : sequence of str, optional
+    """
+    count = maps.shape[-1]
+    columns = int(np.ceil(np.sqrt(count)))
+    rows = -(-count // columns)
+    figure, panels = _figure(rows, columns, 2.4 * columns, 2.5 * rows)
+    for number, axes in enumerate(np.ravel(panels)):
+        if number < count:
+            title = str(number) if names is None else names[number]
+            _show(axes, maps[..., number], title, display_range(maps[..., number]))
+        axes.set_axis_off()
+    _save(figure, path)
+
+
+def draw_histograms(path, values):
+    """Draw how often values occur, one panel for each.
+
+    Parameters
+    ----------
+    path : path
+        A .png file.
+    values : dict of str to ndarray
+        For example pixels of the frames, heat, scores, radii.
+    """
+    figure, panels = _figure(1, max(len(values), 1), 3.4 * max(len(values), 1), 2.8)
+    for axes, (name, numbers) in zip(np.ravel(panels), values.items(), strict=False):
+        axes.hist(np.ravel(numbers), bins=60, color="steelblue", log=True)
+        axes.set_title(name, fontsize=9)
+    _save(figure, path)
+
+
+def draw_losses(path, history):
+    """Draw quantities over the steps of a fit, one panel for each.
+
+    Parameters
+    ----------
+    path : path
+        A .png file.
+    history : dict of str to sequence of float
+    """
+    figure, panels = _figure(1, max(len(history), 1), 3.6 * max(len(history), 1), 3)
+    for axes, (name, numbers) in zip(np.ravel(panels), history.items(), strict=False):
+        axes.plot(np.asarray(numbers, float), linewidth=0.9)
+        axes.set_title(name, fontsize=9)
+        axes.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def _picture(path):
+    """Return the pixels of an image file, (Y, X)."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image)
+    except (UnidentifiedImageError, OSError) as error:
+        message = f"{path}: expected masks (.npz) or a picture of known cells, got a file that is neither."
+        raise CalzooError(message) from error
+    return pixels if pixels.ndim == 2 else pixels[..., :3].max(axis=-1)
+
+
+def _show(axes, picture, title, limits, colours="gray"):
+    axes.imshow(picture, cmap=colours, vmin=limits[0], vmax=limits[1])
+    axes.set_title(title, fontsize=9)
+    axes.set_axis_off()
+
+
+def _figure(rows, columns, width, height):
+    """Return a figure and its axes without touching the user's backend."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure((width, height), layout="tight")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns)
+
+
+def _save(figure, path):
+    with output_file(path) as part:
+        figure.savefig(part, format="png", dpi=80)

@@ -1,0 +1,199 @@
+"""From centres to activity: traces s(t), how often each cell was seen, and which pixels are its own."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from scipy.spatial import cKDTree
+
+from calzoo.imaging.frames import as_movie, chunks
+from calzoo.imaging.masks import Masks
+
+#: Standard deviation of a splat over the radius of its cell: a disk's light seen through some blur.
+SPLAT = 0.6
+#: Standard deviation of the surroundings that are subtracted, over the radius of the cell.
+SURROUND = 1.25
+_HIT = 4.0  # a cell is seen in a frame from so many standard deviations of the noise on
+_RIDGE = 0.05  # of the mean diagonal: cells that lie on one another must not take light from each other
+_MAD = 0.6745 * np.sqrt(2.0)
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What the cells of a movie did.
+
+    Attributes
+    ----------
+    traces : ndarray of float32, (N, T)
+        s(t): brightness of each cell at its centre over its surroundings and over its own median, in
+        the units of the movie; light that shines in from other cells is taken out.
+    noise : ndarray of float32, (N,)
+        Standard deviation of the noise of each trace.
+    hits : ndarray of int, (N,)
+        Frames in which the cell stands out by four standard deviations.
+    """
+
+    traces: np.ndarray
+    noise: np.ndarray
+    hits: np.ndarray
+
+
+def splats(centers, radii, shape):
+    """Draw each cell as a Gaussian, 1 at its centre.
+
+    Parameters
+    ----------
+    centers : ndarray of float, (N, 2)
+        (y, x) in pixels.
+    radii : ndarray of float, (N,)
+        Radii of the cells in pixels.
+    shape : tuple of int
+        Height and width of a frame.
+
+    Returns
+    -------
+    scipy.sparse.csr_array of float32, (N, Y * X)
+    """
+    return _gaussians(centers, SPLAT * np.asarray(radii, float), shape, peak=True)
+
+
+def extract_activity(movie, centers, radii):
+    """Follow cells over time.
+
+    Each frame is compared with the splats of all cells behind a band-pass; then the
+    cross-talk between neighbours, which is known from the splats, is solved for.
+
+    Parameters
+    ----------
+    movie : movie or ndarray, (T, Y, X)
+    centers : ndarray of float, (N, 2)
+        (y, x) in pixels.
+    radii : ndarray of float, (N,)
+
+    Returns
+    -------
+    Activity
+    """
+    movie = as_movie(movie)
+    weights, unmix = _weights(centers, radii, movie.shape[1:])
+    raw = np.zeros((len(centers), movie.shape[0]), np.float32)
+    used = np.flatnonzero(np.diff(weights.tocsc().indptr))
+    weights = weights[:, used]
+    for start, frames in chunks(movie):
+        pixels = frames.reshape(len(frames), -1).take(used, axis=1).T
+        raw[:, start : start + len(frames)] = weights @ np.ascontiguousarray(pixels, dtype=np.float32)
+    traces = (unmix @ raw).astype(np.float32)
+    traces -= np.median(traces, axis=1, keepdims=True)
+    steps = np.abs(np.diff(traces, axis=1)) if traces.shape[1] > 1 else np.zeros_like(traces)
+    noise = (np.median(steps, axis=1) / _MAD).astype(np.float32)
+    hits = (traces > _HIT * np.maximum(noise, 1e-9)[:, None]).sum(axis=1)
+    return Activity(traces, noise, hits)
+
+
+def _weights(centers, radii, shape):
+    """Return what each cell is compared with, (N, Y * X), and the matrix (N, N) that undoes cross-talk."""
+    radii = np.asarray(radii, float)
+    narrow = _gaussians(centers, SPLAT * radii, shape, peak=False)
+    wide = _gaussians(centers, SURROUND * radii, shape, peak=False)
+    weights = sparse.csr_array(narrow - wide)
+    talk = (weights @ splats(centers, radii, shape).T).toarray()  # (n, m): light of m that n takes up
+    ridge = _RIDGE * np.trace(talk) / max(len(talk), 1)
+    square = talk.T @ talk + ridge**2 * np.eye(len(talk))
+    return weights, np.linalg.solve(square, talk.T) if len(talk) else talk
+
+
+def _gaussians(centers, sigmas, shape, *, peak):
+    """Return Gaussians (N, Y * X) that are 1 at their peak, or sum to 1 inside the frame."""
+    centers = np.asarray(centers, float).reshape(-1, 2)
+    rows, indices, values = [], [], []
+    for center, sigma in zip(centers, sigmas, strict=True):
+        reach = 3 * sigma + 1
+        low = np.maximum(np.floor(center - reach), 0).astype(int)
+        high = np.minimum(np.ceil(center + reach) + 1, shape).astype(int)
+        y, x = (np.arange(*ends) - c for *ends, c in zip(low, high, center, strict=True))
+        image = np.exp(-0.5 * (y[:, None] ** 2 + x**2) / sigma**2)
+        values.append((image if peak else image / image.sum()).ravel())
+        indices.append(((y + center[0])[:, None] * shape[1] + x + center[1]).round().astype(np.int64).ravel())
+        rows.append(len(values[-1]))
+    indptr = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
+    data = np.concatenate([[], *values]).astype(np.float32)
+    where = np.concatenate([[], *indices]).astype(np.int64)
+    return sparse.csr_array((data, where, indptr), shape=(len(centers), shape[0] * shape[1]))
+
+
+def cell_masks(body, centers, radii, *, least=0.5, reach=1.4):
+    """Share the pixels of bodies out among centres.
+
+    Parameters
+    ----------
+    body : ndarray of float, (Y, X)
+        Probability that a body covers the pixel.
+    centers : ndarray of float, (N, 2)
+    radii : ndarray of float, (N,)
+        In pixels.
+    least : float, optional
+        Probability from which on a pixel belongs to a body.
+    reach : float, optional
+        How far from its centre a cell may own pixels, in radii.
+
+    Returns
+    -------
+    Masks
+        Each pixel belongs to the nearest centre, in units of its radius. A cell without such
+        pixels gets a disk of half its radius.
+    """
+    shape = body.shape
+    centers, radii = np.asarray(centers, float).reshape(-1, 2), np.asarray(radii, float)
+    if not len(centers):
+        return Masks.from_pixels(shape, [])
+    owner, nearest = np.full(shape, -1), np.full(shape, np.inf)
+    pixels = [_disk(c, max(reach * r, 1), shape) for c, r in zip(centers, radii, strict=True)]
+    for cell, (rows, columns) in enumerate(pixels):
+        away = np.hypot(rows - centers[cell, 0], columns - centers[cell, 1]) / radii[cell]
+        closer = away < nearest[rows, columns]
+        owner[rows[closer], columns[closer]] = cell
+        nearest[rows[closer], columns[closer]] = away[closer]
+    found = []
+    for cell, (rows, columns) in enumerate(pixels):
+        mine = (owner[rows, columns] == cell) & (body[rows, columns] >= least)
+        if not mine.any():
+            rows, columns = _disk(centers[cell], max(0.5 * radii[cell], 1), shape)
+            mine = np.ones(len(rows), bool)
+        found.append((rows[mine], columns[mine]))
+    return Masks.from_pixels(shape, found)
+
+
+def merge_near(centers, scores, distance):
+    """Return which points to keep: the best of all that lie nearer to each other than a distance.
+
+    Parameters
+    ----------
+    centers : ndarray of float, (N, 2)
+    scores : ndarray of float, (N,)
+    distance : float
+
+    Returns
+    -------
+    ndarray of int
+        Row numbers, the best first.
+    """
+    order = np.argsort(-np.asarray(scores), kind="stable")
+    points = np.asarray(centers, float).reshape(-1, 2)[order]
+    kept = np.ones(len(points), bool)
+    if len(points) > 1:
+        pairs = cKDTree(points).query_pairs(distance, output_type="ndarray")
+        for first, second in pairs[np.lexsort(pairs.T[::-1])]:
+            kept[second] &= not kept[first]
+    return order[kept]
+
+
+def _disk(center, radius, shape):
+    """Return rows and columns of the pixels of a disk; at least the pixel of its centre."""
+    low = np.maximum(np.floor(center - radius), 0).astype(int)
+    high = np.minimum(np.ceil(center + radius) + 1, shape).astype(int)
+    rows, columns = np.mgrid[low[0] : high[0], low[1] : high[1]]
+    inside = (rows - center[0]) ** 2 + (columns - center[1]) ** 2 <= radius**2
+    if not inside.any():
+        place = np.clip(np.round(center).astype(int), 0, np.array(shape) - 1)
+        return place[:1], place[1:]
+    return rows[inside], columns[inside]

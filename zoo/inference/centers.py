@@ -1,0 +1,361 @@
+"""Find the centres of the cells of a one-photon movie: points, radii, masks, traces."""
+
+import contextlib
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from calzoo.errors import CalzooError
+from calzoo.imaging.center_channels import CELL_PX, grid_for, window_channels
+from calzoo.imaging.center_peaks import local_maxima, refine
+from calzoo.imaging.center_traces import cell_masks, extract_activity
+from calzoo.imaging.frames import as_movie
+from calzoo.imaging.masks import Masks
+from calzoo.inference.center_network import CenterNetwork
+
+#: Faster movies are averaged down to about this for the search; traces keep every frame.
+FASTEST_HZ = 10.0
+
+
+@dataclass(frozen=True)
+class Centers:
+    """The cells of a movie, the likeliest first.
+
+    Attributes
+    ----------
+    points : ndarray of float64, (N, 2)
+        (y, x) in pixels of the frame.
+    scores : ndarray of float32, (N,)
+        Probability, from 0 to 1.
+    radii : ndarray of float32, (N,)
+        In pixels.
+    traces : ndarray of float32, (N, T)
+        s(t) in the units of the movie; see `calzoo.imaging.center_traces.Activity`.
+    noise : ndarray of float32, (N,)
+        Standard deviation of the noise of each trace.
+    hits : ndarray of int, (N,)
+        Frames in which the cell stands out.
+    masks : Masks
+        Pixels of each cell; they do not overlap.
+    heat : ndarray of float32, (h, w, 3)
+        Probability of a centre, probability of a body, radius, on the network's grid.
+    diameter_px : float
+        How wide the cells were taken to be.
+    provider : str
+        What ran the network.
+    """
+
+    points: np.ndarray
+    scores: np.ndarray
+    radii: np.ndarray
+    traces: np.ndarray
+    noise: np.ndarray
+    hits: np.ndarray
+    masks: Masks
+    heat: np.ndarray
+    diameter_px: float
+    provider: str
+
+    @property
+    def count(self):
+        """Number of cells."""
+        return len(self.points)
+
+    def table(self, pixel_um=None):
+        """Return the columns of centers.csv, dict of str to ndarray; empty um columns without a size."""
+        peak = self.traces.max(axis=1, initial=0)
+        side = (None, None) if pixel_um is None else pixel_um
+        empty = [None] * self.count
+        return {
+            "y": self.points[:, 0],
+            "x": self.points[:, 1],
+            "score": self.scores,
+            "id": np.arange(1, self.count + 1),
+            "radius_px": self.radii,
+            "y_um": empty if side[0] is None else self.points[:, 0] * side[0],
+            "x_um": empty if side[1] is None else self.points[:, 1] * side[1],
+            "radius_um": empty if None in side else self.radii * np.sqrt(side[0] * side[1]),
+            "area_px": self.masks.areas,
+            "hits_frames": self.hits,
+            "peak_to_noise": peak / np.maximum(self.noise, 1e-9) * (self.noise > 0),
+        }
+
+
+def find_centers(
+    movie,
+    *,
+    preset="centers-1p",
+    model=None,
+    provider="auto",
+    threads=None,
+    diameter=None,
+    count=None,
+    threshold=None,
+):
+    """Find the centres of the cells of a one-photon movie.
+
+    The movie is summed up in windows of some hundred frames; the network turns each
+    into a heat map; their maximum over time has its summits at the centres.
+
+    Parameters
+    ----------
+    movie : movie or ndarray, (T, Y, X)
+        At least two frames, of any integer or float data type, without motion.
+    preset : str, optional
+        Released network, where `model` is absent.
+    model : str, path or Model, optional
+        An .onnx file, or what `load_model` returned.
+    provider, threads : optional
+        As for `load_model`.
+    diameter : float or str, optional
+        Of the cells, in pixels (``11``, ``"11px"``) or micrometres (``"14um"``). By default the
+        network measures it.
+    count : int, optional
+        How many centres to return at most: the likeliest, whatever their score.
+    threshold : float, optional
+        Least score, in place of the card's.
+
+    Returns
+    -------
+    Centers
+
+    Raises
+    ------
+    CalzooError
+        If the movie, the network or an option cannot be used.
+    """
+    movie = as_movie(movie, at_least=2)
+    network = CenterNetwork.load(model, preset, provider=provider, threads=threads)
+    threshold, count = _limits(network, threshold, count)
+    workers = threads or 2
+    slow = _slowed(movie)
+    width = diameter_px(diameter, getattr(movie, "pixel_um", None))
+    width = network.measured_diameter(slow, threads=workers) if width is None else width
+    grid = grid_for(movie.shape[1:], width)
+    heat = projected(network, slow, grid, workers)
+    pixels = local_maxima(heat[..., 0], distance=network.apart * CELL_PX, threshold=threshold, count=count)
+    seen = heat[tuple(pixels.T)].reshape(-1, 3)
+    points = np.clip(grid.to_frame(refine(heat[..., 0], pixels)), 0, np.array(movie.shape[1:]) - 1)
+    radii = (np.clip(seen[:, 2], 0.3 * CELL_PX / 2, 3 * CELL_PX / 2) * np.mean(grid.step)).astype(np.float32)
+    activity = extract_activity(movie, points, radii)
+    masks = cell_masks(_on_frame(heat[..., 1], grid), points, radii)
+    return Centers(
+        points,
+        seen[:, 0],
+        radii,
+        activity.traces,
+        activity.noise,
+        activity.hits,
+        masks,
+        heat,
+        float(width),
+        network.model.provider,
+    )
+
+
+def projected(network, movie, grid, threads=2):
+    """Return the highest heat of all windows at each pixel, with the bodies' highest and the radius there.
+
+    Parameters
+    ----------
+    network : CenterNetwork
+    movie : movie
+    grid : Grid
+    threads : int, optional
+
+    Returns
+    -------
+    ndarray of float32, (h, w, 3)
+    """
+    best = None
+    for start, stop in _progress(network.spans(movie.shape[0])):
+        heat = network.heat(window_channels(movie, grid, start, stop, threads=threads))
+        if best is None:
+            best = heat.copy()
+            continue
+        higher = heat[..., 0] > best[..., 0]
+        best[higher, 0], best[higher, 2] = heat[higher, 0], heat[higher, 2]
+        np.maximum(best[..., 1], heat[..., 1], out=best[..., 1])
+    return best
+
+
+def diameter_px(diameter, pixel_um):
+    """Return a diameter in pixels from ``11``, ``"11px"`` or ``"14um"``; None of None.
+
+    Parameters
+    ----------
+    diameter : float, str or None
+    pixel_um : tuple of float or None
+        (y, x), for diameters in micrometres.
+
+    Raises
+    ------
+    CalzooError
+        If it is not a length above 0, or the pixel size is needed and not known.
+    """
+    if diameter is None:
+        return None
+    text = str(diameter).strip().lower()
+    number, unit = (text[:-2], text[-2:]) if text[-2:] in ("px", "um") else (text, "px")
+    try:
+        value = float(number)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        message = f"diameter: expected a size above 0 such as 11px or 14um, got {diameter!r}."
+        raise CalzooError(message)
+    if unit == "um":
+        if pixel_um is None:
+            message = (
+                f"diameter {diameter!r}: the pixel size is not known; give the diameter in pixels, or the "
+                "size of a pixel (--voxel Y,X)."
+            )
+            raise CalzooError(message)
+        value /= float(np.sqrt(pixel_um[0] * pixel_um[1]))
+    return value
+
+
+def run_centers(
+    path,
+    out,
+    *,
+    preset="centers-1p",
+    model=None,
+    provider="auto",
+    threads=None,
+    diameter=None,
+    count=None,
+    threshold=None,
+    mask=None,
+    **reading,
+):
+    """Find the centres of the cells of a recording, into a folder.
+
+    The folder gets centers.csv, traces.csv, masks.npz, overlay.png, stages.png and run.json, all
+    of them or none; with `mask`, also on_mask.png.
+
+    Parameters
+    ----------
+    path : path
+        A movie that `open_movie` reads.
+    out : path
+        The folder.
+    preset, model, provider, threads, diameter, count, threshold
+        As for `find_centers`.
+    mask : path, optional
+        Masks (.npz) or a picture (.tif) of known cells, to be drawn under the centres.
+    **reading
+        As for `open_movie`.
+
+    Returns
+    -------
+    Centers
+
+    Raises
+    ------
+    CalzooError
+        If the file, the network or an option cannot be used, or the disk is full.
+    """
+    from calzoo.imaging import center_drawings as drawings
+    from calzoo.imaging.masks import write_masks
+    from calzoo.imaging.movies import open_movie
+    from calzoo.imaging.outputs import output_folder, write_run_json, write_table
+
+    began = time.perf_counter()
+    with contextlib.ExitStack() as files:
+        movie = files.enter_context(open_movie(path, **reading))
+        network = CenterNetwork.load(model, preset, provider=provider, threads=threads)
+        known = None if mask is None else drawings.read_mask(mask, movie.shape[1:])
+        found = find_centers(
+            movie, model=network.model, threads=threads, diameter=diameter, count=count, threshold=threshold
+        )
+        if movie.pixel_um is None:
+            print(f"calzoo: {path}: the pixel size is not known, columns in um stay empty.", file=sys.stderr)
+        with output_folder(out) as folder:
+            write_table(folder / "centers.csv", found.table(movie.pixel_um))
+            write_table(folder / "traces.csv", _trace_table(found, movie))
+            write_masks(folder / "masks.npz", cells=found.masks)
+            title = f"{Path(path).name}   {' x '.join(map(str, movie.shape))}   {found.count} cells"
+            drawings.draw_overlay(folder / "overlay.png", found, movie, title=title)
+            drawings.draw_stages(folder / "stages.png", found, movie)
+            if known is not None:
+                drawings.draw_on_mask(folder / "on_mask.png", known, found.points)
+            write_run_json(
+                folder,
+                input=path,
+                shape=movie.shape,
+                dtype=str(movie.dtype),
+                frame_rate_hz=movie.frame_rate_hz,
+                pixel_um=movie.pixel_um,
+                model={
+                    "name": network.card.name,
+                    "file": network.model.path.name,
+                    "sha256": network.model.sha256,
+                    "provider": found.provider,
+                },
+                parameters={
+                    "diameter_px": found.diameter_px,
+                    "threshold": threshold if threshold is not None else network.threshold,
+                    "count": count,
+                    "window_frames": network.window,
+                    "averaged_frames": _bin_size(movie),
+                },
+                cells=found.count,
+                seconds=round(time.perf_counter() - began, 3),
+            )
+    return found
+
+
+def _limits(network, threshold, count):
+    """Return the least score and the largest number of centres."""
+    if threshold is not None and not 0 < threshold < 1:
+        message = f"threshold: expected a probability between 0 and 1, got {threshold!r}."
+        raise CalzooError(message)
+    if count is not None and not (isinstance(count, (int, np.integer)) and count >= 1):
+        message = f"count: expected a whole number from 1 on, got {count!r}."
+        raise CalzooError(message)
+    if threshold is None:
+        # Whoever asks for a number of centres wants so many.
+        threshold = network.threshold if count is None else 1e-6
+    return threshold, count
+
+
+def _bin_size(movie):
+    rate = getattr(movie, "frame_rate_hz", None)
+    return 1 if not rate else max(min(int(np.ceil(rate / FASTEST_HZ)), movie.shape[0] // 2), 1)
+
+
+def _slowed(movie):
+    """Return the movie averaged down to at most some 10 frames per second."""
+    from calzoo.imaging.preprocessing import bin_frames
+
+    size = _bin_size(movie)
+    return movie if size == 1 else bin_frames(movie, size)
+
+
+def _on_frame(picture, grid):
+    """Return a picture of the grid in the pixels of the frame, each with the value of the nearest."""
+    rows, columns = (
+        np.clip(((np.arange(n) + 0.5) / step).astype(int), 0, side - 1)
+        for n, step, side in zip(grid.frame_shape, grid.step, grid.shape, strict=True)
+    )
+    return picture[rows[:, None], columns]
+
+
+def _trace_table(found, movie):
+    frames = np.arange(movie.shape[0])
+    time_s = frames / movie.frame_rate_hz if movie.frame_rate_hz else [None] * len(frames)
+    cells = {f"cell_{number + 1}": trace for number, trace in enumerate(found.traces)}
+    return {"frame": frames, "time_s": time_s, **cells}
+
+
+def _progress(spans):
+    """Return the windows, counted on a terminal."""
+    if len(spans) < 2 or sys.stderr is None or not sys.stderr.isatty():
+        return spans
+    from tqdm import tqdm
+
+    return tqdm(spans, unit="window", file=sys.stderr, leave=False)
