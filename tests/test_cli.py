@@ -1,5 +1,7 @@
 """The command line: what goes where, and the exit status."""
 
+import importlib.machinery
+import importlib.util
 import json
 import os
 import re
@@ -20,6 +22,7 @@ from calzoo.commands import _batch, _options, info
 from calzoo.commands.doctor import _tiny_card
 from calzoo.errors import CalzooError
 from calzoo.imaging.images import read_volume
+from calzoo.imaging.writers import write_volume
 from calzoo.weights.card import Card, Score
 
 
@@ -98,7 +101,10 @@ def test_a_warning_is_one_line_on_stderr(command, capsys):
         (["axons", "x.tif", "-o", "y", "--threads", "0"], "a whole number from 1 on, got '0'"),
         (["axons", "x.tif", "-o", "y", "--provider", "gpu"], "invalid choice: 'gpu'"),
         (["axons", "x.tif", "-o", "y", "--preset", "a", "--model", "b.onnx"], "not allowed with"),
-        (["simulate", "axons", "-o", "y", "--shape", "1,2"], "expected whole numbers Z,Y,X, such as 32,256,256; got '1,2'"),
+        (
+            ["simulate", "axons", "-o", "y", "--shape", "1,2"],
+            "expected whole numbers Z,Y,X, such as 32,256,256; got '1,2'",
+        ),
         (["simulate", "axons", "-o", "y", "--shape", "1,2,x"], "a whole number from 1 on, got 'x'"),
     ],
 )
@@ -387,6 +393,112 @@ def test_one_stack_that_cannot_be_read_is_one_line(tmp_path, capsys):
     assert not out
     assert re.fullmatch(r"calzoo: .*none\.tif.*\n", err)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_axons_are_scaled_to_what_the_network_knows(tmp_path):
+    pytest.importorskip("onnxruntime")
+    bar = np.full((8, 48, 60), 100, np.uint16)
+    bar[2:6, 10:26] = 1000
+    write_volume(tmp_path / "a.tif", bar, voxel_um=(1, 0.5, 0.5))
+    factors = []
+    for size in ("8um", "16"):  # half a micrometre each: the same
+        options = ["--axon-diameter", size, "-o", tmp_path / size]
+        assert axons(tmp_path / "a.tif", *options) == 0
+        facts = json.loads((tmp_path / size / "run.json").read_text())
+        factors.append(facts["parameters"]["factors"])
+        assert read_volume(tmp_path / size / "instances.tif").shape == bar.shape
+    assert factors[0] == factors[1]
+    assert factors[0][1] < 1
+
+
+def test_an_axon_diameter_in_micrometres_needs_the_voxel_size(tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    np.save(tmp_path / "a.npy", np.zeros((8, 48, 60), np.uint16))
+    assert axons(tmp_path / "a.npy", "-o", tmp_path / "out", "--axon-diameter", "1.5um") == 1
+    assert "the voxel size is not known; give it (--voxel Z,Y,X)" in capsys.readouterr().err
+
+
+@pytest.fixture
+def napari(monkeypatch):
+    """Put a module in napari's place that writes down what it is asked to show."""
+    module = types.ModuleType("napari")
+    module.__spec__ = importlib.machinery.ModuleSpec("napari", None)
+    module.viewers, module.runs = [], []
+
+    class Viewer:
+        def __init__(self, title):
+            self.title, self.layers = title, {}
+            module.viewers.append(self)
+
+        def add_image(self, data, name):
+            self.layers[name] = types.SimpleNamespace(data=data, scale=None)
+            return self.layers[name]
+
+        def add_labels(self, data, name, visible):
+            return self.add_image(data, name)
+
+    def run():
+        # What a viewer does with an image: its kind, one plane, a few planes, all of it.
+        for viewer in module.viewers[len(module.runs) :]:
+            module.runs.append({name: look(layer.data) for name, layer in viewer.layers.items()})
+
+    def look(data):
+        everything = np.asarray(data)
+        assert (data.ndim, data.shape, data.dtype) == (3, everything.shape, everything.dtype)
+        assert len(data) == len(everything)
+        assert data.size == everything.size
+        for index in (
+            3,
+            -1,
+            (2, slice(None), slice(4, 9)),
+            np.s_[1:6:2],
+            np.s_[::-2, 3],
+            np.s_[5:5],
+            np.s_[..., :],
+        ):
+            np.testing.assert_array_equal(data[index], everything[index])
+        return everything
+
+    module.Viewer, module.run = Viewer, run
+    monkeypatch.setitem(sys.modules, "napari", module)
+    return module
+
+
+@pytest.mark.parametrize("form", [[], ["--zarr"]])
+def test_results_are_shown_in_napari(stacks, tmp_path, napari, form):
+    pytest.importorskip("onnxruntime")
+    if form:
+        pytest.importorskip("zarr")
+    assert axons(*stacks, "-o", tmp_path / "out", "--voxel", "2,.5,.5", "--view", *form) == 0
+    assert [viewer.title for viewer in napari.viewers] == [f"calzoo axons {Path(p).name}" for p in stacks]
+    for path, viewer, shown in zip(stacks, napari.viewers, napari.runs, strict=True):
+        assert {layer.scale for layer in viewer.layers.values()} == {(2, 0.5, 0.5)}
+        folder = tmp_path / "out" / Path(path).stem
+        end = ".zarr" if form else ".tif"
+        with read_volume(path) as volume:
+            np.testing.assert_array_equal(shown.pop(Path(path).name), volume.read())
+        for name in ("semantic", "instances"):
+            with read_volume(folder / f"{name}{end}") as volume:
+                np.testing.assert_array_equal(shown.pop(name), volume.read())
+        assert not shown
+
+
+def test_a_finished_result_is_shown_again(stacks, tmp_path, napari):
+    pytest.importorskip("onnxruntime")
+    for times in (1, 2):
+        assert axons(stacks[0], "-o", tmp_path / "out", "--view") == 0
+        assert len(napari.viewers) == times
+
+
+def test_without_napari_the_line_that_installs_it_is_named_before_the_work(
+    stacks, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert axons(stacks[0], "-o", tmp_path / "out", "--view") == 1
+    assert "--view needs napari, which is not installed; run: python -m pip install 'napari[all]'" in (
+        capsys.readouterr().err
+    )
+    assert not (tmp_path / "out").exists()
 
 
 def test_info_describes_a_file(capsys):

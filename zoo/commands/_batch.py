@@ -56,6 +56,12 @@ def run_each(inputs, output, run_one, *, network=None, overwrite=False):
     return 1 if failed else 0
 
 
+def finished(inputs, output):
+    """Return (recording, folder of its result) of those that have one."""
+    pairs = zip(inputs, _folders(inputs, output), strict=True)
+    return [(path, folder) for path, folder in pairs if (folder / FINISHED).exists()]
+
+
 def _is_finished(path, folder, network):
     """Tell whether a folder holds the result; refuse one that holds another."""
     if not (folder / FINISHED).exists():

@@ -1,7 +1,8 @@
 """Segment axons in 3-D image stacks.
 
 Of each stack: semantic.tif (0 background, 1 axon, 2 border), instances.tif (0
-background, 1 to N one axon each), axons.csv, overlay.png and run.json.
+background, 1 to N one axon each), axons.csv, overlay.png and run.json; with --zarr
+semantic.zarr and instances.zarr, which are OME-Zarr.
 """
 
 from calzoo.commands import _options
@@ -12,12 +13,14 @@ GROUP = "recordings"
 
 def add_arguments(parser):
     """Add stacks, sizes, reading and network."""
-    _options.add_inputs(parser, "VOLUME", "image stacks: TIFF, OME-TIFF, ImageJ hyperstack or .npy")
+    _options.add_inputs(
+        parser, "VOLUME", "image stacks: TIFF, OME-TIFF, OME-Zarr or .npy, or a folder of planes"
+    )
     parser.add_argument(
-        "--diameter",
+        "--axon-diameter",
         metavar="SIZE",
-        help="thickness of the axons, such as 6px or 1.5um: the network sees the stack scaled to what "
-        "it was trained on (default: as it is)",
+        help="thickness of the axons in pixels (6) or micrometres (1.5um): the network sees the stack "
+        "scaled to what it was trained on, results are in the voxels of the stack (default: as it is)",
     )
     smallest = parser.add_mutually_exclusive_group()
     smallest.add_argument(
@@ -26,16 +29,21 @@ def add_arguments(parser):
     smallest.add_argument(
         "--min-um3", type=_options.positive_number, metavar="V", help="smallest axon, in cubic micrometres"
     )
+    parser.add_argument("--zarr", action="store_true", help="write OME-Zarr in place of TIFF")
+    parser.add_argument("--view", action="store_true", help="show the results in napari")
     _options.add_reading(parser)
     _options.add_network(parser)
 
 
 def run(args):
     """Segment one stack after the other, all with one network."""
-    from calzoo.commands._batch import run_each
+    from calzoo.commands import _view
+    from calzoo.commands._batch import finished, run_each
     from calzoo.inference.axons import run_axons
     from calzoo.inference.models import load_model
 
+    if args.view:
+        _view.check()  # before the work, not after it
     name = _options.models(args).get("model", args.preset or "axons")
     model = load_model(name, provider=args.provider, threads=args.threads)
 
@@ -47,11 +55,15 @@ def run(args):
             axes=args.axes,
             channel=args.channel,
             voxel_um=args.voxel,
-            axon_diameter=args.diameter,
+            axon_diameter=args.axon_diameter,
             min_voxels=args.min_voxels,
             min_um3=args.min_um3,
+            zarr=args.zarr,
         )
         tell(f"{path}: {result.count} axons, computed on {result.provider}")
         print(folder)
 
-    return run_each(args.inputs, args.output, segment, network=model.sha256, overwrite=args.overwrite)
+    status = run_each(args.inputs, args.output, segment, network=model.sha256, overwrite=args.overwrite)
+    if args.view:
+        _view.show(finished(args.inputs, args.output), axes=args.axes, channel=args.channel)
+    return status

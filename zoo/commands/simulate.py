@@ -11,6 +11,10 @@ NNN_movie.tif, NNN_masks.npz (pixels of each cell), NNN_centers.csv, NNN_traces.
 registration also NNN_flow.npy, (T, H, W, 2) float32: registered(y, x) = movie(y + dy,
 x + dx), and NNN_template.tif, the mean without motion.
 
+'calzoo simulate stimulus -o DIR' writes a recording of photostimulation: frames.tif,
+stimuli.csv, masks.npz and coupling.csv; with --session 1 the same field again, with
+--factor its connections stronger. 'calzoo train stimulus --data DIR' trains on it.
+
 What was drawn goes into run.json.
 """
 
@@ -36,6 +40,23 @@ def add_arguments(parser):
     for task, (what, shape, styles) in _MOVIES.items():
         movies = tasks.add_parser(task, help=what, description=__doc__)
         _add_drawing(movies, "movie", "T,Y,X", shape, styles)
+    _add_stimulus(tasks.add_parser("stimulus", help="photostimulation of neurons", description=__doc__))
+
+
+def _add_stimulus(parser):
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--seed", type=_options.seed, default=0, help="of the field (default: 0)")
+    parser.add_argument(
+        "--session", type=int, default=0, help="another one is another recording of the field"
+    )
+    parser.add_argument(
+        "--factor", type=float, default=1.0, help="multiplies the connections between cells (default: 1)"
+    )
+    parser.add_argument("--cells", type=_options.positive, default=12, help="stimulated cells (default: 12)")
+    parser.add_argument("--groups", type=_options.positive, default=2, help="that are paired (default: 2)")
+    parser.add_argument("--trials", type=_options.positive, default=10, help="repetitions (default: 10)")
+    parser.add_argument("--size", type=_options.positive, default=128, help="pixels (default: 128)")
+    parser.set_defaults(count=1)
 
 
 def _add_drawing(parser, noun, axes, shape, styles):
@@ -63,6 +84,8 @@ def run(args):
 
     from calzoo.imaging.outputs import output_folder, write_run_json
 
+    if args.task == "stimulus":
+        return _stimulus(args)
     write, noun = (_write_axons, "stack") if args.task == "axons" else (_write_movie, "movie")
     with output_folder(args.output) as folder:
         with tqdm(range(args.count), unit=noun, disable=args.count == 1) as counted:
@@ -93,3 +116,16 @@ def _write_movie(folder, args, index):
 
     recording = SIMULATORS[args.task]((args.seed, index), args.shape, style=args.style)
     return write_recording(folder, recording, prefix=f"{index:03d}_", flow=args.task == "registration")
+
+
+def _stimulus(args):
+    from calzoo.imaging.outputs import output_folder, write_run_json
+    from calzoo.simulation.stimulus import simulate_stimulus
+    from calzoo.simulation.stimulus_files import write_stimulation
+
+    names = ("session", "factor", "cells", "groups", "trials", "size")
+    settings = {name: getattr(args, name) for name in names}
+    with output_folder(args.output) as folder:
+        drawn = write_stimulation(folder, simulate_stimulus(args.seed, **settings))
+        write_run_json(folder, command="simulate stimulus", seed=args.seed, **settings, **drawn)
+    print(args.output)

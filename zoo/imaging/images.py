@@ -10,7 +10,7 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.readers import axes as axis_names
-from calzoo.imaging.readers import files, folders, npy, tiff
+from calzoo.imaging.readers import files, folders, npy, ome_zarr, tiff
 from calzoo.imaging.readers.pages import ArrayPages, Facts, finite
 
 
@@ -98,8 +98,8 @@ def read_volume(path, *, axes=None, channel=None, voxel_um=None):
     Parameters
     ----------
     path : str or os.PathLike
-        TIFF (BigTIFF, OME-TIFF, ImageJ hyperstack) or NPY, or a folder that holds the
-        planes as one TIFF or PNG each, taken in natural order.
+        TIFF (BigTIFF, OME-TIFF, ImageJ hyperstack), NPY or OME-Zarr (the finest level), or a
+        folder that holds the planes as one TIFF or PNG each, taken in natural order.
     axes : str, optional
         One letter per axis of the file, e.g. "ZYX", "CZYX", "TYX": what they mean
         where the metadata say nothing, or say it wrongly. Without it the metadata
@@ -157,6 +157,8 @@ def as_volume(array, *, axes=None, channel=None, voxel_um=None):
 
 
 def _open(path, axes):
+    if path.is_dir() and ome_zarr.is_store(path):
+        return ome_zarr.open_zarr(path, axes)
     if path.is_dir():
         return _open_folder(path, axes)
     kind = files.kind_of(path)
@@ -171,8 +173,8 @@ def _open(path, axes):
         return npy.open_npy(path, axes)
     what = "an unknown kind of file" if kind == "unknown" else f"{kind}, whatever its name says"
     message = (
-        f"{path}: expected a volume as TIFF or NPY, got {what}; save it as TIFF (in Fiji: File > Save As > "
-        "Tiff)."
+        f"{path}: expected a volume as TIFF, NPY or OME-Zarr, got {what}; save it as TIFF (in Fiji: "
+        "File > Save As > Tiff)."
     )
     raise CalzooError(message)
 

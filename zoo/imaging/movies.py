@@ -14,7 +14,7 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.readers import axes as axis_names
-from calzoo.imaging.readers import files, folders, hdf5, npy, suite2p, tiff, video
+from calzoo.imaging.readers import files, folders, hdf5, npy, ome_zarr, suite2p, tiff, video
 from calzoo.imaging.readers.joined import JoinedPages, check_alike
 from calzoo.imaging.readers.pages import finite
 
@@ -148,8 +148,8 @@ def open_movie(
     Parameters
     ----------
     path : str, os.PathLike or a sequence of them
-        TIFF (BigTIFF, OME, ImageJ, ScanImage), NPY, HDF5, MATLAB v7.3, NWB, a video,
-        Suite2p's ``data.bin``; a folder or ZIP archive of TIFF, PNG or JPEG frames, or of
+        TIFF (BigTIFF, OME, ImageJ, ScanImage), NPY, HDF5, MATLAB v7.3, NWB, OME-Zarr, a
+        video, Suite2p's ``data.bin``; a folder or ZIP archive of TIFF, PNG or JPEG frames, or of
         TIFF stacks, taken in natural order; several files, taken in the order given.
     axes : str, optional
         One letter per axis of a file, e.g. "TYX", "TCYX": what they mean where the
@@ -224,6 +224,8 @@ def _opened(path, options, choice):
     if path.is_dir():
         if (path / "data.bin").exists():
             return _opened(path / "data.bin", options, choice)
+        if ome_zarr.is_store(path):
+            return _chosen(ome_zarr.open_zarr(path, options["axes"]), **choice)
         return _joined(path, folders.pictures_in(path), options, choice)
     return _chosen(_pages(path, options), **choice)
 

@@ -82,7 +82,7 @@ def check_target(path):
 
 
 @contextlib.contextmanager
-def output_folder(path):
+def output_folder(path, *, stale=()):
     """Work in a folder of another name, and give it its own when everything is finished.
 
     Parameters
@@ -90,6 +90,8 @@ def output_folder(path):
     path : str or os.PathLike
         The folder. Where it is there already, files of the same names are replaced
         at the end and everything else in it stays.
+    stale : sequence of str, optional
+        Names in the folder that only an earlier result has; they go.
 
     Yields
     ------
@@ -113,21 +115,31 @@ def output_folder(path):
     try:
         with written(path):
             yield part
-            _publish(part, path)
+            _publish(part, path, stale)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _publish(part, path):
+def _publish(part, path, stale):
     if not path.exists():
         os.replace(part, path)
         return
     # run.json says that a result is complete: it goes first and comes last.
     (path / RUN_FILE).unlink(missing_ok=True)
+    stores = [store for store in part.rglob("*.zarr") if store.is_dir()]
+    for name in [*stale, *(store.relative_to(part) for store in stores)]:
+        _remove(path / name)  # of a store also the chunks that the new one lacks
     for file in sorted((f for f in part.rglob("*") if f.is_file()), key=lambda f: f.name == RUN_FILE):
         target = path / file.relative_to(part)
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(file, target)
+
+
+def _remove(path):
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_table(path, columns):

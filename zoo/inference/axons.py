@@ -24,6 +24,8 @@ from calzoo.inference.instances import (
 )
 from calzoo.inference.scratch import Scratch
 
+_VOLUMES = ("semantic", "instances")
+
 
 @dataclass(frozen=True)
 class AxonSegmentation:
@@ -158,11 +160,13 @@ def run_axons(
     axon_diameter=None,
     min_voxels=None,
     min_um3=None,
+    zarr=False,
 ):
     """Segment the axons of a file of any depth into a folder.
 
-    The folder gets semantic.tif, instances.tif, axons.csv, overlay.png and
-    run.json, all of them or none. Memory does not grow with the number of planes.
+    The folder gets semantic.tif and instances.tif (or semantic.zarr and instances.zarr),
+    axons.csv, overlay.png and run.json, all of them or none. Memory does not grow
+    with the number of planes.
 
     Parameters
     ----------
@@ -172,6 +176,8 @@ def run_axons(
         The folder.
     preset, model, provider, threads, axes, channel, voxel_um, axon_diameter, min_voxels, min_um3
         As for `segment_axons`.
+    zarr : bool, optional
+        Write classes and labels as OME-Zarr in place of TIFF.
 
     Returns
     -------
@@ -203,8 +209,9 @@ def run_axons(
                 file=sys.stderr,
             )
         view = Projection(shape[1:])
-        with output_folder(out) as folder:
-            table = _write_volumes(job, folder, view)
+        ending, other = (".zarr", ".tif") if zarr else (".tif", ".zarr")
+        with output_folder(out, stale=[name + other for name in _VOLUMES]) as folder:
+            table = _write_volumes(job, folder, view, ending)
             write_table(folder / "axons.csv", table)
             title = f"{Path(path).name}   {' x '.join(map(str, shape))}   {len(table['id'])} axons"
             draw_axons(folder / "overlay.png", view, title=title, pixel_um=voxel and voxel[2])
@@ -223,16 +230,25 @@ def _channels(open_channel, channel):
     return [chosen if i == number else open_channel(i) for i in range(chosen.n_channels)], number
 
 
-def _write_volumes(job, folder, view):
-    """Write semantic.tif and instances.tif; return the table."""
+def _write_volumes(job, folder, view, ending):
+    """Write classes and instances; return the table."""
+    shape, voxel = job.volume.shape, job.volume.voxel_um
+    semantic_path, instances_path = (folder / f"{name}{ending}" for name in _VOLUMES)
+    with Scratch(shape, np.uint8, folder) as semantic, Scratch(shape, np.int32, folder) as labels:
+        with _writer(semantic_path, shape, np.uint8, voxel) as writer:
+            job.classify(semantic, labels, writer.append)
+        with _writer(instances_path, shape, np.int32, voxel) as writer:
+            return job.label(semantic, labels, writer.append, view)
+
+
+def _writer(path, shape, dtype, voxel):
+    if path.suffix == ".zarr":
+        from calzoo.imaging.zarr_writer import ZarrWriter
+
+        return ZarrWriter(path, shape, dtype, voxel, labels=True)
     from calzoo.imaging.writers import VolumeWriter
 
-    shape, voxel = job.volume.shape, job.volume.voxel_um
-    with Scratch(shape, np.uint8, folder) as semantic, Scratch(shape, np.int32, folder) as labels:
-        with VolumeWriter(folder / "semantic.tif", shape, np.uint8, voxel) as writer:
-            job.classify(semantic, labels, writer.append)
-        with VolumeWriter(folder / "instances.tif", shape, np.int32, voxel) as writer:
-            return job.label(semantic, labels, writer.append, view)
+    return VolumeWriter(path, shape, dtype, voxel)
 
 
 class _Job:

@@ -33,11 +33,15 @@ class Grid:
         First plane, row and column of the tiles along each axis. They are
         multiples of the divisor, so that pooling sees the same blocks in every
         tile; the last tile of an axis ends at its padded end.
+    divisor, overlap
+        As for `plan`.
     """
 
     shape: tuple[int, int, int]
     tile: tuple[int, int, int]
     starts: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+    divisor: tuple[int, int, int] = (1, 1, 1)
+    overlap: float = 0.25
 
     @property
     def padded(self):
@@ -95,7 +99,8 @@ def plan(shape, *, tile, divisor=(1, 1, 1), overlap=0.25):
     room = math.prod(tile[1:]) / math.prod(side for side, _ in axes)
     deep = max(tile[0], min(int(tile[0] * room), _DEEP))
     axes.insert(0, _plan_axis(shape[0], deep, divisor[0], overlap))
-    return Grid(tuple(shape), tuple(side for side, _ in axes), tuple(starts for _, starts in axes))
+    tile, starts = (tuple(part) for part in zip(*axes, strict=True))
+    return Grid(tuple(shape), tile, starts, tuple(divisor), overlap)
 
 
 def _plan_axis(size, tile, divisor, overlap):
@@ -145,7 +150,8 @@ def predict(
     ----------
     run : callable
         From a batch (B, z, y, x) to probabilities (B, C, z, y, x) float32. A
-        MemoryError halves the batch for the rest of the volume.
+        MemoryError halves the batch for the rest of the volume, and after that the
+        tile: each is then computed in parts, which overlap and are blended as well.
     read : callable
         ``read(start, stop)`` returns planes (n, Y, X) of any dtype; `run` gets
         what it returned, so that only one batch at a time is made float32.
@@ -172,12 +178,16 @@ def predict(
     Raises
     ------
     CalzooError
-        If one tile is too large for the memory, or the tiles do not overlap enough
-        for the halo.
+        If the smallest tile is too large for the memory, or the tiles do not overlap
+        enough for the halo.
     """
-    windows = _windows(grid, blending, halo)
-    runner = _Runner(run, batch, progress or (lambda tiles: None))
+    runner = _Runner(run, batch, progress or (lambda tiles: None), grid)
     reduce = reduce or (lambda probability: probability)
+    yield from _slabs(runner, read, grid, _windows(grid, blending, halo), reduce)
+
+
+def _slabs(runner, read, grid, windows, reduce):
+    """Yield the finished planes of a volume, layer by layer."""
     carry = None  # mean (C, n, Y, X) of the planes that the next layer covers again
     seen = np.zeros(0, np.float32)  # weight along z of what `carry` holds
     starts, depth = grid.starts[0], grid.tile[0]
@@ -249,10 +259,12 @@ def _sums_before(starts, side, windows, size):
 class _Runner:
     """Runs tiles in batches; remembers the result of tiles of one value."""
 
-    def __init__(self, run, batch, progress):
+    def __init__(self, run, batch, progress, grid):
         self._run = run
         self._batch = batch
         self._progress = progress
+        self._grid = grid
+        self._part = grid.tile  # what is run at once: less where a tile is too large for the memory
         self._constant = None  # (value, result) of the last tile that held nothing else
 
     def results(self, tiles):
@@ -289,19 +301,58 @@ class _Runner:
         """Return the results of as many of the first tiles as the memory allows."""
         while True:
             try:
+                if self._part != self._grid.tile:
+                    return [self._in_parts(tiles[0])]
                 return self._run(np.stack(tiles[: self._batch]))
             except MemoryError as error:
-                self._halve(tiles[0].shape, error)
+                self._halve(error)
 
-    def _halve(self, shape, error):
-        if self._batch == 1:
+    def _halve(self, error):
+        if self._batch > 1:
+            self._batch //= 2
+            going_on = f"{self._batch} tile(s) at once"
+        else:
+            self._part = self._smaller(error)
+            going_on = f"tiles of {' x '.join(map(str, self._part))} voxels"
+        print(f"calzoo: {error or 'out of memory'}; going on with {going_on}.", file=sys.stderr)
+
+    def _smaller(self, error):
+        """Return the part with its longest side halved, in whole units of the divisor."""
+        blocks = [side // unit for side, unit in zip(self._part, self._grid.divisor, strict=True)]
+        sides = [side if count > 1 else 0 for side, count in zip(self._part, blocks, strict=True)]
+        longest = sides.index(max(sides))
+        if not sides[longest]:
             message = (
-                f"expected memory for one tile of {' x '.join(map(str, shape))} voxels, got none ({error}); "
-                "close other programs, or use provider 'cpu'."
+                f"expected memory for one tile of {' x '.join(map(str, self._part))} voxels, got none "
+                f"({error}); close other programs, or use provider 'cpu'."
             )
             raise CalzooError(message) from error
-        self._batch //= 2
-        print(f"calzoo: {error}; going on with {self._batch} tile(s) at once.", file=sys.stderr)
+        half = -(-blocks[longest] // 2) * self._grid.divisor[longest]
+        return tuple(half if axis == longest else side for axis, side in enumerate(self._part))
+
+    def _in_parts(self, tile):
+        """Return the result (C, z, y, x) of a tile that is computed as a small volume of its own."""
+        grid = plan(tile.shape, tile=self._part, divisor=self._grid.divisor, overlap=self._grid.overlap)
+        slabs = _slabs(
+            _Simple(self._run),
+            lambda start, stop: tile[start:stop],
+            grid,
+            _windows(grid, "gaussian", (0, 0, 0)),
+            lambda probability: probability,
+        )
+        return np.concatenate(list(slabs), axis=1)
+
+
+class _Simple:
+    """Runs one tile after the other; running out of memory is the caller's affair."""
+
+    def __init__(self, run):
+        self._run = run
+
+    def results(self, tiles):
+        """Yield the result (C, z, y, x) of each tile."""
+        for tile in tiles:
+            yield self._run(np.ascontiguousarray(tile)[None])[0]
 
 
 def _is_constant(tile):

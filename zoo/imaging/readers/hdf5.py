@@ -10,7 +10,7 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.readers import axes as axis_names
-from calzoo.imaging.readers.pages import Facts, Pages
+from calzoo.imaging.readers.pages import Facts, SlicedPages
 from calzoo.imaging.readers.units import micrometres, seconds
 
 _NWB_SERIES = ("TwoPhotonSeries", "OnePhotonSeries", "ImageSeries")
@@ -68,44 +68,15 @@ def _h5py(path):
     return h5py
 
 
-class DatasetPages(Pages):
-    """Pages of a data set; runs of neighbours along one axis are read in one go."""
+class DatasetPages(SlicedPages):
+    """Pages of a data set."""
 
     def __init__(self, path, file, data, axes, facts):
         super().__init__(path, axes, data.shape, data.dtype, facts)
         self._file, self._data = file, data
 
-    def read(self, numbers):
-        """Return the pages `numbers`."""
-        numbers = np.asarray(numbers, dtype=np.int64)
-        out = np.empty((len(numbers), *self.page_shape), self.dtype)
-        start = 0
-        while start < len(numbers):
-            stop, block = self._run(numbers, start)
-            out[start:stop] = block
-            start = stop
-        return out
-
-    def _run(self, numbers, start):
-        """Return the end of the longest regular run from `start`, and its pages."""
-        positions = (
-            np.stack(np.unravel_index(numbers[start:], self.lead_shape), axis=1) if self.lead_shape else None
-        )
-        index, count, moving = {}, 1, None
-        if positions is not None:
-            index = dict(zip(self.lead_axes, (int(i) for i in positions[0]), strict=True))
-            steps = np.diff(positions, axis=0)
-            if len(steps) and np.abs(steps[0]).sum() == 1 and steps[0].max() == 1:
-                moving = self.lead_axes[int(steps[0].argmax())]
-                other = (steps != steps[0]).any(axis=1)
-                count = 1 + (int(other.argmax()) if other.any() else len(steps))
-                index[moving] = slice(index[moving], index[moving] + count)
-        block = self._fetch(tuple(index.get(a, slice(None)) for a in self.axes))
-        left = [a for a in self.axes if a in "yx" or a == moving]
-        order = [left.index(a) for a in ([moving] if moving else []) + ["y", "x"]]
-        return start + count, block.transpose(order)
-
-    def _fetch(self, index):
+    def fetch(self, index):
+        """Return what the data set holds at `index`."""
         try:
             return self._data[index]
         except (OSError, RuntimeError, ValueError) as error:

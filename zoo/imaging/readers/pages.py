@@ -185,6 +185,52 @@ class RawPages(Pages):
         self._file.close()
 
 
+class SlicedPages(Pages):
+    """Pages of an array that is read by slices; runs of neighbours along one axis are read in one go.
+
+    A class of a format says in `fetch` how it is sliced. The axes may be renamed, and
+    those of length 1 dropped; the array keeps its own.
+    """
+
+    def __init__(self, path, axes, shape, dtype, facts=None):
+        super().__init__(path, axes, shape, dtype, facts)
+        self._own_axes = self.axes
+        self._own_lead = tuple((a, n) for a, n in zip(self.axes, self.shape, strict=True) if a not in "yx")
+
+    def fetch(self, index):
+        """Return what ``array[index]`` holds, of a tuple of ints and slices."""
+        raise NotImplementedError
+
+    def read(self, numbers):
+        """Return the pages `numbers`."""
+        numbers = np.asarray(numbers, dtype=np.int64)
+        out = np.empty((len(numbers), *self.page_shape), self.dtype)
+        start = 0
+        while start < len(numbers):
+            stop, block = self._run(numbers, start)
+            out[start:stop] = block
+            start = stop
+        return out
+
+    def _run(self, numbers, start):
+        """Return the end of the longest regular run from `start`, and its pages."""
+        index, count, moving = {}, 1, None
+        if self._own_lead:
+            letters, lengths = zip(*self._own_lead, strict=True)
+            positions = np.stack(np.unravel_index(numbers[start:], lengths), axis=1)
+            index = dict(zip(letters, (int(i) for i in positions[0]), strict=True))
+            steps = np.diff(positions, axis=0)
+            if len(steps) and np.abs(steps[0]).sum() == 1 and steps[0].max() == 1:
+                moving = letters[int(steps[0].argmax())]
+                other = (steps != steps[0]).any(axis=1)
+                count = 1 + (int(other.argmax()) if other.any() else len(steps))
+                index[moving] = slice(index[moving], index[moving] + count)
+        block = self.fetch(tuple(index.get(a, slice(None)) for a in self._own_axes))
+        left = [a for a in self._own_axes if a in "yx" or a == moving]
+        order = [left.index(a) for a in ([moving] if moving else []) + ["y", "x"]]
+        return start + count, block.transpose(order)
+
+
 def finite(block, first, pages, kind):
     """Return `block` if all its values are finite, else say where the first one is not.
 

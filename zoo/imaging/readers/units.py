@@ -4,6 +4,7 @@ import math
 
 _UM = {
     "m": 1e6,
+    "meter": 1e6,
     "dm": 1e5,
     "cm": 1e4,
     "centimeter": 1e4,
@@ -21,7 +22,9 @@ _UM = {
     "nm": 1e-3,
     "nanometer": 1e-3,
     "pm": 1e-6,
+    "picometer": 1e-6,
     "\u00e5": 1e-4,  # angstrom
+    "angstrom": 1e-4,
     "inch": 25400.0,
     "in": 25400.0,
 }
@@ -32,10 +35,14 @@ _SECONDS = {
     "seconds": 1.0,
     "ms": 1e-3,
     "msec": 1e-3,
+    "millisecond": 1e-3,
     "us": 1e-6,
     "\u00b5s": 1e-6,
+    "microsecond": 1e-6,
     "ns": 1e-9,
+    "nanosecond": 1e-9,
     "min": 60.0,
+    "minute": 60.0,
     "h": 3600.0,
     "hour": 3600.0,
 }
