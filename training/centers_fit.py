@@ -1,0 +1,395 @@
+"""Fit the cells of one recording without labels: coordinates settle where frames cannot be rebuilt without them.
+
+The fit needs no network that was trained before. It works on the frames with most
+activity, band-passed and in units of the noise; `calzoo.networks.centers_splats`
+rebuilds them from spots, whose coordinates follow the gradient. What explains
+nothing of its own is pruned in the end, and what lies together is merged.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from scipy import ndimage
+from tqdm import tqdm
+
+from calzoo.errors import CalzooError
+from calzoo.imaging.center_channels import CELL_PX, grid_for
+from calzoo.imaging.center_peaks import local_maxima
+from calzoo.imaging.center_traces import cell_masks, extract_activity, merge_near
+from calzoo.imaging.frames import as_movie, chunks
+from calzoo.imaging.masks import Masks
+from calzoo.networks.centers_splats import splat_autoencoder
+
+_SURROUND = 5.0  # sigma of what the band-pass of the grid subtracts
+_MOMENTS = 40  # points on a trajectory
+_MAD = 0.6745 * np.sqrt(2.0)
+
+
+@dataclass(frozen=True)
+class CentersFit:
+    """The cells that a recording was fitted with, the brightest first.
+
+    Attributes
+    ----------
+    points : ndarray of float64, (N, 2)
+        (y, x) in pixels of the frame.
+    scores : ndarray of float32, (N,)
+        Highest level that lasts for two frames, in standard deviations of the noise.
+    radii : ndarray of float32, (N,)
+        In pixels: that of the diameter which was given.
+    traces : ndarray of float32, (N, T)
+        s(t) in the units of the movie.
+    noise, hits
+        As in `calzoo.imaging.center_traces.Activity`.
+    masks : Masks
+    heat : ndarray of float32, (h, w, 1)
+        The spots, each as bright as its score, over the brightest.
+    diameter_px : float
+    trajectories : ndarray of float32, (S, M, 2)
+        Ways of all M coordinates in pixels of the frame, those left out too.
+    kept : ndarray of int, (N,)
+        Rows of the coordinates that are left.
+    history : dict of str to list of float
+        Loss, its parts and the width of the spots, by step.
+    """
+
+    points: np.ndarray
+    scores: np.ndarray
+    radii: np.ndarray
+    traces: np.ndarray
+    noise: np.ndarray
+    hits: np.ndarray
+    masks: Masks
+    heat: np.ndarray
+    diameter_px: float
+    trajectories: np.ndarray
+    kept: np.ndarray
+    history: dict
+
+    @property
+    def count(self):
+        """Number of cells."""
+        return len(self.points)
+
+
+def fit_centers(movie, recipe, *, diameter, quiet=False):
+    """Fit coordinates to a recording.
+
+    Parameters
+    ----------
+    movie : movie or ndarray, (T, Y, X)
+        At least two frames, without motion.
+    recipe : calzoo.training.recipes.centers_fit.CentersFitRecipe
+    diameter : float
+        Of a cell, in pixels.
+    quiet : bool, optional
+        No progress bar.
+
+    Returns
+    -------
+    CentersFit
+
+    Raises
+    ------
+    CalzooError
+        If the movie cannot be used, or nothing in it changes.
+    """
+    movie = as_movie(movie, at_least=2)
+    keras.utils.set_random_seed(recipe.seed)
+    grid = grid_for(movie.shape[1:], diameter)
+    frames, picture = active_frames(movie, grid, recipe.frames)
+    start = first_coordinates(recipe, picture)
+    model = splat_autoencoder(
+        start,
+        grid.shape,
+        sigma=recipe.sigma,
+        surround=_SURROUND,
+        radius=recipe.repulsion_radius,
+        repulsion=recipe.repulsion,
+        sparsity=recipe.sparsity,
+    )
+    ways, history = _train(model, frames, recipe, quiet)
+    kept, scores, spots = _keep(model.get_layer("rebuilt"), frames, recipe)
+    points = np.clip(grid.to_frame(ways[-1][kept]), 0, np.array(movie.shape[1:]) - 1)
+    radii = np.full(len(kept), diameter / 2, np.float32)
+    activity = extract_activity(movie, points, radii)
+    heat = np.max(scores[:, None] * spots, axis=0, initial=0) / max(scores.max(initial=0), 1e-9)
+    masks = cell_masks(np.ones(movie.shape[1:]), points, radii, reach=1.0)
+    trajectories = np.stack([grid.to_frame(way) for way in ways]).astype(np.float32)
+    heat = np.clip(heat, 0, 1).reshape(*grid.shape, 1).astype(np.float32)
+    return CentersFit(
+        points, scores, radii, activity.traces, activity.noise, activity.hits, masks, heat,
+        float(diameter), trajectories, kept, history,
+    )  # fmt: skip
+
+
+def active_frames(movie, grid, count):
+    """Return the frames with most activity, and the highest level of each pixel over time.
+
+    Parameters
+    ----------
+    movie : movie
+    grid : calzoo.imaging.center_channels.Grid
+    count : int
+        Frames at most.
+
+    Returns
+    -------
+    frames : ndarray of float32, (n, h, w)
+        Band-passed, less the resting level, over the noise of a typical pixel; in the order of time.
+    highest : ndarray of float32, (h, w)
+        The highest level that lasts for two frames.
+
+    Raises
+    ------
+    CalzooError
+        If nothing changes.
+    """
+    pairs = np.unique(np.linspace(0, movie.shape[0] - 2, 40).astype(int))
+    sample = grid.band_passed(np.concatenate([movie.frames(int(t), int(t) + 2) for t in pairs]))[0]
+    rest = np.median(sample, axis=0)
+    noise = float(np.median(np.median(np.abs(sample[1::2] - sample[::2]), axis=0)) / _MAD)
+    noise = noise or float(sample.std(axis=0).mean())
+    if not noise > 1e-6 * max(float(np.abs(sample).max()), 1e-9):
+        message = "expected a movie in which something changes over time, got frames that are all alike."
+        raise CalzooError(message)
+    levels, kept, highest, before = [], [], np.full(grid.shape, -np.inf, np.float32), None
+    for _, block in chunks(movie):
+        sharp = (grid.band_passed(block)[0] - rest) / np.float32(noise)
+        last = sharp[:1] if before is None else before
+        highest = np.maximum(highest, np.minimum(sharp, np.concatenate([last, sharp[:-1]])).max(axis=0))
+        before = sharp[-1:].copy()
+        levels.extend(np.maximum(sharp - 4, 0).sum(axis=(1, 2)))
+        kept.extend(sharp)
+        if len(kept) > count:  # only the most active so far are kept in memory
+            best = np.sort(np.argsort(-np.asarray(levels), kind="stable")[:count])
+            levels, kept = [levels[i] for i in best], [kept[i] for i in best]
+    return np.stack(kept).astype(np.float32), highest
+
+
+def first_coordinates(recipe, picture):
+    """Return where coordinates begin, (N, 2) in pixels of the grid.
+
+    Parameters
+    ----------
+    recipe : CentersFitRecipe
+    picture : ndarray of float32, (h, w)
+        Highest level of each pixel, in standard deviations of the noise.
+    """
+    shape = np.array(picture.shape)
+    room = max(int(shape.prod() / recipe.densest**2), 1)
+    count = min(recipe.count, room) if recipe.count else room
+    if recipe.start == "summits":
+        smooth = ndimage.gaussian_filter(picture, 1.0)
+        points = local_maxima(smooth, distance=0.4 * CELL_PX, threshold=recipe.rise, count=count)
+        if not len(points):  # nothing rises above the noise: the highest summit, which will be pruned
+            points = local_maxima(smooth, distance=0.4 * CELL_PX, count=1)
+        return points.astype(float) if len(points) else (shape[None] - 1) / 2
+    rng = np.random.default_rng(recipe.seed)
+    if recipe.start == "random":
+        return rng.uniform(0, 1, (count, 2)) * (shape - 1)
+    sides = np.maximum(np.round(shape * np.sqrt(count / shape.prod())), 1).astype(int)
+    ends = [(np.arange(n) + 0.5) * side / n - 0.5 for n, side in zip(sides, shape, strict=True)]
+    return np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+def _train(model, frames, recipe, quiet):
+    """Move the coordinates; return their ways, list of (N, 2), and the history."""
+    spots = model.get_layer("rebuilt")
+    model.compile(
+        optimizer=keras.optimizers.Adam(recipe.learning_rate, name="optimizer"),
+        loss=reconstruction_loss(recipe.blur),
+        jit_compile=False,
+    )
+    rng = np.random.default_rng([recipe.seed, 1])
+    activity = np.maximum(frames, 0).sum(axis=(1, 2)) + 1e-3
+    ways = [keras.ops.convert_to_numpy(spots.centers())]
+    history = {"loss": [], "crowding": [], "sigma": []}
+    every = max(recipe.steps // _MOMENTS, 1)
+    for step in tqdm(range(recipe.steps), disable=quiet, unit="step"):
+        share = min(2 * step / max(recipe.steps - 1, 1), 1.0)
+        sigma = recipe.sigma * (recipe.last_sigma / recipe.sigma) ** share
+        spots.sigma.assign(sigma)
+        # The last steps are small: coordinates settle.
+        model.optimizer.learning_rate.assign(recipe.learning_rate * (1 - 0.9 * step / recipe.steps))
+        chosen = rng.choice(len(frames), size=recipe.batch, p=activity / activity.sum())
+        batch = frames[np.sort(chosen)][..., None]
+        loss = float(np.ravel(model.train_on_batch(batch, batch))[0])
+        if not np.isfinite(loss):
+            message = f"the loss of step {step} is {loss}; lower learning_rate (now {recipe.learning_rate})."
+            raise CalzooError(message)
+        history["loss"].append(loss)
+        history["sigma"].append(sigma)
+        if (step + 1) % every == 0 or step + 1 == recipe.steps:
+            ways.append(keras.ops.convert_to_numpy(spots.centers()))
+            history["crowding"].append(float(spots.crowding()))
+    return ways, history
+
+
+def reconstruction_loss(blur=0.0):
+    """Build the loss between frames and their reconstruction: mean square, both blurred first.
+
+    Parameters
+    ----------
+    blur : float, optional
+        Standard deviation in pixels; 0: not blurred.
+
+    Returns
+    -------
+    callable
+    """
+    if not blur:
+        return "mean_squared_error"
+    offset = np.arange(-int(np.ceil(3 * blur)), int(np.ceil(3 * blur)) + 1)
+    weights = np.exp(-0.5 * (offset / blur) ** 2).astype(np.float32)
+    weights /= weights.sum()
+
+    def loss(frames, rebuilt):
+        wrong = frames - rebuilt
+        for shape in ((-1, 1, 1, 1), (1, -1, 1, 1)):
+            wrong = keras.ops.conv(wrong, keras.ops.convert_to_tensor(weights.reshape(shape)), padding="same")
+        return keras.ops.mean(wrong**2)
+
+    return loss
+
+
+def _keep(layer, frames, recipe):
+    """Prune and merge; return the rows that are left, their scores, and all their spots (N, h, w)."""
+    traces, spots = [], None
+    for start in range(0, len(frames), 64):
+        s, spots, _ = layer.solve(frames[start : start + 64][..., None])
+        traces.append(keras.ops.convert_to_numpy(s))
+    spots = keras.ops.convert_to_numpy(spots).astype(np.float64)
+    traces = np.concatenate(traces).T  # (N, T)
+    # A spike of one frame is noise; frames are in the order of time, most of them neighbours.
+    held = np.minimum(traces[:, 1:], traces[:, :-1]) if traces.shape[1] > 1 else traces
+    scores = held.max(axis=1).astype(np.float32)
+    own = _alone(spots)
+    rows = np.flatnonzero((scores >= recipe.rise) & (own >= recipe.alone))
+    points = keras.ops.convert_to_numpy(layer.centers())
+    rows = rows[merge_near(points[rows], scores[rows], recipe.merge)]
+    return rows, scores[rows], spots[rows].reshape(len(rows), *layer.frame_shape)
+
+
+def _alone(spots):
+    """Return which part of each spot no sum of the others can explain, (N,): 1 over its variance inflation."""
+    norms = np.sqrt((spots**2).sum(axis=1, keepdims=True))
+    unit = spots / np.maximum(norms, 1e-12)
+    inverse = np.linalg.inv(unit @ unit.T + 1e-6 * np.eye(len(unit)))
+    return 1 / np.maximum(np.diag(inverse), 1e-12)
+
+
+def fit_recording(path, run, recipe, *, diameter=None, quiet=False, **reading):
+    """Fit a recording into a folder.
+
+    The folder gets recipe.json, centers.csv, centers.npz (points, scores, radii,
+    trajectories), traces.csv, masks.npz, overlay.png, stages.png, trajectories.png, losses.png,
+    histograms.png and run.json.
+
+    Parameters
+    ----------
+    path : path
+        A movie that `open_movie` reads.
+    run : path
+        The folder.
+    recipe : CentersFitRecipe
+    diameter : float, optional
+        Of a cell, in pixels; by default it is measured from the movie.
+    quiet : bool, optional
+    **reading
+        As for `open_movie`.
+
+    Returns
+    -------
+    CentersFit
+    """
+    import time
+
+    from calzoo.imaging import center_drawings as drawings
+    from calzoo.imaging.masks import write_masks
+    from calzoo.imaging.movies import open_movie
+    from calzoo.imaging.outputs import output_folder, write_run_json, write_table
+    from calzoo.training.recipes import to_json
+
+    began = time.perf_counter()
+    with open_movie(path, **reading) as movie:
+        width = measured_diameter(movie) if diameter is None else diameter
+        fit = fit_centers(movie, recipe, diameter=width, quiet=quiet)
+        picture = drawings.still_picture(movie, width)
+        with output_folder(run) as folder:
+            (folder / "recipe.json").write_text(to_json(recipe) + "\n", encoding="utf-8")
+            columns = {"y": fit.points[:, 0], "x": fit.points[:, 1], "score": fit.scores}
+            write_table(folder / "centers.csv", columns | {"radius_px": fit.radii, "hits_frames": fit.hits})
+            traces = {f"cell_{i + 1}": trace for i, trace in enumerate(fit.traces)}
+            write_table(folder / "traces.csv", {"frame": np.arange(movie.shape[0]), **traces})
+            np.savez_compressed(
+                folder / "centers.npz",
+                points=fit.points,
+                scores=fit.scores,
+                radii=fit.radii,
+                trajectories=fit.trajectories,
+                kept=fit.kept,
+            )
+            write_masks(folder / "masks.npz", cells=fit.masks)
+            title = f"{Path(path).name}   {fit.count} cells, fitted"
+            drawings.draw_overlay(folder / "overlay.png", fit, movie, title=title)
+            drawings.draw_stages(folder / "stages.png", fit, movie)
+            drawings.draw_trajectories(folder / "trajectories.png", picture, fit.trajectories, fit.kept)
+            drawings.draw_losses(folder / "losses.png", fit.history)
+            drawings.draw_histograms(
+                folder / "histograms.png",
+                {"pixels": picture, "scores": fit.scores, "hits": fit.hits, "s(t)": fit.traces},
+            )
+            write_run_json(
+                folder,
+                input=path,
+                shape=movie.shape,
+                recipe=asdict(recipe),
+                diameter_px=width,
+                cells=fit.count,
+                seconds=round(time.perf_counter() - began, 3),
+            )
+    return fit
+
+
+def measured_diameter(movie, *, frames=200):
+    """Measure how wide the things are that light up, without a network.
+
+    The scale at which blobs answer most: the Laplacian of Gaussian, normalised by scale, of the highest
+    level over time, at its strongest summits.
+
+    Parameters
+    ----------
+    movie : movie or ndarray, (T, Y, X)
+    frames : int, optional
+        How many, spread over the movie.
+
+    Returns
+    -------
+    float
+        In pixels, between 4 and a quarter of the shorter side.
+    """
+    from calzoo.imaging.center_drawings import still_picture
+
+    movie = as_movie(movie)
+    largest = max(0.25 * min(movie.shape[1:]), 4.0)
+    # The high-pass must be wider than what is looked for.
+    picture = still_picture(_every(movie, max(movie.shape[0] // frames, 1)), min(largest, 24.0))
+    diameters = np.geomspace(4.0, min(largest, 32.0), 13)
+    answers = []
+    for diameter in diameters:
+        sigma = diameter / (2 * np.sqrt(2))
+        blobs = -(sigma**2) * ndimage.gaussian_laplace(picture.astype(float), sigma)
+        answers.append(blobs)
+    answers = np.stack(answers)
+    best = answers.max(axis=0)
+    points = local_maxima(best, distance=6.0, count=60)
+    scales = answers[:, points[:, 0], points[:, 1]].argmax(axis=0)
+    return float(np.median(diameters[scales])) if len(points) else 10.0
+
+
+def _every(movie, step):
+    """Return every so many frames as an array."""
+    return np.stack([movie.frames(t, t + 1)[0] for t in range(0, movie.shape[0], step)])
