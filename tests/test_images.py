@@ -304,7 +304,7 @@ def test_an_empty_array_is_no_volume(tmp_path):
 )
 def test_a_foreign_file_is_recognised_whatever_its_name(tmp_path, head, kind):
     (tmp_path / "a.tif").write_bytes(head)
-    refused(tmp_path / "a.tif", f"expected a volume as TIFF or NPY, got {kind}.*save it as TIFF")
+    refused(tmp_path / "a.tif", f"expected a volume as TIFF, NPY or OME-Zarr, got {kind}.*save it as TIFF")
 
 
 @pytest.mark.parametrize("keep", [4, 12, 100, 0.4, 0.7, 0.99])
