@@ -1,4 +1,4 @@
-"""Fit the cells of one recording without labels: coordinates settle where frames cannot be rebuilt without them.
+"""Fit the cells of a recording without labels: coordinates settle where frames cannot do without them.
 
 The fit needs no network that was trained before. It works on the frames with most
 activity, band-passed and in units of the noise; `calzoo.networks.centers_splats`
@@ -115,7 +115,7 @@ def fit_centers(movie, recipe, *, diameter, quiet=False):
     points = np.clip(grid.to_frame(ways[-1][kept]), 0, np.array(movie.shape[1:]) - 1)
     radii = np.full(len(kept), diameter / 2, np.float32)
     activity = extract_activity(movie, points, radii)
-    heat = np.max(scores[:, None] * spots, axis=0, initial=0) / max(scores.max(initial=0), 1e-9)
+    heat = np.max(scores[:, None, None] * spots, axis=0, initial=0) / max(scores.max(initial=0), 1e-9)
     masks = cell_masks(np.ones(movie.shape[1:]), points, radii, reach=1.0)
     trajectories = np.stack([grid.to_frame(way) for way in ways]).astype(np.float32)
     heat = np.clip(heat, 0, 1).reshape(*grid.shape, 1).astype(np.float32)
@@ -266,15 +266,17 @@ def _keep(layer, frames, recipe):
     # A spike of one frame is noise; frames are in the order of time, most of them neighbours.
     held = np.minimum(traces[:, 1:], traces[:, :-1]) if traces.shape[1] > 1 else traces
     scores = held.max(axis=1).astype(np.float32)
-    own = _alone(spots)
-    rows = np.flatnonzero((scores >= recipe.rise) & (own >= recipe.alone))
+    sunk = -np.maximum(traces[:, 1:], traces[:, :-1]).min(axis=1) if traces.shape[1] > 1 else -scores
+    # Whatever moves or pulses sinks as far as it rises; cells do not.
+    rises = (scores >= recipe.rise) & (scores >= recipe.asymmetry * sunk)
+    rows = np.flatnonzero(rises & (_alone(spots) >= recipe.alone))
     points = keras.ops.convert_to_numpy(layer.centers())
     rows = rows[merge_near(points[rows], scores[rows], recipe.merge)]
     return rows, scores[rows], spots[rows].reshape(len(rows), *layer.frame_shape)
 
 
 def _alone(spots):
-    """Return which part of each spot no sum of the others can explain, (N,): 1 over its variance inflation."""
+    """Return which part of each spot no sum of the others can explain, (N,)."""
     norms = np.sqrt((spots**2).sum(axis=1, keepdims=True))
     unit = spots / np.maximum(norms, 1e-12)
     inverse = np.linalg.inv(unit @ unit.T + 1e-6 * np.eye(len(unit)))

@@ -28,13 +28,13 @@ class CentersFitRecipe:
     learning_rate : float
         Of Adam, in pixels.
     sigma, last_sigma : float
-        Standard deviation of a spot at first and from half of the steps on: wide spots feel sources from afar.
+        Standard deviation of a spot at first, and from half of the steps on: wide spots feel far.
     repulsion, repulsion_radius, sparsity : float
         See `calzoo.networks.centers_splats.Splats`.
     blur : float
         Standard deviation of a Gaussian that input and reconstruction are blurred with in the loss; 0: none.
-    rise : float
-        Standard deviations of the noise that a cell must once rise above.
+    rise, asymmetry : float
+        Standard deviations of the noise that a cell must once rise above, and how much farther than it sinks.
     alone : float
         Least part of its own light that no other spot can explain.
     merge : float
@@ -58,6 +58,7 @@ class CentersFitRecipe:
     sparsity: float = 1e-3
     blur: float = 0.0
     rise: float = 5.0
+    asymmetry: float = 1.5
     alone: float = 0.1
     merge: float = 4.0
     densest: float = 7.0

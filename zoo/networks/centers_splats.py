@@ -98,7 +98,20 @@ class Splats(layers.Layer):
         return ops.reshape(picture, (len(self.start), -1))
 
     def solve(self, frames):
-        """Return s (B, N) of frames (B, Y, X, 1), the spots (N, P), and background weights and pictures."""
+        """Return what rebuilds frames best.
+
+        Parameters
+        ----------
+        frames : tensor, (B, Y, X, 1)
+
+        Returns
+        -------
+        weights : tensor, (B, N)
+            Of the spots, of either sign: s(t) is what is above 0.
+        spots : tensor, (N, Y * X)
+        waves : tensor, (B, K)
+            Weights of the pictures of the background.
+        """
         flat = ops.reshape(ops.cast(frames, "float32"), (-1, self.frame_shape[0] * self.frame_shape[1]))
         spots = self.render()
         basis = ops.concatenate([spots, ops.convert_to_tensor(self._background)], axis=0)
@@ -108,11 +121,12 @@ class Splats(layers.Layer):
         weights = ops.transpose(
             ops.linalg.solve(gram + damp * ops.eye(size), ops.matmul(basis, ops.transpose(flat)))
         )
-        return ops.relu(weights[:, : len(self.start)]), spots, weights[:, len(self.start) :]
+        return weights[:, : len(self.start)], spots, weights[:, len(self.start) :]
 
     def call(self, frames):
         """Return the rebuilt frames, (B, Y, X, 1)."""
-        s, spots, waves = self.solve(frames)
+        weights, spots, waves = self.solve(frames)
+        s = ops.relu(weights)
         if self.sparsity:
             self.add_loss(self.sparsity * ops.mean(s))
         if self.repulsion:
