@@ -37,4 +37,6 @@ def export_run(run, path, *, name=None, timing=True):
     card = Card(**run.card_fields(model))
     if name is not None:
         card = dataclasses.replace(card, name=name)
+    if hasattr(run.recipe, "graph"):  # what runs is more than what was trained
+        model = run.recipe.graph(model)
     return export_model(model, card, path, timing=timing)

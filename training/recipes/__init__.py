@@ -11,6 +11,8 @@ The trainer knows a recipe by its attributes `name`, `seed` and `schedule` and b
                             there are no such data: the last weights are kept), and a list of previews
                             (title, picture, truth, prediction), each (Y, X)
 ``card_fields(model)``      keyword arguments of a `calzoo.weights.card.Card`
+``fitted(folders)``         optional: the recipe with what the data decide, such as the number of cells
+``graph(model)``            optional: what is exported in place of the trained network
 =========================== ==============================================================================
 """
 
@@ -33,6 +35,11 @@ RECIPES = {
     "cells-proposal": "calzoo.training.recipes.cells_proposal:CellsProposalRecipe",
     "cells-proposal-research": "calzoo.training.recipes.cells_proposal:research_recipe",
     "centers": "calzoo.training.recipes.centers:CentersRecipe",
+    "stimulus": "calzoo.training.recipes.stimulus:StimulusRecipe",
+    "stimulus-demo": "calzoo.training.recipes.stimulus:demo_recipe",
+    "stimulus-seed": "calzoo.training.recipes.stimulus:seed_recipe",
+    "stimulus-temporal": "calzoo.training.recipes.stimulus:temporal_recipe",
+    "stimulus-thesis": "calzoo.training.recipes.stimulus:thesis_recipe",
 }
 
 

@@ -27,6 +27,10 @@ def add_arguments(parser):
         metavar="DIR",
         help="folder of recordings; may be repeated",
     )
+    own = parser.add_argument_group("one recording of photostimulation, in place of --data")
+    own.add_argument("--frames", type=Path, metavar="FILE", help="movie, or frames after the onsets")
+    own.add_argument("--table", type=Path, metavar="FILE.csv", help="stimuli, or the label of each frame")
+    own.add_argument("--conditions", type=Path, metavar="FILE.csv", help="cells of each condition")
     parser.add_argument(
         "--set",
         action="append",
@@ -47,13 +51,14 @@ def run(args):
     from calzoo.training import distribute
     from calzoo.training.trainer import train
 
-    recipe = _recipe(args)
+    folders = _folders(args)
+    recipe = _recipe(args, folders)
     if args.threads:
         distribute.limit_threads(args.threads)
     progress = train(
         recipe,
         args.output,
-        folders=args.data,
+        folders=folders,
         init=_weights(args.init),
         strategy=distribute.mirrored() if args.gpus == "all" else None,
         threads=args.threads,
@@ -66,7 +71,7 @@ def run(args):
     return 0
 
 
-def _recipe(args):
+def _recipe(args, folders):
     """Return the recipe of the run, or a new one with the settings."""
     from calzoo.training import recipes
 
@@ -77,7 +82,20 @@ def _recipe(args):
             message = f"{args.output} holds a run of the recipe {recipe.name!r}, not of {args.recipe!r}."
             raise CalzooError(message)
         return recipe
-    return recipes.changed(recipes.recipe(args.recipe), dict(map(_setting, args.set)))
+    recipe = recipes.recipe(args.recipe)
+    if folders and hasattr(recipe, "fitted"):
+        recipe = recipe.fitted(folders)
+    return recipes.changed(recipe, dict(map(_setting, args.set)))
+
+
+def _folders(args):
+    """Return the data: folders, or one recording with its table."""
+    if (args.frames is None) != (args.table is None) or (args.conditions and not args.table):
+        message = "a recording needs both --frames FILE and --table FILE.csv; one of them is missing."
+        raise CalzooError(message)
+    if args.frames is None:
+        return args.data
+    return [*args.data, (args.frames, args.table, args.conditions)]
 
 
 def _setting(text):

@@ -154,9 +154,7 @@ def _cells_of(path, rows, conditions):
     if "cells" in rows[0]:
         return [_parse_cells(path, i, row["cells"]) for i, row in enumerate(rows)]
     if numbered:
-        return [
-            _parse_cells(path, i, " ".join(row[name] for name in numbered)) for i, row in enumerate(rows)
-        ]
+        return [_parse_cells(path, i, " ".join(row[name] for name in numbered)) for i, row in enumerate(rows)]
     if "condition" not in rows[0]:
         message = (
             f"{path}: expected the columns 'cells', or 'cell1', 'cell2', ..., or 'condition'; got "
@@ -173,9 +171,7 @@ def _cells_of(path, rows, conditions):
     if "condition" not in listed[0]:
         message = f"{conditions}: expected a column 'condition', got {', '.join(listed[0])}."
         raise CalzooError(message)
-    known = dict(
-        zip((row["condition"] for row in listed), _cells_of(conditions, listed, None), strict=True)
-    )
+    known = dict(zip((row["condition"] for row in listed), _cells_of(conditions, listed, None), strict=True))
     for i, row in enumerate(rows):
         if row["condition"] not in known:
             message = (
@@ -230,7 +226,9 @@ def _by_frame(path, rows, found, count, frames, after, label):
     kept = (offsets >= 1) & (offsets <= after)
     heads = np.flatnonzero(starts)
     trials = _trials(path, rows, [found[i] for i in heads], heads)
-    made = _stimuli(found, count, np.arange(frames), event, trials[event], offsets, _groups(path, rows, found))
+    made = _stimuli(
+        found, count, np.arange(frames), event, trials[event], offsets, _groups(path, rows, found)
+    )
     return made if kept.all() else made.only(kept)
 
 
@@ -250,8 +248,8 @@ def _by_stimulus(path, rows, found, count, frames, rate, after, label):
         row = int(late[0])
         what = "time_s" if "time_s" in rows[0] else "frame"
         message = (
-            f"{path}: row {row + 2} has {what} {rows[row][what]}, which is frame {onset[row]}, but {label} has "
-            f"the frames 0 to {frames - 1}"
+            f"{path}: row {row + 2} has {what} {rows[row][what]}, which is frame {onset[row]}, but {label} "
+            f"has the frames 0 to {frames - 1}"
             + (f" at {rate:g} Hz" if rate and what == "time_s" else "")
             + ". Is it the table of another recording, or the frame rate wrong?"
         )
@@ -279,7 +277,7 @@ def _fill(order, onset, trials, claimed, frames, found):
     for n in range(frames):
         if n in claimed:
             continue
-        if n == 0 or n - 1 in claimed and found[claimed[n - 1][0]]:
+        if n == 0 or (n - 1 in claimed and found[claimed[n - 1][0]]):
             earlier = [row for row in order if onset[row] <= n]
             found.append(())
             trials.append(trials[earlier[-1]] if earlier else trials[order[0]])

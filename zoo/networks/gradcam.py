@@ -7,7 +7,7 @@ means over squares, dense layers and ReLU, whose gradient is a product of matric
 import keras
 from keras import layers, ops
 
-from calzoo.networks.stimulus import share_matrix
+from calzoo.networks.stimulus import share_matrix, stimulus
 
 METHODS = ("grad-cam", "hires-cam")
 
@@ -58,10 +58,26 @@ def with_cam(model, method="grad-cam"):
     hidden = [layer for layer in model.layers if isinstance(layer, layers.Dense) and layer is not logits]
     target = keras.Input((logits.units,), name="target", dtype="float32")
     explain = HeadCam([*hidden, logits], method, name="cam")
-    maps = explain(
-        [model.input, features.output, target, logits.output, *(layer.output for layer in hidden)]
-    )
+    maps = explain([model.input, features.output, target, logits.output, *(layer.output for layer in hidden)])
     return keras.Model([model.input, target], [model.output, maps], name="stimulus_cam")
+
+
+def stimulus_cam(cam="grad-cam", **network):
+    """Build a stimulus network with its map: what the .onnx files hold.
+
+    Parameters
+    ----------
+    cam : str, optional
+        See `with_cam`.
+    **network
+        Arguments of `calzoo.networks.stimulus.stimulus`.
+
+    Returns
+    -------
+    keras.Model
+        As `with_cam` returns it.
+    """
+    return with_cam(stimulus(**network), cam)
 
 
 class HeadCam(layers.Layer):
@@ -106,7 +122,7 @@ class HeadCam(layers.Layer):
 
     def _squares(self, count, features):
         """Return rows and columns of the grid; without a grid every pixel is a square."""
-        side = int(round(count**0.5))
+        side = round(count**0.5)
         known = features.shape[1:3]
         if None not in known and known[0] * known[1] == count:
             return known

@@ -1,0 +1,316 @@
+"""Recordings with stimuli as a network trains on them: read, parted by trial, varied."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from calzoo.errors import CalzooError
+from calzoo.imaging.masks import read_masks
+from calzoo.imaging.movies import open_movie
+from calzoo.imaging.normalisation import normalise
+from calzoo.imaging.rest import noise_level, rest_picture, scaled
+from calzoo.imaging.stimuli import read_stimuli
+from calzoo.simulation.stimulus import simulate_stimulus
+
+_MOVIES = ("frames.tif", "movie.tif", "frames.npy", "movie.npy", "frames.tiff", "movie.h5", "frames.zip")
+_TABLES = ("stimuli.csv", "labels.csv")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One recording of a field.
+
+    Attributes
+    ----------
+    name, source : str
+        Source: "own" or "simulation".
+    frames : ndarray, (T, Y, X)
+        As recorded.
+    stimuli : calzoo.imaging.stimuli.Stimuli
+    masks : ndarray of bool, (A, Y, X), or None
+    """
+
+    name: str
+    source: str
+    frames: np.ndarray
+    stimuli: object
+    masks: np.ndarray | None = None
+
+
+def read_recorded(folder, *, after, cells=None):
+    """Read a recording and its table.
+
+    Parameters
+    ----------
+    folder : path-like or tuple
+        A folder with frames.tif (or movie.tif, ...), stimuli.csv or labels.csv, and
+        conditions.csv and masks.npz if there are such; or (frames, table) or (frames, table,
+        conditions).
+    after : int
+        Frames after the onset.
+    cells : int, optional
+        K; see `calzoo.imaging.stimuli.read_stimuli`.
+
+    Returns
+    -------
+    Recorded
+
+    Raises
+    ------
+    CalzooError
+        If a file is missing or does not fit.
+    """
+    frames, table, conditions, masks = _files(folder)
+    with open_movie(frames) as movie:
+        stimuli = read_stimuli(
+            table,
+            frames=len(movie),
+            frame_rate_hz=movie.frame_rate_hz,
+            conditions=conditions,
+            cells=cells,
+            after=after,
+            label=str(frames),
+        )
+        array = movie.frames(0, len(movie))
+    found = read_masks(masks).stack() if masks else None
+    if found is not None and found.shape[1:] != array.shape[1:]:
+        message = (
+            f"{masks}: expected masks of {array.shape[1:]} pixels as {frames} has, got {found.shape[1:]}."
+        )
+        raise CalzooError(message)
+    name = Path(frames).parent.name or Path(frames).stem
+    return Recorded(name, "own", array, stimuli, found)
+
+
+def simulated(seed, settings, *, after, folder):
+    """Simulate a recording.
+
+    Parameters
+    ----------
+    seed : int
+    settings : mapping
+        Arguments of `calzoo.simulation.stimulus.simulate_stimulus`.
+    after : int
+        Frames after the onset.
+    folder : path-like
+        An existing folder for the table.
+
+    Returns
+    -------
+    Recorded
+    """
+    from calzoo.imaging.outputs import write_table
+
+    made = simulate_stimulus(seed, **settings)
+    write_table(Path(folder) / "stimuli.csv", made.table)
+    stimuli = read_stimuli(Path(folder) / "stimuli.csv", frames=len(made.frames), after=after)
+    return Recorded(f"field-{seed}", "simulation", made.frames, stimuli, made.masks)
+
+
+def _files(folder):
+    if isinstance(folder, tuple):
+        frames, table, *rest = folder
+        return frames, table, (rest[0] if rest else None), None
+    folder = Path(folder)
+    frames = [folder / name for name in _MOVIES if (folder / name).exists()]
+    tables = [folder / name for name in _TABLES if (folder / name).exists()]
+    if not frames or not tables:
+        message = (
+            f"{folder}: expected a recording ({', '.join(_MOVIES[:3])}, ...) and its table "
+            f"({' or '.join(_TABLES)}), found {'no recording' if not frames else 'no table'}. "
+            "'calzoo simulate stimulus -o DIR' writes an example."
+        )
+        raise CalzooError(message)
+    others = (folder / "conditions.csv", folder / "masks.npz")
+    return frames[0], tables[0], *(path if path.exists() else None for path in others)
+
+
+class StimulusData:
+    """Batches of a stimulus recipe, and the frames that it is scored on.
+
+    Parameters
+    ----------
+    recipe : calzoo.training.recipes.stimulus.StimulusRecipe
+    recordings : list of Recorded
+        Of one field.
+    """
+
+    def __init__(self, recipe, recordings):
+        self.recipe = recipe
+        self.recordings = recordings
+        self._check()
+        self.prepared = [_Prepared(recipe, recording) for recording in recordings]
+        train = [(i, r) for i, p in enumerate(self.prepared) for r in np.flatnonzero(p.first & ~p.held)]
+        self.test = [(i, r) for i, p in enumerate(self.prepared) for r in np.flatnonzero(p.first & p.held)]
+        some = np.array([self.prepared[i].any[r] for i, r in train])
+        self._with = [row for row, is_some in zip(train, some, strict=True) if is_some]
+        self._without = [row for row, is_some in zip(train, some, strict=True) if not is_some]
+
+    def prepare(self, epoch):
+        """Do nothing: all frames are there."""
+
+    def batch(self, epoch, step):
+        """Return the batch of a step: a function of (seed, epoch, step) alone.
+
+        Returns
+        -------
+        x : ndarray of float32, (B, Y, X, C)
+        y : ndarray of float32, (B, K + 1)
+        """
+        size = self.recipe.schedule.batch
+        samples = [self._sample(epoch, step * size + i) for i in range(size)]
+        return tuple(np.stack(arrays) for arrays in zip(*samples, strict=True))
+
+    def samples(self, rows):
+        """Return frames as they are, (B, Y, X, C), and their targets, (B, K + 1)."""
+        made = [self.prepared[i].sample(r) for i, r in rows]
+        return tuple(np.stack(arrays) for arrays in zip(*made, strict=True))
+
+    def fingerprint(self):
+        """Return what the data are, as JSON."""
+        return {
+            f"{r.source}/{r.name}": {
+                "shape": list(r.frames.shape),
+                "dtype": str(r.frames.dtype),
+                "frames_sha256": hashlib.sha256(np.ascontiguousarray(r.frames)).hexdigest(),
+                "conditions": len(r.stimuli.conditions),
+                "trials": int(r.stimuli.trial.max()),
+                "labels_sha256": hashlib.sha256(r.stimuli.targets.tobytes()).hexdigest(),
+            }
+            for r in self.recordings
+        }
+
+    def close(self):
+        """Do nothing: all frames are in memory."""
+
+    def _sample(self, epoch, index):
+        recipe = self.recipe
+        rng = np.random.default_rng([recipe.seed, epoch, index])
+        pool = self._without if self._without and rng.random() < recipe.none_share else self._with
+        i, row = pool[rng.integers(len(pool))]
+        return self.prepared[i].varied(rng, row)
+
+    def _check(self):
+        recipe, cells = self.recipe, self.recipe.network["cells"]
+        shapes = {r.frames.shape[1:] for r in self.recordings}
+        if len(shapes) > 1:
+            message = f"expected recordings of one field, got frames of {sorted(shapes)} pixels."
+            raise CalzooError(message)
+        for recording in self.recordings:
+            stimuli = recording.stimuli
+            if stimuli.cells.shape[1] > cells:
+                message = (
+                    f"{recording.name}: stimulates cell {stimuli.cells.shape[1]}, but the network has "
+                    f"{cells} cells; set network.cells of the recipe."
+                )
+                raise CalzooError(message)
+            trials = len(np.unique(stimuli.trial))
+            if trials < recipe.test_trials + 2:
+                message = (
+                    f"{recording.name}: expected at least {recipe.test_trials + 2} trials, two to train on "
+                    f"and {recipe.test_trials} to test on, got {trials}. Record more, or set test_trials."
+                )
+                raise CalzooError(message)
+            if recipe.masked and recording.masks is None:
+                message = (
+                    f"{recording.name}: the recipe is masked, but there is no masks.npz beside the frames."
+                )
+                raise CalzooError(message)
+
+
+class _Prepared:
+    """A recording, ready to be drawn from."""
+
+    def __init__(self, recipe, recording):
+        self.recipe = recipe
+        stimuli = recording.stimuli
+        self.count = recipe.network.get("frames", 1)
+        self.rest = rest_picture(recording.frames)
+        self.noise = noise_level(recording.frames, self.rest)
+        self.frames = recording.frames
+        if not recipe.rests:  # such networks see intensities: of 0 to 255, as the authors fed them
+            self.frames = 255 * normalise(recording.frames, recipe.normalisation())
+        self.visible = None
+        if recipe.masked:
+            self.visible = recording.masks[: stimuli.cells.shape[1]].any(axis=0)
+        cells = recipe.network["cells"]
+        self.targets = np.zeros((len(stimuli), cells + 1), np.float32)
+        self.targets[:, : stimuli.cells.shape[1]] = stimuli.cells
+        self.any = stimuli.cells.any(axis=1)
+        self.targets[:, -1] = ~self.any
+        last = np.unique(stimuli.trial)[-recipe.test_trials :] if recipe.test_trials else []
+        self.held = np.isin(stimuli.trial, last)
+        self.numbers = stimuli.frames
+        self.first = _complete(stimuli, self.count)
+        self.stimuli = stimuli
+
+    def sample(self, row):
+        """Return the frames from one row of the table on, (Y, X, C), and its target."""
+        frames = self.frames[self.numbers[row : row + self.count]]
+        if self.recipe.rests:
+            frames = np.concatenate([scaled(frames), self.rest[None]])
+        return self._seen(frames), self.targets[row]
+
+    def varied(self, rng, row):
+        """Return the same with everything changed that does not matter."""
+        recipe = self.recipe
+        frames = self.frames[self.numbers[row : row + self.count]]
+        if recipe.rests:
+            frames = self._dimmed(rng, scaled(frames))
+            frames = np.concatenate([frames, self.rest[None]])
+        else:
+            frames = _relit(rng, frames, recipe.brightness, recipe.contrast)
+        return self._seen(_moved(rng, frames, recipe.shift_px)), self.targets[row]
+
+    def _dimmed(self, rng, frames):
+        """Let answers be fainter or stronger, with the noise that they would have."""
+        low, high = self.recipe.amplitude
+        amplitude = rng.uniform(low, high)
+        missing = np.sqrt(max(1 - amplitude**2, 0.0) + self.recipe.extra_noise**2)
+        noise = rng.standard_normal(frames.shape, np.float32) * np.sqrt(np.maximum(self.rest, 0.1))
+        return (
+            self.rest
+            + np.float32(amplitude) * (frames - self.rest)
+            + np.float32(missing * self.noise) * noise
+        )
+
+    def _seen(self, frames):
+        if self.visible is not None:
+            frames = frames * self.visible
+        return np.ascontiguousarray(np.moveaxis(frames, 0, -1), np.float32)
+
+
+def _complete(stimuli, count):
+    """Tell from which rows on `count` frames of one stimulus follow each other."""
+    if count == 1:
+        return np.ones(len(stimuli), bool)
+    last = len(stimuli) - count
+    first = stimuli.offset == 1
+    first[last + 1 :] = False
+    rows = np.flatnonzero(first)
+    same = (stimuli.event[rows] == stimuli.event[rows + count - 1]) & (
+        stimuli.offset[rows + count - 1] == count
+    )
+    first[rows[~same]] = False
+    return first
+
+
+def _moved(rng, frames, most):
+    """Shift all frames together by whole pixels, their edges mirrored."""
+    if not most:
+        return frames
+    dy, dx = rng.integers(0, 2 * most + 1, 2)
+    padded = np.pad(frames, ((0, 0), (most, most), (most, most)), mode="reflect")
+    return padded[:, dy : dy + frames.shape[1], dx : dx + frames.shape[2]]
+
+
+def _relit(rng, frames, brightness, contrast):
+    """Change brightness, then contrast, each for half of the samples, as the authors did."""
+    if brightness and rng.random() < 0.5:
+        frames = frames * rng.uniform(*brightness)
+    if contrast and rng.random() < 0.5:
+        factor = rng.uniform(*contrast)
+        frames = factor * frames + (1 - factor) * frames.mean()
+    return np.clip(frames, 0, 255).astype(np.float32)

@@ -1,0 +1,58 @@
+"""Compare two recordings of one field: what has a treatment changed.
+
+Both recordings, of the same conditions, are seen by one network. comparison.csv tells
+of each group of conditions how alike their maps are before and after, with a 95 %
+interval (bootstrap over trials) and p (permutation over trials); matrices, pictures,
+report.html and run.json stand beside it.
+"""
+
+from pathlib import Path
+
+from calzoo.commands import _options
+from calzoo.commands._messages import tell
+from calzoo.commands.stimulus import add_tables, table_beside
+
+GROUP = "recordings"
+
+
+def add_arguments(parser):
+    """Add both recordings, their tables and the network."""
+    parser.add_argument("before", type=Path, metavar="BEFORE", help="movie, or frames after the onsets")
+    parser.add_argument("after", type=Path, metavar="AFTER", help="the same field, later")
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR")
+    add_tables(parser, nargs=2)
+    parser.add_argument("--seed", type=int, default=0, help="of the resampling (default: 0)")
+    _options.add_network(parser)
+
+
+def run(args):
+    """Compare, and print one line for each group."""
+    from tqdm import tqdm
+
+    from calzoo.inference.models import load_model
+    from calzoo.inference.stimulus import PRESET
+    from calzoo.stimulus import run_compare
+
+    name = _options.models(args).get("model", args.preset or PRESET)
+    model = load_model(name, provider=args.provider, threads=args.threads)
+    tables = args.table or [table_beside(path) for path in (args.before, args.after)]
+    with tqdm(unit="frame") as bar:
+        comparison = run_compare(
+            args.before,
+            args.after,
+            args.output,
+            tables,
+            conditions=args.conditions,
+            frame_rate_hz=args.rate,
+            seed=args.seed,
+            model=model,
+            target=args.target,
+            progress=bar.update,
+        )
+    for group, change in comparison.changes.items():
+        low, high = change.interval
+        tell(
+            f"group {group}: similarity {change.before:.3f} -> {change.after:.3f}, change "
+            f"{change.difference:+.3f} [{low:+.3f}, {high:+.3f}], p = {change.p:.3f}"
+        )
+    print(args.output)

@@ -1,0 +1,99 @@
+"""Tell which neurons were stimulated before each frame, and map what spoke for it.
+
+Of each recording: predictions.csv, cams.tif (mean map of each condition), zncc.csv,
+blocks.csv, pictures, report.html and run.json. --table says what was stimulated
+when: a CSV with columns time_s or frame, and cells; or one row per frame. A
+laboratory trains its own network first: calzoo train stimulus --frames F --table T.
+"""
+
+from pathlib import Path
+
+from calzoo.commands import _options
+from calzoo.commands._messages import tell
+
+GROUP = "recordings"
+
+
+def add_arguments(parser):
+    """Add recordings, tables and network."""
+    _options.add_inputs(parser, "FRAMES", "movies, or frames after the onsets: TIFF, NPY, HDF5, ...")
+    add_tables(parser)
+    _options.add_network(parser)
+
+
+def add_tables(parser, nargs=None):
+    """Add the tables of stimuli, and what the maps explain."""
+    parser.add_argument(
+        "--table",
+        type=Path,
+        nargs=nargs,
+        metavar="FILE.csv",
+        help="stimuli, or the label of each frame (default: stimuli.csv or labels.csv beside the frames)",
+    )
+    parser.add_argument("--conditions", type=Path, metavar="FILE.csv", help="cells of each condition")
+    parser.add_argument(
+        "--rate",
+        type=_options.positive_number,
+        metavar="HZ",
+        help="frames per second, for times in the table",
+    )
+    parser.add_argument(
+        "--target",
+        choices=("largest", "stimulated"),
+        default="largest",
+        help="what the maps explain: the largest output, or those of the stimulated cells (default: largest)",
+    )
+
+
+def table_beside(path):
+    """Return the table in the folder of a recording.
+
+    Raises
+    ------
+    CalzooError
+        If there is none.
+    """
+    from calzoo.errors import CalzooError
+
+    folder = path if path.is_dir() else path.parent
+    for name in ("stimuli.csv", "labels.csv"):
+        if (folder / name).is_file():
+            return folder / name
+    message = (
+        f"{path}: found neither stimuli.csv nor labels.csv beside it; say with --table what was stimulated."
+    )
+    raise CalzooError(message)
+
+
+def run(args):
+    """Decode one recording after the other, all with one network."""
+    from tqdm import tqdm
+
+    from calzoo.commands._batch import run_each
+    from calzoo.inference.models import load_model
+    from calzoo.inference.stimulus import PRESET
+    from calzoo.stimulus import run_stimulus
+
+    name = _options.models(args).get("model", args.preset or PRESET)
+    model = load_model(name, provider=args.provider, threads=args.threads)
+
+    def decode(path, folder):
+        with tqdm(unit="frame", desc=path.name) as bar:
+            result = run_stimulus(
+                path,
+                folder,
+                args.table or table_beside(path),
+                conditions=args.conditions,
+                frame_rate_hz=args.rate,
+                model=model,
+                target=args.target,
+                progress=bar.update,
+            )
+        scores = result.scores
+        tell(
+            f"{path}: exactly right {scores['exact']:.3f}, macro-F1 {scores['macro_f1']:.3f}, computed on "
+            f"{model.provider}"
+        )
+        print(folder)
+
+    return run_each(args.inputs, args.output, decode, network=model.sha256, overwrite=args.overwrite)

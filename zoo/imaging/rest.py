@@ -1,0 +1,66 @@
+"""The field at rest, and the noise of a pixel, from a recording in which cells answer now and then."""
+
+import numpy as np
+
+_SAMPLED = 240  # frames: their median scatters by a twelfth of the noise of one
+
+
+def rest_picture(movie, *, sampled=_SAMPLED):
+    """Return the field at rest: the median over frames, each divided by its mean.
+
+    Parameters
+    ----------
+    movie : Movie or ndarray, (T, Y, X)
+    sampled : int, optional
+        At most so many frames, evenly over the recording.
+
+    Returns
+    -------
+    ndarray of float32, (Y, X)
+        Of mean 1.
+    """
+    frames = scaled(_taken(movie, _spread(len(movie), sampled)))
+    rest = np.median(frames, axis=0)
+    return (rest / max(float(np.abs(rest).mean()), 1e-6)).astype(np.float32)
+
+
+def noise_level(movie, rest, *, sampled=_SAMPLED):
+    """Return the noise of a pixel that is as bright as the mean.
+
+    From the differences of neighbouring frames; photons scatter by the square root of
+    their number, so each pixel's is divided by the root of its brightness at rest.
+
+    Parameters
+    ----------
+    movie : Movie or ndarray, (T, Y, X)
+    rest : ndarray of float32, (Y, X)
+        From `rest_picture`.
+    sampled : int, optional
+        At most so many pairs of frames.
+
+    Returns
+    -------
+    float
+        Standard deviation, in parts of the mean of a frame; 0 for a movie of one frame.
+    """
+    if len(movie) < 2:
+        return 0.0
+    first = _spread(len(movie) - 1, sampled)
+    change = scaled(_taken(movie, first + 1)) - scaled(_taken(movie, first))
+    change = change / np.sqrt(np.maximum(rest, 0.1))
+    # Cells that fade between the frames are few pixels, which a median of magnitudes ignores.
+    return float(1.4826 * np.median(np.abs(change)) / np.sqrt(2))
+
+
+def scaled(frames):
+    """Return frames (N, Y, X) as float32, each divided by its mean magnitude."""
+    frames = frames.astype(np.float32)
+    return frames / np.maximum(np.abs(frames).mean(axis=(1, 2), keepdims=True), 1e-6)
+
+
+def _spread(length, count):
+    return np.unique(np.linspace(0, length - 1, min(length, count)).round().astype(int))
+
+
+def _taken(movie, numbers):
+    return movie.take(numbers) if hasattr(movie, "frames") else np.asarray(movie[numbers])

@@ -1,0 +1,299 @@
+"""Tell which neurons were stimulated before each frame, and map what spoke for it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from calzoo.errors import CalzooError
+from calzoo.imaging import normalisation
+from calzoo.imaging.rest import rest_picture
+from calzoo.inference.models import Model, load_model
+
+PRESET = "stimulus-demo"
+TARGETS = ("largest", "stimulated")
+_BATCH = 16  # frames at once
+
+
+@dataclass(frozen=True)
+class StimulusDecoding:
+    """What a network says of N frames.
+
+    Attributes
+    ----------
+    frames : ndarray of int, (N,)
+        Number of each frame in the recording, from 0; the first one of a stimulus where
+        the network sees several together.
+    logits : ndarray of float32, (N, K + 1)
+        The last column: no stimulus.
+    cams : ndarray of float32, (N, Y, X), or None
+        What spoke for the answer, 0 to 1 in each frame.
+    threshold : float
+        Of a probability, from the card.
+    provider : str
+        What ran the network.
+    """
+
+    frames: np.ndarray
+    logits: np.ndarray
+    cams: np.ndarray | None
+    threshold: float
+    provider: str
+
+    @property
+    def probability(self):
+        """Float32, (N, K + 1)."""
+        return probability(self.logits)
+
+    @property
+    def found(self):
+        """Bool, (N, K): which cells were stimulated."""
+        return self.probability[:, :-1] > self.threshold
+
+
+class StimulusNetwork:
+    """A network that tells stimulated cells from frames.
+
+    Parameters
+    ----------
+    model : Model
+        Of task "stimulus".
+
+    Raises
+    ------
+    CalzooError
+        If the card is that of another task or of other inputs.
+    """
+
+    def __init__(self, model):
+        card = model.card
+        inputs, outputs = ({t.name: t for t in ts} for ts in (card.inputs, card.outputs))
+        if (
+            card.task != "stimulus"
+            or set(inputs) != {"frame", "target"}
+            or not {"logits", "cam"} <= set(outputs)
+        ):
+            message = (
+                f"{model.path}: expected a network of the task 'stimulus' with inputs frame and target and "
+                f"outputs logits and cam, got one of {card.task!r} with {', '.join(inputs)}; train and "
+                "export your own."
+            )
+            raise CalzooError(message)
+        self.model, self.card = model, card
+        channels = inputs["frame"].channels
+        self.rests = "rest" in channels
+        self.together = len(channels) - self.rests
+        self.cells = len(outputs["logits"].channels) - 1
+        self.threshold = float(card.postprocessing.get("threshold", 0.5))
+        self.after = int(card.postprocessing.get("frames_after", 5))
+        self._scale = float(card.postprocessing.get("scale", 1.0))
+
+    @classmethod
+    def load(cls, model, preset=PRESET, *, provider="auto", threads=None):
+        """Return the network of a Model, of an .onnx file, or of a preset."""
+        if isinstance(model, cls):
+            return model
+        if not isinstance(model, Model):
+            model = load_model(preset if model is None else Path(model), provider=provider, threads=threads)
+        return cls(model)
+
+    def reader(self, movie, rest=None, mask=None):
+        """Return a function from frame numbers to network input.
+
+        Parameters
+        ----------
+        movie : Movie or ndarray, (T, Y, X)
+        rest : ndarray of float, (Y, X), optional
+            The field at rest; by default the median of the movie.
+        mask : ndarray of bool, (Y, X), optional
+            Pixels that the network may see.
+        """
+        check_movie(movie)
+        scaling = None
+        if self.rests:
+            rest = rest_picture(movie) if rest is None else np.asarray(rest, np.float32)
+            if rest.shape != tuple(movie.shape[1:]):
+                message = f"expected a picture at rest of {tuple(movie.shape[1:])} pixels, got {rest.shape}."
+                raise CalzooError(message)
+        else:
+            scaling = normalisation.measure(lambda: _chunks(movie), self.card.normalisation)
+
+        def read(numbers):
+            numbers = np.asarray(numbers)
+            wanted = (numbers[:, None] + np.arange(self.together)).ravel()
+            frames = _take(movie, wanted)
+            frames = frames.astype(np.float32) if scaling is None else self._scale * scaling.apply(frames)
+            frames = frames.reshape(len(numbers), self.together, *frames.shape[1:])
+            if self.rests:
+                still = np.broadcast_to(rest, (len(numbers), 1, *rest.shape))
+                frames = np.concatenate([frames, still], axis=1)
+            return frames if mask is None else frames * mask.astype(np.float32)
+
+        return read
+
+    def run(self, frames, target):
+        """Return logits (N, K + 1) and maps (N, Y, X) of network input (N, C, Y, X)."""
+        pads = [(0, 0), (0, 0)]
+        for axis, size in zip("yx", frames.shape[2:], strict=True):
+            pads.append((0, -size % self.card.divisor.get(axis, 1)))
+        padded = np.pad(frames, pads, mode="symmetric") if np.any(pads) else frames
+        results = self.model.run({"frame": np.ascontiguousarray(padded), "target": target})
+        return results["logits"], results["cam"][:, : frames.shape[2], : frames.shape[3]]
+
+    def blocks(self, movie, frames, target, *, rest=None, mask=None):
+        """Yield ``(slice, logits, cams)`` for frames of a movie, some at a time.
+
+        Parameters
+        ----------
+        movie : Movie or ndarray, (T, Y, X)
+        frames : ndarray of int, (N,)
+            First frame of each input.
+        target : ndarray of float32, (N, K + 1)
+            See `calzoo.networks.gradcam.with_cam`.
+        rest, mask : optional
+            As for `reader`.
+        """
+        read = self.reader(movie, rest, mask)
+        for start in range(0, len(frames), _BATCH):
+            part = slice(start, min(start + _BATCH, len(frames)))
+            yield part, *self.run(read(frames[part]), np.ascontiguousarray(target[part], np.float32))
+
+    def targets(self, stimuli, target):
+        """Return the target of each frame of a table, (N, K + 1) float32.
+
+        Parameters
+        ----------
+        stimuli : Stimuli
+        target : {"largest", "stimulated"}
+            Explain the largest logit, or the sum of those of the stimulated cells.
+        """
+        if target not in TARGETS:
+            message = f"target must be one of {', '.join(TARGETS)}, got {target!r}."
+            raise CalzooError(message)
+        if stimuli.cells.shape[1] != self.cells:
+            message = (
+                f"the table has cells up to {stimuli.cells.shape[1]}, the network {self.card.name!r} knows "
+                f"{self.cells}; is it the network of this field?"
+            )
+            raise CalzooError(message)
+        return stimuli.targets if target == "stimulated" else np.zeros_like(stimuli.targets)
+
+    def rows(self, stimuli):
+        """Return which rows of a table begin an input: all, or the first ones of complete stimuli."""
+        if self.together == 1:
+            return np.arange(len(stimuli))
+        first = np.flatnonzero(stimuli.offset == 1)
+        first = first[first + self.together <= len(stimuli)]
+        last = first + self.together - 1
+        whole = (stimuli.event[first] == stimuli.event[last]) & (stimuli.offset[last] == self.together)
+        if not whole.any():
+            message = (
+                f"the network {self.card.name!r} sees {self.together} frames after each onset together, but "
+                "no stimulus of the table has as many."
+            )
+            raise CalzooError(message)
+        return first[whole]
+
+
+def decode_stimuli(
+    frames,
+    *,
+    stimuli=None,
+    preset=PRESET,
+    model=None,
+    provider="auto",
+    threads=None,
+    rest=None,
+    mask=None,
+    target="largest",
+    cams=True,
+):
+    """Tell which neurons were stimulated before each frame.
+
+    Parameters
+    ----------
+    frames : ndarray or Movie, (T, Y, X)
+        Intensities of any real dtype.
+    stimuli : Stimuli, optional
+        From `calzoo.imaging.stimuli.read_stimuli`: only its frames are decoded.
+    preset : str, optional
+        Released network, where `model` is absent.
+    model : str, path or Model, optional
+        An .onnx file, or what `load_model` returned.
+    provider, threads : optional
+        As for `load_model`.
+    rest : ndarray of float, (Y, X), optional
+        The field at rest, for networks that want it; by default the median of `frames`.
+    mask : ndarray of bool, (Y, X), optional
+        Pixels that the network may see, for networks that were trained so.
+    target : {"largest", "stimulated"} or ndarray of float, (N, K + 1), optional
+        What the maps explain: the largest logit, those of the stimulated cells (needs
+        `stimuli`), or a weighted sum of logits.
+    cams : bool, optional
+        Whether to keep a map of each frame.
+
+    Returns
+    -------
+    StimulusDecoding
+
+    Raises
+    ------
+    CalzooError
+        If the frames, the network or an option cannot be used.
+    """
+    network = StimulusNetwork.load(model, preset, provider=provider, threads=threads)
+    check_movie(frames)
+    if stimuli is None:
+        numbers = np.arange(len(frames) - network.together + 1)
+        wanted = np.zeros((len(numbers), network.cells + 1), np.float32)
+    else:
+        rows = network.rows(stimuli)
+        numbers = stimuli.frames[rows]
+        wanted = network.targets(stimuli, target if isinstance(target, str) else TARGETS[0])[rows]
+    if not isinstance(target, str):
+        wanted = np.asarray(target, np.float32)
+        if wanted.shape != (len(numbers), network.cells + 1):
+            shape = (len(numbers), network.cells + 1)
+            message = f"expected a target of shape {shape}, got {wanted.shape}."
+            raise CalzooError(message)
+    elif target == "stimulated" and stimuli is None:
+        message = "target 'stimulated' needs the table of stimuli; give stimuli, or target 'largest'."
+        raise CalzooError(message)
+    logits = np.empty((len(numbers), network.cells + 1), np.float32)
+    kept = np.empty((len(numbers), *frames.shape[1:]), np.float32) if cams else None
+    for part, some, maps in network.blocks(frames, numbers, wanted, rest=rest, mask=mask):
+        logits[part] = some
+        if cams:
+            kept[part] = maps
+    return StimulusDecoding(numbers, logits, kept, network.threshold, network.model.provider)
+
+
+def probability(logits):
+    """Return the probabilities of logits, without overflow."""
+    return 0.5 * (1 + np.tanh(0.5 * logits))
+
+
+def check_movie(movie):
+    """Refuse what is no movie: other than three axes, no pixels, NaN or infinity."""
+    if len(movie.shape) != 3 or 0 in movie.shape:
+        message = f"expected frames (T, Y, X), got shape {tuple(movie.shape)}; give a movie."
+        raise CalzooError(message)
+    if isinstance(movie, np.ndarray) and movie.dtype.kind not in "biuf":
+        message = f"expected intensities (real numbers), got {movie.dtype}."
+        raise CalzooError(message)
+    if isinstance(movie, np.ndarray) and not np.isfinite(movie).all():
+        frame = int(np.flatnonzero(~np.isfinite(movie).all(axis=(1, 2)))[0])
+        message = f"expected finite intensities, got NaN or infinity in frame {frame}; mend or leave it out."
+        raise CalzooError(message)
+
+
+def _take(movie, numbers):
+    return movie.take(numbers) if hasattr(movie, "chunks") else np.asarray(movie[numbers])
+
+
+def _chunks(movie):
+    if hasattr(movie, "chunks"):
+        yield from movie.chunks()
+        return
+    for start in range(0, len(movie), 256):
+        yield np.asarray(movie[start : start + 256])

@@ -1,0 +1,126 @@
+"""Is a difference between two recordings more than chance? Resampling of trials."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_EXACT = 14  # up to so many differences all patterns of signs are tried
+
+
+@dataclass(frozen=True)
+class Change:
+    """A statistic before and after, with what chance would do.
+
+    Attributes
+    ----------
+    before, after, difference : float
+    interval : tuple of float
+        95 % of the difference, by bootstrap over trials.
+    p : float
+        Two-sided, by permutation: how often flipped signs of the differences between
+        trials give as large a difference.
+    """
+
+    before: float
+    after: float
+    difference: float
+    interval: tuple
+    p: float
+
+
+def compare_means(before, after, *, rng, resamples=1000):
+    """Compare the mean similarity of conditions before and after.
+
+    Parameters
+    ----------
+    before, after : calzoo.metrics.correlation.TrialSimilarity
+        Of the same conditions.
+    rng : numpy.random.Generator
+    resamples : int, optional
+
+    Returns
+    -------
+    Change
+    """
+    first, second = before.mean(), after.mean()
+    count = min(len(before.trials), len(after.trials))
+    differences = pseudo_values(after)[:count] - pseudo_values(before)[:count]
+    drawn = [side.means(bootstrap_weights(rng, len(side.trials), resamples)) for side in (before, after)]
+    spread = np.nanpercentile(drawn[1] - drawn[0], (2.5, 97.5))
+    p = sign_flip_test(differences, rng=rng)
+    return Change(first, second, second - first, tuple(float(x) for x in spread), p)
+
+
+def pseudo_values(similarity):
+    """Return the jackknife's pseudo-values, (T,): what each trial alone says about the mean similarity."""
+    count = len(similarity.trials)
+    left_out = similarity.means(1.0 - np.eye(count))
+    return count * similarity.mean() - (count - 1) * left_out
+
+
+def bootstrap_weights(rng, trials, resamples):
+    """Return how often each trial is drawn, (resamples, T); at least two different ones."""
+    weights = rng.multinomial(trials, np.full(trials, 1 / trials), resamples).astype(float)
+    alone = (weights > 0).sum(axis=1) < 2
+    weights[alone] = 1
+    return weights
+
+
+def sign_flip_test(differences, *, rng=None, resamples=10_000):
+    """Test whether differences are 0 on average, by flipping their signs.
+
+    Parameters
+    ----------
+    differences : ndarray of float, (T,)
+        Symmetric about 0 if nothing has changed.
+    rng : numpy.random.Generator, optional
+        Needed for more than 14 differences; of fewer all patterns are tried.
+    resamples : int, optional
+
+    Returns
+    -------
+    float
+        Two-sided p; NaN if there is no finite difference.
+
+    Examples
+    --------
+    >>> sign_flip_test(np.array([1.0, 2.0, 3.0]))
+    0.25
+    """
+    differences = np.asarray(differences, float)
+    differences = differences[np.isfinite(differences)]
+    count = len(differences)
+    if not count:
+        return float("nan")
+    if count <= _EXACT:
+        patterns = np.arange(2**count)[:, None] >> np.arange(count) & 1
+        means = (1 - 2 * patterns) @ differences
+        return float((np.abs(means) >= abs(differences.sum()) * (1 - 1e-12)).mean())
+    flips = rng.choice((-1.0, 1.0), (resamples, count)) @ differences
+    return float((1 + (np.abs(flips) >= abs(differences.sum())).sum()) / (resamples + 1))
+
+
+def permutation_test(first, second, statistic, *, rng, resamples=2000):
+    """Test whether two samples of units differ in a statistic, by exchanging units between them.
+
+    Parameters
+    ----------
+    first, second : ndarray, (N, ...), (M, ...)
+    statistic : callable
+        Of an array of units, a float.
+    rng : numpy.random.Generator
+    resamples : int, optional
+
+    Returns
+    -------
+    float
+        Two-sided p.
+    """
+    units = np.concatenate([first, second])
+    observed = abs(statistic(second) - statistic(first))
+    extreme = 0
+    for _ in range(resamples):
+        order = rng.permutation(len(units))
+        a, b = units[order[: len(first)]], units[order[len(first) :]]
+        extreme += abs(statistic(b) - statistic(a)) >= observed * (1 - 1e-12)
+    return (1 + extreme) / (1 + resamples)
