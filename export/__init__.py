@@ -10,6 +10,7 @@ if __name__ != "calzoo.export":
     raise ImportError(_MESSAGE)
 
 _WHERE = {
+    "export_keras": "calzoo.export.from_keras",
     "export_model": "calzoo.export.models",
     "export_run": "calzoo.export.run",
 }

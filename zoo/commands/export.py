@@ -2,7 +2,8 @@
 
 The file is checked and compared with Keras on two sizes; on failure nothing is
 written. Beside NAME.onnx stands a report, NAME.json, and NAME-cpu.onnx, the same
-network for processors, where that is faster.
+network for processors, where that is faster. With --from-keras the network is a
+VGG16 U-Net that was trained with segmentation-models-3D, or its weights.
 """
 
 import os
@@ -12,10 +13,19 @@ GROUP = "networks"
 
 
 def add_arguments(parser):
-    """Add run, file and name."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of 'calzoo train'")
+    """Add run or Keras file, file and name."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("run", nargs="?", type=Path, metavar="RUN", help="folder of 'calzoo train'")
+    source.add_argument(
+        "--from-keras", type=Path, metavar="FILE", help=".keras, .weights.h5 or .h5 of segmentation-models-3D"
+    )
+    parser.add_argument(
+        "--normalisation",
+        choices=("none", "percentile", "zscore"),
+        help="with --from-keras: what the network was trained on; percentiles 1 and 99.8 (default: none)",
+    )
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="FILE.onnx")
-    parser.add_argument("--name", help="in the card (default: that of the recipe)")
+    parser.add_argument("--name", help="in the card (default: that of the recipe or file)")
     parser.add_argument(
         "--no-timing", action="store_true", help="do not time it, and write no file for processors"
     )
@@ -25,12 +35,20 @@ def run(args):
     """Export, and print what was written with its largest difference from Keras."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from calzoo.errors import CalzooError
-    from calzoo.export import export_run
+    from calzoo.export import export_keras, export_run
 
     if args.output.suffix != ".onnx":
         message = f"-o: expected the name of an .onnx file, got {args.output}."
         raise CalzooError(message)
-    report = export_run(args.run, args.output, name=args.name, timing=not args.no_timing)
+    options = {"name": args.name, "timing": not args.no_timing}
+    if args.from_keras:
+        options["normalisation"] = args.normalisation or "none"
+        report = export_keras(args.from_keras, args.output, **options)
+    elif args.normalisation:
+        message = "--normalisation goes with --from-keras; a run knows how its data were normalised."
+        raise CalzooError(message)
+    else:
+        report = export_run(args.run, args.output, **options)
     for name in report["written"]:
         facts = report["files"][name]
         size = facts["bytes"] / 2**20
