@@ -63,7 +63,7 @@ class CellData:
         used = [p for p in found if recipe.shares.get(p.source) and len(p.masks)]
         if not used:
             message = (
-                f"recipe {recipe.name!r} trains on {', '.join(recipe.shares)}, but no such picture was given. "
+                f"recipe {recipe.name!r} trains on {', '.join(recipe.shares)}, but none was given. "
                 "Name folders with --data; python -m calzoo.training.cells_pool -o POOL draws simulated ones."
             )
             raise CalzooError(message)
@@ -91,7 +91,15 @@ class CellData:
         """Do nothing: all epochs draw from the same pictures."""
 
     def batch(self, epoch, step):
-        """Return the batch of a step, a function of (seed, epoch, step) alone: dicts by input and by output."""
+        """Return the batch of a step: a function of (seed, epoch, step) alone.
+
+        Returns
+        -------
+        x : dict of str to ndarray
+            By input.
+        y : dict of str to ndarray, or ndarray
+            By output, or that of the only one.
+        """
         recipe = self.recipe
         size = recipe.schedule.batch
         samples = []
@@ -101,9 +109,10 @@ class CellData:
             source = self.sources[int(rng.choice(len(self.sources), p=shares / shares.sum()))]
             pictures = self.training[source]
             samples.append(self.sample(rng, pictures[rng.integers(len(pictures))], source))
-        return tuple(
+        x, y = (
             {name: np.stack([s[part][name] for s in samples]) for name in samples[0][part]} for part in (0, 1)
         )
+        return x, y if len(y) > 1 else next(iter(y.values()))  # Keras takes the target of one output bare
 
     def fingerprint(self):
         """Return what the data are, as JSON."""
@@ -357,7 +366,8 @@ def score_crops(recipe, model, pictures):
     Returns
     -------
     scores : dict of str to float
-        By source the mean IoU of the masks and the area under the curve of the scores, and ``"score"``, the mean.
+        By source the mean IoU of the masks and the area under the curve of the scores;
+        ``"score"`` is the mean.
     previews : list
     """
     measured, previews = {}, []

@@ -19,7 +19,8 @@ def heat_loss(channels, *, dice=0.5, spot=0.2):
     Returns
     -------
     callable
-        ``loss(target, heat)``: target (B, Y, X, channels + 1), the last one the weight; heat (B, Y, X, channels).
+        ``loss(target, heat)``: target (B, Y, X, channels + 1), the last one the weight;
+        heat (B, Y, X, channels).
     """
     total = float(sum(channels))
     share = [c / total for c in channels]

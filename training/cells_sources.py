@@ -37,10 +37,10 @@ from calzoo.imaging.normalisation import normalise
 from calzoo.training.cells_pool import pool_files, read_scene
 
 #: Pictures that can stand for the channel of the same name, or for the brightness.
-BRIGHTNESS = ("mean", "median", "maximum")
+BRIGHTNESS = ("median", "mean", "maximum")
 _CORRELATION = ("correlation", "gaussian_correlation")
 _DEVIATION = ("standard_deviation",)
-#: A simulated cell of which less is seen is background, of which more is seen a cell; in between nobody knows.
+#: A simulated cell that is seen less clearly is background, one that is seen more clearly a cell.
 _CLEAR, _HIDDEN = 0.5, 0.3
 _ACTIVE, _SILENT = 6.0, 3.0
 _ALLEN = re.compile(r"L\d{3}_\d+")
@@ -122,7 +122,7 @@ class CellPicture:
         )
 
     def diameter(self):
-        """Return the median diameter of the cells in pixels, of those that can be seen where there are any."""
+        """Return the median diameter of the cells in pixels, of those that can be seen if any."""
         seen = self.status((True, True, True)) > 0
         return median_diameter(self.masks.select(seen) if seen.any() else self.masks)
 
@@ -185,8 +185,8 @@ def read_cell_pictures(folder, *, scenes=None):
     found = [picture for picture in found if picture is not None]
     if not found:
         message = (
-            f"{folder}: expected a pool of scenes (python -m calzoo.training.cells_pool -o DIR), or pictures with "
-            f"labels (NAME.tif with one of NAME{', NAME'.join(_LABELS)}), found none."
+            f"{folder}: expected a pool of scenes (python -m calzoo.training.cells_pool -o DIR), or pictures "
+            f"with labels (NAME.tif with one of NAME{', NAME'.join(_LABELS)}), found none."
         )
         raise CalzooError(message)
     return found

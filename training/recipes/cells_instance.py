@@ -12,7 +12,7 @@ from calzoo.weights.card import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class CellsInstanceRecipe(CellsRecipe):
-    """A small U-Net with a second output: is there a cell in the middle?
+    """A small U-Net that also says whether there is a cell in the middle.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class CellsInstanceRecipe(CellsRecipe):
         return CropData(self, folders)
 
     def score(self, model, data):
-        """Return the IoU of masks and the area under the curve of scores on held-out pictures, and previews."""
+        """Return how good masks and scores are on held-out pictures, and previews."""
         return score_crops(self, model, data.validation)
 
     def card_fields(self, model, sources=("simulation",)):

@@ -50,7 +50,7 @@ class CellsProposalRecipe(CellsRecipe):
 
     def loss(self):
         """Return cross-entropy and Dice for `keras.Model.compile`."""
-        return {"heat": heat_loss(self.channels)}
+        return heat_loss(self.channels)
 
     def data(self, folders=()):
         """Read pools and labelled pictures."""
@@ -71,7 +71,7 @@ class CellsProposalRecipe(CellsRecipe):
         divisor, reach = self.divisor(), halo(self.network.get("filters", (16, 32, 64)))
         return super().card_fields(model, sources) | {
             "role": "proposal",
-            "description": "Heat maps of cell bodies, their borders and their centres, from summary pictures.",
+            "description": "Heat maps of cell bodies, their borders and centres, from summary pictures.",
             "inputs": picture_tensors(),
             "outputs": (Tensor(name="heat", axes="byxc", units="probability", channels=TARGETS),),
             "divisor": {"y": divisor, "x": divisor},

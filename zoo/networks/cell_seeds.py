@@ -22,7 +22,8 @@ def seed_proposal(*, pictures=3, targets=1, filters=16):
     Returns
     -------
     keras.Model
-        Input ``image``: float32, (B, Y, X, pictures), sides multiples of 16. Output ``heat``: (B, Y, X, targets).
+        Input ``image``: float32, (B, Y, X, pictures), sides multiples of 16.
+        Output ``heat``: (B, Y, X, targets).
 
     References
     ----------

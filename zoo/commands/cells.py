@@ -1,0 +1,67 @@
+"""Find neurons in two-photon movies, or in summary pictures of them.
+
+Of each recording: masks.npz, labels.tif, rois.zip (ImageJ), cells.csv, overlay.png,
+caiman_A.npz and run.json; of a movie also traces.csv and a suite2p folder.
+"""
+
+from calzoo.commands import _options
+from calzoo.commands._messages import tell
+
+GROUP = "recordings"
+
+
+def add_arguments(parser):
+    """Add recordings, sizes, thresholds, reading and networks."""
+    _options.add_inputs(parser, "MOVIE", "two-photon movies, registered; with --summary pictures of them")
+    parser.add_argument(
+        "--summary",
+        action="store_true",
+        help="each input is one picture (a mean, median or maximum), or a stack of correlation, median and "
+        "standard deviation",
+    )
+    parser.add_argument(
+        "--diameter",
+        metavar="SIZE",
+        help="median diameter of the cells, such as 12px or 10um (default: estimated)",
+    )
+    parser.add_argument(
+        "--score", type=_options.positive_number, metavar="S", help="least score of a cell, up to 1"
+    )
+    parser.add_argument(
+        "--prior", action="store_true", help="multiply masks by their mean, which suppresses neighbours"
+    )
+    parser.add_argument(
+        "--no-traces", action="store_true", help="masks only: the movie is read once, not twice"
+    )
+    parser.add_argument("--nwb", action="store_true", help="also write cells.nwb (needs pynwb)")
+    _options.add_movie_reading(parser)
+    _options.add_network(parser)
+
+
+def run(args):
+    """Find cells in one recording after the other, all with the same networks."""
+    from calzoo.commands._batch import run_each
+    from calzoo.inference.cell_networks import ROLES, CellNetworks
+    from calzoo.inference.cells import PRESET, network_hash, run_cells
+
+    files = _options.models(args, ROLES) or None
+    networks = CellNetworks.load(files, args.preset or PRESET, provider=args.provider, threads=args.threads)
+
+    def find(path, folder):
+        result = run_cells(
+            path,
+            folder,
+            summary=args.summary,
+            model=networks,
+            threads=args.threads,
+            diameter=args.diameter,
+            score=args.score,
+            prior=args.prior,
+            traces=not args.no_traces,
+            nwb=args.nwb,
+            **_options.movie_reading(args),
+        )
+        tell(f"{path}: {result.count} cells of about {result.diameter:.1f} px, computed on {result.provider}")
+        print(folder)
+
+    return run_each(args.inputs, args.output, find, network=network_hash(networks), overwrite=args.overwrite)

@@ -1,0 +1,124 @@
+"""How large the cells of a recording are: told, known from its pixels, or seen by the networks themselves."""
+
+import re
+
+import numpy as np
+
+from calzoo.errors import CalzooError
+from calzoo.imaging.cell_pictures import resize, scaled_shape
+from calzoo.imaging.peaks import local_maxima
+
+_SIZE = re.compile(r"\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*(px|um|µm)?\s*")
+#: Diameters in pixels that are tried where nothing is known.
+LADDER = (5.5, 8.0, 11.5, 16.5, 24.0, 34.0)
+#: Limits of what an estimate may say.
+SMALLEST, LARGEST = 4.0, 60.0
+_WINDOW = 288  # pixels at the networks' scale: enough to see some dozens of cells
+_CANDIDATES = 40
+_FEWEST = 4
+
+
+def told_diameter(diameter, pixel_um):
+    """Read a diameter.
+
+    Parameters
+    ----------
+    diameter : float, str or None
+        In pixels (``12``, ``"12px"``) or micrometres (``"10um"``).
+    pixel_um : tuple of float or None
+        (y, x).
+
+    Returns
+    -------
+    float or None
+        In pixels.
+
+    Raises
+    ------
+    CalzooError
+        If it is no size, or micrometres without a pixel size.
+    """
+    if diameter is None:
+        return None
+    match = _SIZE.fullmatch(str(diameter))
+    try:
+        value = float(match[1]) if match else 0.0
+    except ValueError:
+        value = 0.0
+    if not 0 < value < np.inf:
+        message = f"diameter: expected a size above 0, such as 12, 12px or 10um; got {diameter!r}."
+        raise CalzooError(message)
+    if match[2] in ("um", "µm"):
+        if pixel_um is None:
+            message = (
+                f"diameter {diameter!r} is in micrometres, but the pixel size is not known; give --pixel."
+            )
+            raise CalzooError(message)
+        value /= float(np.sqrt(np.prod(pixel_um)))
+    return value
+
+
+def estimate_diameter(networks, image, present, *, first=None):
+    """Estimate the median diameter of the cells in a picture.
+
+    The networks are tried at several scales on a part of the picture; the scale at
+    which they are surest of what they see is corrected by the size of the masks that
+    they draw.
+
+    Parameters
+    ----------
+    networks : CellNetworks
+    image : ndarray of float32, (3, Y, X)
+        Normalised pictures in the pixels of the recording.
+    present : ndarray of float32, (3,)
+    first : float, optional
+        A diameter to begin with; only its neighbourhood is searched.
+
+    Returns
+    -------
+    float or None
+        In pixels of the recording; None where no cell is seen.
+    """
+    ladder = LADDER if first is None else (first / 1.3, first, first * 1.3)
+    tried = [(_try(networks, image, present, d), d) for d in ladder]
+    tried = [(sure, d * measured) for (sure, measured), d in tried if sure > 0]
+    if not tried:
+        return None
+    _, diameter = max(tried)
+    for _ in range(2):
+        diameter = float(np.clip(diameter, SMALLEST, LARGEST))
+        sure, measured = _try(networks, image, present, diameter)
+        if sure > 0:
+            diameter *= measured
+    return float(np.clip(diameter, SMALLEST, LARGEST))
+
+
+def _try(networks, image, present, diameter):
+    """Return how sure the networks are at a scale, and the masks' diameter over the one expected."""
+    factor = networks.diameter / diameter
+    part = _window(image, int(np.ceil(_WINDOW / factor)))
+    scaled = resize(part, scaled_shape(part.shape[1:], factor))
+    if min(scaled.shape[1:]) < 8:
+        return 0.0, 1.0
+    center, _ = networks.heat(scaled, present)
+    places, values = local_maxima(
+        center, distance=networks.diameter / 4, threshold=networks.options["heat_threshold"]
+    )
+    places, values = places[:_CANDIDATES], values[:_CANDIDATES]
+    if len(places) < _FEWEST:
+        return 0.0, 1.0
+    masks, scores = networks.outline(scaled, present, places)
+    sure = scores >= 0.5
+    if sure.sum() < _FEWEST:
+        return 0.0, 1.0
+    areas = (masks[sure] >= 0.5).sum(axis=(1, 2))
+    measured = 2 * np.sqrt(np.median(areas) / np.pi) / networks.diameter
+    # Many sure cells count, and masks of the size that is expected: elsewhere the networks only guess.
+    fit = np.exp(-((np.log(max(measured, 1e-3)) / 0.35) ** 2))
+    return float((scores * values).sum() * fit), float(np.clip(measured, 0.5, 2.0))
+
+
+def _window(image, side):
+    """Return the middle of a picture, at most `side` pixels wide."""
+    starts = [max((size - side) // 2, 0) for size in image.shape[1:]]
+    return image[:, starts[0] : starts[0] + side, starts[1] : starts[1] + side]

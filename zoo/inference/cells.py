@@ -1,0 +1,396 @@
+"""Find the neurons of a two-photon recording: one mask each, a score, traces."""
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from calzoo.errors import CalzooError
+from calzoo.imaging.cell_pictures import KINDS, resize, scaled_shape
+from calzoo.imaging.frames import as_movie
+from calzoo.imaging.masks import Masks
+from calzoo.imaging.normalisation import normalise
+from calzoo.imaging.peaks import local_maxima
+from calzoo.imaging.picture_files import as_pictures
+from calzoo.imaging.traces import Traces, extract_traces
+from calzoo.inference.cell_masks import binarised, pasted, suppressed, with_prior
+from calzoo.inference.cell_networks import CellNetworks
+from calzoo.inference.cell_scale import estimate_diameter, told_diameter
+
+PRESET = "cells-2p"
+#: Movies are averaged over time to about so many frames before they are summed up.
+SUMMARY_FRAMES = 400
+#: ... but never over more seconds than this, where the frame rate is known: transients would be lost.
+LONGEST_BIN_S = 1.0
+
+
+@dataclass(frozen=True)
+class CellDetection:
+    """The cells of a recording.
+
+    Attributes
+    ----------
+    masks : Masks
+        One for each cell, in the pixels of the recording, the best score first; they may overlap.
+    scores : ndarray of float32, (N,)
+        Probability that each is a cell.
+    heat : ndarray of float32, (Y, X)
+        How likely each pixel belongs to a cell.
+    pictures : Mapping of str to ndarray, (Y, X)
+        What the networks saw: correlation, brightness, deviation, those that there are.
+    diameter : float
+        Of the cells as they were looked for, in pixels; NaN where no cell was seen to estimate it from.
+    traces : Traces or None
+        Fluorescence and neuropil of each cell, where a movie was given.
+    provider : str
+        What ran the networks.
+    """
+
+    masks: Masks
+    scores: np.ndarray
+    heat: np.ndarray
+    pictures: Mapping[str, np.ndarray]
+    diameter: float
+    traces: Traces | None
+    provider: str
+
+    def __len__(self):
+        return len(self.masks)
+
+    @property
+    def centers(self):
+        """Mean (y, x) of the pixels of each cell, (N, 2)."""
+        return self.masks.centers
+
+    @property
+    def labels(self):
+        """Label image, int32 (Y, X): cell i is i + 1, the smallest on top where several overlap."""
+        return self.masks.labels()
+
+
+def find_cells(
+    movie=None,
+    *,
+    summary=None,
+    preset=PRESET,
+    model=None,
+    provider="auto",
+    threads=None,
+    diameter=None,
+    pixel_um=None,
+    score=None,
+    prior=False,
+    traces=True,
+):
+    """Find the neurons of a movie, or of one picture.
+
+    Parameters
+    ----------
+    movie : ndarray or Movie, (T, Y, X)
+        Registered, or nearly so. Any real dtype.
+    summary : ndarray, mapping or SummaryImages, optional
+        In place of a movie: one picture (Y, X) (a mean, median or maximum), a stack (3, Y, X) of
+        correlation, median and standard deviation, or pictures by the names "correlation", "brightness" and
+        "deviation". With a movie: its summary, if it is known already.
+    preset : str, optional
+        Released networks, where `model` is absent.
+    model : Mapping of str to (str, path or Model), optional
+        The networks of the roles "proposal" and "instance".
+    provider, threads : optional
+        As for `calzoo.load_model`.
+    diameter : float or str, optional
+        Median diameter of the cells in pixels (``12``, ``"12px"``) or micrometres (``"10um"``). By default
+        it is estimated from the recording, beginning at 12 um where the pixel size is known.
+    pixel_um : tuple of float, optional
+        Side of a pixel in micrometres, (y, x); by default that of the movie.
+    score : float, optional
+        Least score of a cell, in place of the card's.
+    prior : bool, optional
+        Multiply each mask by the mean of all, which suppresses parts of neighbours.
+    traces : bool, optional
+        Whether to average the movie over the masks.
+
+    Returns
+    -------
+    CellDetection
+
+    Raises
+    ------
+    CalzooError
+        If the recording, a network or an option cannot be used.
+    """
+    networks = CellNetworks.load(model, preset, provider=provider, threads=threads)
+    if movie is None and summary is None:
+        message = "find_cells: expected a movie (T, Y, X), or one picture as summary=; got neither."
+        raise CalzooError(message)
+    if movie is not None:
+        movie = _checked_movie(movie)
+        pixel_um = pixel_um or getattr(movie, "pixel_um", None)
+        summary = summarise(movie, threads=threads) if summary is None else summary
+    pictures = as_pictures(summary)
+    shape = next(iter(pictures.values())).shape
+    if movie is not None and shape != tuple(movie.shape[1:]):
+        message = f"find_cells: the summary has {shape} pixels, the movie {tuple(movie.shape[1:])}."
+        raise CalzooError(message)
+    found = detect(networks, pictures, diameter=diameter, pixel_um=pixel_um, score=score, prior=prior)
+    measured = None
+    if movie is not None and traces:
+        measured = traces_of(movie, found.masks)
+    return CellDetection(**vars(found) | {"traces": measured})
+
+
+def _checked_movie(movie):
+    if not hasattr(movie, "frames") and np.ndim(movie) == 2:
+        message = (
+            f"find_cells: expected a movie (T, Y, X), got one picture {np.shape(movie)}; give it as summary= "
+            "(--summary on the command line)."
+        )
+        raise CalzooError(message)
+    return as_movie(movie, at_least=2)
+
+
+def summarise(movie, *, threads=None):
+    """Sum up a movie as the networks want it: averaged over time first where it is long.
+
+    Parameters
+    ----------
+    movie : movie or ndarray of shape (T, Y, X)
+    threads : int, optional
+
+    Returns
+    -------
+    SummaryImages
+    """
+    from calzoo.imaging.preprocessing import bin_frames
+    from calzoo.imaging.summary import summary_images
+
+    movie = as_movie(movie, at_least=2)
+    size = max(movie.shape[0] // SUMMARY_FRAMES, 1)
+    rate = getattr(movie, "frame_rate_hz", None)
+    if rate:
+        size = min(size, max(int(LONGEST_BIN_S * rate), 1))
+    return summary_images(bin_frames(movie, size) if size > 1 else movie, threads=threads or 2)
+
+
+def detect(networks, pictures, *, diameter=None, pixel_um=None, score=None, prior=False):
+    """Find cells in pictures.
+
+    Parameters
+    ----------
+    networks : CellNetworks
+    pictures : Mapping of str to ndarray, (Y, X)
+        From `calzoo.imaging.picture_files.as_pictures`.
+    diameter, pixel_um, score, prior : optional
+        As for `find_cells`.
+
+    Returns
+    -------
+    CellDetection
+        Without traces.
+    """
+    shape = next(iter(pictures.values())).shape
+    present = np.array([kind in pictures for kind in KINDS], np.float32)
+    image = np.zeros((len(KINDS), *shape), np.float32)
+    for channel, kind in enumerate(KINDS):
+        if kind in pictures:
+            image[channel] = normalise(np.asarray(pictures[kind])[None], networks.normalisation)[0]
+    diameter = told_diameter(diameter, pixel_um)
+    if diameter is None:
+        first = networks.diameter_um / float(np.sqrt(np.prod(pixel_um))) if pixel_um else None
+        diameter = estimate_diameter(networks, image, present, first=first)
+    if diameter is None:
+        nothing = Masks.from_pixels(shape, [])
+        empty = np.zeros(shape, np.float32)
+        return CellDetection(
+            nothing, np.empty(0, np.float32), empty, pictures, float("nan"), None, networks.provider
+        )
+    masks, scores, heat = _at_scale(networks, image, present, diameter, score, prior)
+    return CellDetection(masks, scores, heat, pictures, diameter, None, networks.provider)
+
+
+def _at_scale(networks, image, present, diameter, score, prior):
+    """Find cells of a known diameter."""
+    options = networks.options
+    shape = image.shape[1:]
+    scaled = resize(image, scaled_shape(shape, networks.diameter / diameter))
+    network_shape = scaled.shape[1:]
+    center, heat = networks.heat(scaled, present)
+    places, values = local_maxima(
+        center,
+        distance=max(options["peak_distance"] * networks.diameter, 1),
+        threshold=options["heat_threshold"],
+    )
+    places = np.rint(places).astype(int)
+    soft, scores = networks.outline(scaled, present, places)
+    for _ in range(int(options.get("passes", 1)) - 1):
+        places = _recentred(soft, places, options["mask_threshold"], network_shape)
+        soft, scores = networks.outline(scaled, present, places)
+    share = float(options.get("heat_weight", 0.0))
+    scores = (scores ** (1 - share) * values**share).astype(np.float32) if share else scores
+    soft = with_prior(soft, scores) if prior else soft
+    solid = binarised(soft, options["mask_threshold"])
+    sizes = 2 * np.sqrt(solid.sum(axis=(1, 2)) / np.pi) / networks.diameter
+    good = scores >= (options["score_threshold"] if score is None else score)
+    good &= (sizes >= options["smallest_diameter"]) & (sizes <= options["largest_diameter"])
+    soft, solid, scores = soft[good], solid[good], scores[good]
+    corners = places[good] - networks.crop // 2
+    kept = suppressed(solid, corners, scores, overlap=options["overlap_threshold"])
+    masks = pasted(
+        soft[kept] * solid_around(solid[kept]), corners[kept], options["mask_threshold"], shape, network_shape
+    )
+    inside = masks.areas > 0
+    return masks.select(inside), scores[kept][inside], resize(heat[0], shape)
+
+
+def solid_around(solid):
+    """Return masks (N, side, side) one pixel wider: where soft masks belong to the piece that was chosen."""
+    from scipy import ndimage
+
+    return ndimage.binary_dilation(solid, np.ones((1, 3, 3))) if len(solid) else solid
+
+
+def _recentred(soft, places, threshold, shape):
+    """Move places to the middle of the masks that were found there."""
+    side = soft.shape[-1]
+    axis = np.arange(side) - side // 2
+    solid = binarised(soft, threshold).astype(np.float32)
+    areas = np.maximum(solid.sum(axis=(1, 2)), 1)
+    shift = np.stack([solid.sum(axis=2) @ axis, solid.sum(axis=1) @ axis], axis=1) / areas[:, None]
+    limit = side / 8
+    moved = np.rint(places + np.clip(shift, -limit, limit)).astype(int)
+    return np.clip(moved, 0, np.array(shape) - 1)
+
+
+def traces_of(movie, masks):
+    """Average a movie over masks and over the neuropil around them; also of no mask at all."""
+    if not len(masks):
+        nothing = np.empty((0, movie.shape[0]), np.float32)
+        return Traces(nothing, nothing.copy(), np.empty(0, int), np.empty(0, int))
+    return extract_traces(movie, masks)
+
+
+@dataclass(frozen=True)
+class CellRun:
+    """What `run_cells` wrote.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+    count : int
+        Number of cells.
+    diameter : float
+        In pixels.
+    provider : str
+    """
+
+    folder: Path
+    count: int
+    diameter: float
+    provider: str
+
+
+def run_cells(
+    path,
+    out,
+    *,
+    summary=False,
+    preset=PRESET,
+    model=None,
+    provider="auto",
+    threads=None,
+    diameter=None,
+    score=None,
+    prior=False,
+    traces=True,
+    nwb=False,
+    pixel_um=None,
+    frame_rate_hz=None,
+    **reading,
+):
+    """Find the neurons of a file, and write all results into a folder.
+
+    The folder gets masks.npz, labels.tif, rois.zip, cells.csv, overlay.png, caiman_A.npz
+    and run.json; of a movie also traces.csv and the folder suite2p; all of them or none.
+
+    Parameters
+    ----------
+    path : path
+        A movie that `open_movie` reads; with `summary` what `read_pictures` reads.
+    out : path
+        The folder.
+    summary : bool, optional
+        `path` is one picture, or a stack of correlation, median and standard deviation.
+    preset, model, provider, threads, diameter, score, prior, traces
+        As for `find_cells`.
+    nwb : bool, optional
+        Also write cells.nwb; needs pynwb.
+    pixel_um, frame_rate_hz, **reading : optional
+        As for `calzoo.open_movie`.
+
+    Returns
+    -------
+    CellRun
+
+    Raises
+    ------
+    CalzooError
+        If the file, a network or an option cannot be used, or the disk is full.
+    """
+    from calzoo.imaging.cell_files import write_cells
+    from calzoo.imaging.movies import open_movie
+    from calzoo.imaging.outputs import output_folder
+    from calzoo.imaging.picture_files import read_pictures
+
+    began = time.perf_counter()
+    networks = CellNetworks.load(model, preset, provider=provider, threads=threads)
+    options = {"diameter": diameter, "score": score, "prior": prior}
+    if summary:
+        found = find_cells(summary=read_pictures(path), model=networks, pixel_um=pixel_um, **options)
+        length, rate, name = None, None, "pictures"
+    else:
+        with open_movie(path, pixel_um=pixel_um, frame_rate_hz=frame_rate_hz, **reading) as movie:
+            length, rate, pixel_um, name = movie.shape[0], movie.frame_rate_hz, movie.pixel_um, "movie"
+            found = find_cells(movie, model=networks, threads=threads, traces=traces, **options)
+    if pixel_um is None:
+        print(
+            f"calzoo: {path}: the pixel size is not known, columns in um stay empty; give --pixel Y,X.",
+            file=sys.stderr,
+        )
+    with output_folder(out) as folder:
+        facts = {
+            "input": path,
+            "kind": name,
+            "frames": length,
+            "frame_rate_hz": rate,
+            "pixel_um": pixel_um,
+            "model": model_facts(networks),
+            "parameters": {**networks.options, **options, "diameter_px": found.diameter},
+            "cells": len(found),
+            "seconds": round(time.perf_counter() - began, 3),
+        }
+        write_cells(
+            folder, found, title=Path(path).name, pixel_um=pixel_um, frame_rate_hz=rate, nwb=nwb, facts=facts
+        )
+    return CellRun(Path(out), len(found), found.diameter, networks.provider)
+
+
+def model_facts(networks):
+    """Return what run.json says about the networks."""
+    both = {"proposal": networks.proposal, "instance": networks.instance}
+    roles = {role: {"file": m.path.name, "sha256": m.sha256} for role, m in both.items()}
+    return {
+        "name": networks.proposal.card.name,
+        "sha256": network_hash(networks),
+        "provider": networks.provider,
+        **roles,
+    }
+
+
+def network_hash(networks):
+    """Return one sha256 for both networks."""
+    import hashlib
+
+    return hashlib.sha256((networks.proposal.sha256 + networks.instance.sha256).encode()).hexdigest()
