@@ -1,4 +1,4 @@
-"""What only TensorFlow can do: several GPUs, repeatable kernels, TensorBoard. Imports it lazily."""
+"""What only TensorFlow can do: several GPUs, repeatable kernels, TensorBoard; and gradients. Lazily imported."""
 
 import os
 
@@ -118,6 +118,44 @@ def scalar_writer(folder):
         writer.flush()
 
     return write
+
+
+def layer_gradient(model, layer, inputs, class_index):
+    """Return the output of a layer, and the gradient of one score of each sample with respect to it.
+
+    Keras itself has no gradients: TensorFlow or JAX, whichever computes, has.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Of one input and one output (N, K).
+    layer : str
+    inputs : ndarray, (N, ...)
+    class_index : int or sequence of int
+        One for all samples, or one for each.
+
+    Returns
+    -------
+    features, gradients : ndarray of float32
+    """
+    chosen = keras.ops.one_hot([class_index] * len(inputs) if isinstance(class_index, int) else class_index,
+                               model.output.shape[-1])  # fmt: skip
+    maps = model.get_layer(layer).output
+    if keras.backend.backend() == "tensorflow":
+        tensorflow = _tensorflow()
+        both = keras.Model(model.inputs, [maps, model.output])
+        with tensorflow.GradientTape() as tape:
+            watched = tensorflow.convert_to_tensor(inputs)
+            tape.watch(watched)  # so that what depends on no variable is recorded too
+            features, scores = both(watched, training=False)
+            total = tensorflow.reduce_sum(scores * chosen)
+        return features.numpy(), tape.gradient(total, features).numpy()
+    import jax
+
+    features = keras.Model(model.inputs, maps)(inputs, training=False)
+    head = keras.Model(maps, model.output)
+    gradients = jax.grad(lambda x: keras.ops.sum(head(x, training=False) * chosen))(features)
+    return keras.ops.convert_to_numpy(features), keras.ops.convert_to_numpy(gradients)
 
 
 def _shares(strategy, array):

@@ -17,6 +17,9 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "CalzooError": "calzoo.errors",
+    "analyse_stimuli": "calzoo.stimulus",
+    "decode_stimuli": "calzoo.inference.stimulus",
+    "explain": "calzoo.inference.explain",
     "load_model": "calzoo.inference.models",
     "open_movie": "calzoo.imaging.movies",
     "read_volume": "calzoo.imaging.images",

@@ -178,7 +178,7 @@ class StimulusRecipe:
         count, cells = self.network.get("frames", 1), self.network["cells"]
         pictures = ("frame",) if count == 1 else tuple(f"frame {i}" for i in range(1, count + 1))
         classes = tuple(f"cell {i}" for i in range(1, cells + 1)) + ("none",)
-        step = self.network.get("stem", 2) * 2 ** len(self.network.get("filters", (0, 0)))
+        step = self.network.get("stem", 2) * 2 ** (len(self.network.get("filters", (0, 0))) - 1)
         known = tuple(self.network.get("shape", (128, 128)))
         return {
             "name": self.name,

@@ -174,6 +174,8 @@ def draw_accuracy(path, analysis):
     confusion /= np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     shown = right.imshow(confusion, cmap="Blues", vmin=0, vmax=1)
     right.set(title="one cell or none: largest output", xlabel="decoded", ylabel="stimulated")
+    for set_ticks in (right.set_xticks, right.set_yticks):
+        set_ticks(place, [*(str(k + 1) for k in range(cells)), "none"], fontsize=6)
     figure.colorbar(shown, ax=right, shrink=0.85)
     _save(figure, path)
 

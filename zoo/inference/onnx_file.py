@@ -41,13 +41,7 @@ def card_text(data):
         need operators that are not ONNX's own. The message lacks the file's
         name, which the caller knows.
     """
-    try:
-        metadata = _read_model(memoryview(data))
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, CalzooError):
-            raise
-        message = "expected an .onnx file, got a damaged one or something else; fetch or export it again."
-        raise CalzooError(message) from error
+    metadata = metadata_of(data)
     if CARD_KEY not in metadata:
         message = (
             "expected an .onnx file with a model card (metadata 'calzoo.card'), got one without; "
@@ -55,6 +49,31 @@ def card_text(data):
         )
         raise CalzooError(message)
     return metadata[CARD_KEY]
+
+
+def metadata_of(data):
+    """Return the metadata of an .onnx file, with or without a card, after a safety check.
+
+    Parameters
+    ----------
+    data : bytes
+
+    Returns
+    -------
+    dict of str to str
+
+    Raises
+    ------
+    CalzooError
+        As `card_text`, but for the card.
+    """
+    try:
+        return _read_model(memoryview(data))
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, CalzooError):
+            raise
+        message = "expected an .onnx file, got a damaged one or something else; fetch or export it again."
+        raise CalzooError(message) from error
 
 
 def _read_model(data):

@@ -60,7 +60,7 @@ def stimulus(
     stem : int, optional
         Side of the squares of pixels that are averaged first.
     filters : tuple of int, optional
-        Channels of the convolutions; the sides are halved after each.
+        Channels of the convolutions; the sides are halved after each, but not before a grid.
     kernel : int, optional
         Side of the convolutions.
     padding : {"same", "valid"}, optional
@@ -97,8 +97,13 @@ def stimulus(
         x = layers.AveragePooling2D(stem, name="stem")(x)
     pooling = {"average": layers.AveragePooling2D, "max": layers.MaxPooling2D}[pool]
     for level, width in enumerate(filters):
-        x = layers.Conv2D(width, kernel, padding=padding, activation="relu", name=f"conv{level}")(x)
-        x = pooling(2, name=f"conv{level}_pool" if level + 1 < len(filters) else "features")(x)
+        last = level + 1 == len(filters)
+        x = layers.Conv2D(width, kernel, padding=padding, name=f"conv{level}")(x)
+        # A grid averages by itself, and what comes before it is a finer map.
+        ends = last and grid
+        x = layers.ReLU(name="features" if ends else f"conv{level}_relu")(x)
+        if not ends:
+            x = pooling(2, name="features" if last else f"conv{level}_pool")(x)
     x = Grid(grid, name="grid")(x)
     for number, units in enumerate(hidden):
         x = layers.Dropout(dropout, name=f"hidden{number}_drop")(x) if dropout else x
