@@ -3,7 +3,7 @@
 Simulating takes longer than training, and the pictures that the network sees are
 small: so every recording is drawn once and kept as ``NUMBER.npz`` in a folder::
 
-    python -m calzoo.training.centers_pool -o POOL -n 1200
+    python -m calzoo.training.centers_pool -o POOL --processes 2
     calzoo train centers -o RUN --data POOL
 
 A recording depends on the seed and its number alone. What is missing in the folder
@@ -12,6 +12,7 @@ is drawn when it is needed.
 
 import argparse
 import os
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from calzoo.simulation.one_photon import simulate_one_photon
 from calzoo.training.simulated import VALIDATION
 
 #: Changes whenever the same number would give another recording.
-POOL_VERSION = 1
+POOL_VERSION = 2
 #: How clearly a cell must stand out to be one that should be found, and from when on it may be found.
 CLEAR, DOUBTFUL = 5.0, 2.0
 #: Least contrast of a cell that should be found, over that of an evenly bright disk: else it is out of focus.
@@ -325,10 +326,22 @@ def main(argv=None):
     parser.add_argument("-n", "--recordings", type=int, default=1200)
     parser.add_argument("--validation", type=int, default=24, help="recordings for validation")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=1, help="recordings that are drawn at a time")
     args = parser.parse_args(argv)
-    pool = Pool(args.seed, args.output)
-    for number in tqdm([*range(VALIDATION, VALIDATION + args.validation), *range(args.recordings)]):
-        pool.windows(number)
+    Pool(args.seed, args.output)  # refuses a folder of another seed before the work begins
+    numbers = [*range(VALIDATION, VALIDATION + args.validation), *range(args.recordings)]
+    if args.processes == 1:
+        for number in tqdm(numbers):
+            _draw(args.seed, args.output, number)
+        return
+    with ProcessPoolExecutor(args.processes) as processes:
+        waiting = [processes.submit(_draw, args.seed, args.output, number) for number in numbers]
+        for done in tqdm(waiting):
+            done.result()
+
+
+def _draw(seed, folder, number):
+    Pool(seed, folder).windows(number)
 
 
 if __name__ == "__main__":

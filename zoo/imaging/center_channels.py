@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.frames import as_movie
@@ -171,18 +172,21 @@ class _Still:
         pairs = np.concatenate([movie.frames(int(t), int(t) + 2) for t in first])
         sharp, cell = grid.band_passed(pairs)
         self.sharp, self.cell = np.median(sharp, axis=0), np.median(cell, axis=0)
-        self.sharp_noise, _ = _noise(sharp)
-        self.cell_noise, self.own_noise = _noise(cell)
+        rounding = 1e-5 * float(np.abs(pairs).mean(dtype=np.float64))
+        self.sharp_noise, _ = _noise(sharp, rounding)
+        self.cell_noise, self.own_noise = _noise(cell, rounding)
 
 
-def _noise(frames):
+def _noise(frames, rounding):
     """Return the noise of a typical pixel and of each pixel, from pairs of successive frames."""
     own = np.median(np.abs(frames[1::2] - frames[::2]), axis=0) / np.float32(_MAD)
+    # Sixteen pairs leave an error of some 15 %, which neighbours make smaller.
+    own = ndimage.uniform_filter(own, 5, mode="nearest")
     typical = float(np.median(own))
     if typical == 0:  # more than half of the pixels never change
         typical = float(own[own > 0].mean()) if own.any() else float(frames.std())
-    typical = typical or 1.0
-    # Sixteen pairs leave an error of some 15 %, and pixels without noise must not stand out.
+    # Where nothing changes, the rounding of sums does; and pixels without noise must not stand out.
+    typical = max(typical, rounding) or 1.0
     return typical, np.sqrt(own**2 + (0.3 * typical) ** 2).astype(np.float32)
 
 
