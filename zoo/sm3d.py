@@ -29,6 +29,10 @@ def build(
 ):
     """Build a network of segmentation-models-3D [1]_ with calzoo's input and output.
 
+    Some backbones of the package (resnext, seresnet, mobilenet, efficientnet) have
+    layers that Keras cannot copy or save: train those with ``frozen_norm`` 0 in the
+    schedule, and export them without timing.
+
     Parameters
     ----------
     architecture : {"unet", "fpn", "linknet", "pspnet"}, optional
@@ -79,8 +83,33 @@ def build(
         **options,
     )
     image = keras.Input((*shape, channels), name="image", dtype="float32")
-    probability = keras.layers.Activation("linear", dtype="float32", name="probability")(network(image))
+    # The same layers behind our input: a network within a network would hide them from the trainer.
+    network = keras.models.clone_model(network, image, clone_function=lambda layer: layer)
+    probability = keras.layers.Activation("linear", dtype="float32", name="probability")(network.output)
     return keras.Model(image, probability, name=f"{architecture}_{backbone}")
+
+
+def divisor():
+    """Return what each side (z, y, x) of a stack must be a multiple of: most backbones halve it five times.
+
+    Examples
+    --------
+    >>> divisor()
+    (32, 32, 32)
+    """
+    return (32, 32, 32)
+
+
+def halo():
+    """Return how far the VGG16 U-Net looks along each axis (z, y, x), in voxels; others look less or farther.
+
+    Examples
+    --------
+    >>> halo()
+    (248, 248, 248)
+    """
+    # Of `calzoo.networks.vgg16_unet3d`, which is that network, without importing Keras.
+    return (248, 248, 248)
 
 
 def _package():
