@@ -7,10 +7,13 @@ import keras
 
 from calzoo.errors import CalzooError
 from calzoo.export.graph import Graph
+from calzoo.export.sampling import as_operators
 
 #: Fiji's engines read up to 17, and IR 8 belongs to it (spec: opset 17 runs from onnxruntime 1.12 on).
 OPSET = 17
 IR_VERSION = 8
+#: Inputs of which one may serve a whole batch: their first axis has a name of its own.
+SHARED = {"template": "templates"}
 AXIS_NAMES = {"b": "batch", "t": "time", "c": "channel", "z": "z", "y": "y", "x": "x"}
 
 
@@ -82,7 +85,10 @@ def trace(model, inputs, outputs):
 
         logging.getLogger("tf2onnx").setLevel(logging.ERROR)
         try:
-            proto, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
+            with as_operators() as handlers:
+                proto, _ = tf2onnx.convert.from_function(
+                    function, function.input_signature, opset=OPSET, custom_op_handlers=handlers
+                )
         except Exception as error:  # of any kind: Keras, TensorFlow and tf2onnx are at work here
             message = (
                 f"{model.name!r}: expected a network that tf2onnx can write, got "
@@ -114,7 +120,7 @@ def name_axes(graph, inputs, outputs):
         axes = channels_first(tensor.axes)
         for axis, side in zip(axes, value.type.tensor_type.shape.dim, strict=True):
             if not side.dim_value:
-                side.dim_param = AXIS_NAMES[axis]
+                side.dim_param = SHARED.get(tensor.name, "batch") if axis == "b" else AXIS_NAMES[axis]
 
 
 def _channels_first_call(model, inputs, outputs, kernels):

@@ -101,7 +101,7 @@ class _Loop:
     def __init__(self, recipe, run, data, init, strategy, quiet):
         self.recipe, self.schedule, self.run = recipe, recipe.schedule, run
         self.data, self.strategy, self.quiet = data, strategy, quiet
-        self._take(_compiled(recipe, recipe.build()))
+        self._take(_compiled(recipe, _network(recipe)))
         if init is not None and not has_checkpoint(run):
             self._start_from(Path(init))
         state = load_checkpoint(run, self.model)
@@ -120,7 +120,7 @@ class _Loop:
 
     def _freeze(self):
         """Go on with a network whose normalisation is what it will be at inference."""
-        frozen = _compiled(self.recipe, with_frozen_norm(self.recipe.build()))
+        frozen = _compiled(self.recipe, with_frozen_norm(_network(self.recipe)))
         for old, new in ((self.model, frozen), (self.model.optimizer, frozen.optimizer)):
             for source, target in zip(old.variables, new.variables, strict=True):
                 target.assign(source)
@@ -238,6 +238,11 @@ def _check_fingerprint(run, fingerprint):
             "fingerprint.json). Give the same folders and version, or start in a new folder."
         )
         raise CalzooError(message)
+
+
+def _network(recipe):
+    """Return the network to train: where it differs from the one that is kept, both have the same variables."""
+    return recipe.build_for_training() if hasattr(recipe, "build_for_training") else recipe.build()
 
 
 def _compiled(recipe, model):

@@ -35,6 +35,8 @@ RECIPES = {
     "cells-proposal": "calzoo.training.recipes.cells_proposal:CellsProposalRecipe",
     "cells-proposal-research": "calzoo.training.recipes.cells_proposal:research_recipe",
     "centers": "calzoo.training.recipes.centers:CentersRecipe",
+    "registration": "calzoo.training.recipes.registration:RegistrationRecipe",
+    "registration-movie": "calzoo.training.recipes.registration:movie_recipe",
     "stimulus": "calzoo.training.recipes.stimulus:StimulusRecipe",
     "stimulus-demo": "calzoo.training.recipes.stimulus:demo_recipe",
     "stimulus-seed": "calzoo.training.recipes.stimulus:seed_recipe",

@@ -1,0 +1,173 @@
+"""Rigid motion: how far each frame lies from a template, and templates made of frames brought together.
+
+Shifts are (dy, dx) in pixels in the sense of a flow: registered(y, x) = frame(y + dy, x + dx).
+"""
+
+import numpy as np
+from scipy import fft
+
+from calzoo.errors import CalzooError
+
+SIDE = 128  # pixels of the smaller picture that is searched: enough for a pixel or two
+REACH = 0.2  # of the smaller side: no search goes farther
+
+
+class RigidSearch:
+    """Find rigid displacements against one template by correlation.
+
+    Pictures are made smaller (about 128 pixels), which averages the noise of photons. Phases
+    count as far as the template has structure.
+
+    Parameters
+    ----------
+    template : ndarray of shape (Y, X)
+    reach : float, optional
+        Largest shift in pixels along each axis; by default a fifth of the smaller side.
+
+    Raises
+    ------
+    CalzooError
+        If the template is not a picture.
+    """
+
+    def __init__(self, template, *, reach=None):
+        template = np.asarray(template, np.float32)
+        if template.ndim != 2 or min(template.shape) < 4:
+            message = f"expected a template (Y, X) of at least 4 x 4 pixels, got an array of shape {template.shape}."
+            raise CalzooError(message)
+        self.shape = template.shape
+        self.factor = max(1, min(template.shape) // SIDE)
+        small = binned(template[None], self.factor)[0]
+        self._size = small.shape
+        self._taper = np.outer(*(_taper(side) for side in small.shape)).astype(np.float32)
+        spectrum = fft.rfft2(self._prepared(small[None]))[0]
+        power = np.abs(spectrum) ** 2
+        frequency = [np.fft.fftfreq(small.shape[0])[:, None], np.fft.rfftfreq(small.shape[1])]
+        low_pass = np.exp(-2 * (np.pi * 0.8) ** 2 * (frequency[0] ** 2 + frequency[1] ** 2))
+        # Half-way to phases alone: fine structure counts as much as coarse, noise in empty places does not.
+        weight = low_pass / np.sqrt(power + 0.05 * power.mean() + 1e-20)
+        self._spectrum = (np.conj(spectrum) * weight).astype(np.complex64)
+        reach = REACH * min(self.shape) if reach is None else reach
+        self._reach = [int(np.clip(np.ceil(reach / self.factor), 1, (side - 1) // 2)) for side in small.shape]
+
+    def __call__(self, frames):
+        """Return the shifts of frames, and how clear each is.
+
+        Parameters
+        ----------
+        frames : ndarray of shape (T, Y, X)
+
+        Returns
+        -------
+        shifts : ndarray of float32, (T, 2)
+            (dy, dx) in pixels, to about a third of a pixel of the smaller picture.
+        clarity : ndarray of float32, (T,)
+            Height of the peak in standard deviations of all places; below about 5 it is a guess.
+        """
+        small = self._prepared(binned(frames, self.factor))
+        cross = fft.irfft2(fft.rfft2(small) * self._spectrum, self._size)
+        ry, rx = self._reach
+        cross = np.roll(cross, (ry, rx), axis=(1, 2))[:, : 2 * ry + 1, : 2 * rx + 1]
+        shifts = np.empty((len(cross), 2), np.float32)
+        clarity = np.empty(len(cross), np.float32)
+        for index, surface in enumerate(cross):
+            py, px = np.unravel_index(surface.argmax(), surface.shape)
+            shifts[index] = _vertex(surface[:, px], py) - ry, _vertex(surface[py], px) - rx
+            clarity[index] = (surface[py, px] - surface.mean()) / (surface.std() + 1e-12)
+        return shifts * self.factor, clarity
+
+    def _prepared(self, small):
+        return (small - small.mean(axis=(1, 2), keepdims=True)) * self._taper
+
+
+def binned(frames, factor):
+    """Return frames (T, Y, X) made smaller by whole `factor`: means of squares; what is left over is cut off.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> binned(np.arange(8.0).reshape(1, 2, 4), 2)
+    array([[[2.5, 4.5]]], dtype=float32)
+    """
+    if factor == 1:
+        return np.asarray(frames, np.float32)
+    count, height, width = frames.shape
+    rows, columns = height // factor, width // factor
+    cut = np.asarray(frames[:, : rows * factor, : columns * factor], np.float32)
+    # Sums of rows are contiguous and fast; the small rest does not matter.
+    lines = cut.reshape(count, rows, factor, columns * factor).sum(axis=2)
+    return lines.reshape(count, rows, columns, factor).sum(axis=3) / np.float32(factor**2)
+
+
+def shift_frames(frames, shifts):
+    """Move frames by the nearest whole pixels; edges go on beyond the picture.
+
+    Parameters
+    ----------
+    frames : ndarray of shape (T, Y, X)
+    shifts : ndarray of shape (T, 2)
+        (dy, dx) in pixels.
+
+    Returns
+    -------
+    ndarray of shape (T, Y, X)
+    """
+    rows, columns = np.arange(frames.shape[1]), np.arange(frames.shape[2])
+    moved = np.empty_like(frames)
+    for index, (dy, dx) in enumerate(np.rint(shifts).astype(int)):
+        y, x = np.clip(rows + dy, 0, len(rows) - 1), np.clip(columns + dx, 0, len(columns) - 1)
+        moved[index] = frames[index][np.ix_(y, x)]
+    return moved
+
+
+def rigid_template(frames, *, rounds=3):
+    """Make a template of frames: those that look alike are brought together and averaged, again and again.
+
+    Parameters
+    ----------
+    frames : ndarray of shape (T, Y, X)
+    rounds : int, optional
+
+    Returns
+    -------
+    ndarray of float32, (Y, X)
+    """
+    frames = np.asarray(frames, np.float32)
+    small = binned(frames, max(1, min(frames.shape[1:]) // 64)).reshape(len(frames), -1)
+    small = small - small.mean(axis=1, keepdims=True)
+    alike = np.corrcoef(small) if len(frames) > 1 else np.ones((1, 1))
+    alike = np.nan_to_num(alike)
+    count = max(1, min(20, len(frames)))
+    # The frame that has the most similar companions, with them.
+    best = np.argmax(np.sort(alike, axis=1)[:, -count:].sum(axis=1))
+    template = frames[np.argsort(alike[best])[-count:]].mean(axis=0)
+    for _ in range(rounds):
+        shifts, _ = RigidSearch(template)(frames)
+        moved = shift_frames(frames, shifts)
+        flat = binned(moved, max(1, min(frames.shape[1:]) // 64)).reshape(len(frames), -1)
+        small = binned(template[None], max(1, min(frames.shape[1:]) // 64)).ravel()
+        fit = _correlations(flat, small)
+        kept = fit >= np.median(fit)
+        template = moved[kept].mean(axis=0)
+    return template
+
+
+def _correlations(rows, row):
+    rows, row = rows - rows.mean(axis=1, keepdims=True), row - row.mean()
+    return rows @ row / (np.linalg.norm(rows, axis=1) * np.linalg.norm(row) + 1e-12)
+
+
+def _taper(side):
+    """Return a window that falls to 0 over a tenth of each end."""
+    ramp = np.clip((np.arange(side) + 0.5) / (0.1 * side), 0, 1)
+    ramp = np.minimum(ramp, ramp[::-1])
+    return 0.5 - 0.5 * np.cos(np.pi * ramp)
+
+
+def _vertex(line, peak):
+    """Return where the parabola through a peak and its neighbours is highest."""
+    if not 0 < peak < len(line) - 1:
+        return float(peak)
+    low, middle, high = line[peak - 1 : peak + 2]
+    curve = low - 2 * middle + high
+    return float(peak) if curve >= 0 else peak + 0.5 * float(low - high) / float(curve)
