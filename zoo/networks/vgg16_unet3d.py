@@ -9,6 +9,9 @@ from keras import layers
 #: Convolutions and channels of the five stages of VGG16.
 STAGES = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 
+#: Channels of the two convolutions below the last pooling.
+CENTER = 512
+
 #: Channels of the decoder's stages, deepest first.
 DECODER = (256, 128, 64, 32, 16)
 
@@ -81,7 +84,7 @@ def vgg16_unet3d(shape=(None, None, None), *, channels=1, classes=3, pool=POOL):
         skips.append(x)
         x = layers.MaxPooling3D(pool[stage - 1], name=f"block{stage}_pool")(x)
     for i in (1, 2):
-        x = _conv_bn_relu(x, 512, name=f"center_block{i}")
+        x = _conv_bn_relu(x, CENTER, name=f"center_block{i}")
     # The skips are those before each pooling but the first: the last stage up has none.
     for stage, (filters, skip) in enumerate(zip(DECODER, [*skips[:0:-1], None], strict=True)):
         x = layers.UpSampling3D(pool[-1 - stage], name=f"decoder_stage{stage}_upsampling")(x)
