@@ -1,0 +1,256 @@
+"""The pipeline of the centres: from a movie to points, traces, masks and files."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+import calzoo.cli
+from calzoo.errors import CalzooError
+from calzoo.imaging import center_drawings as drawings
+from calzoo.imaging.frames import ArrayMovie
+from calzoo.imaging.masks import Masks, read_masks, write_masks
+from calzoo.inference.center_network import CenterNetwork
+from calzoo.inference.centers import diameter_px, find_centers, run_centers
+from calzoo.inference.models import load_model
+from calzoo.metrics.centers import score_centers, trace_correlation
+
+MODELS = Path(__file__).resolve().parent / "models"
+SUMMITS = {"model": MODELS / "summits.onnx", "provider": "cpu", "threads": 1}
+FILES = ["centers.csv", "masks.npz", "overlay.png", "run.json", "stages.png", "traces.csv"]
+AT = np.array([(14.0, 20.0), (31.5, 44.0), (40.0, 11.0), (17.0, 52.0)])
+
+
+def blinking(rng, at=AT, shape=(120, 54, 66), sigma=2.4, height=25.0):
+    """Return a noisy movie of cells that blink one after the other, and their brightness (N, T)."""
+    rows, columns = np.mgrid[: shape[1], : shape[2]]
+    light = np.zeros((len(at), shape[0]))
+    for number in range(len(at)):
+        for start in (6 + 11 * number, 66 + 12 * number):
+            light[number, start : start + 6] = height
+    spots = [np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / (2 * sigma**2)) for y, x in at]
+    movie = np.tensordot(light.T, np.reshape(spots, (len(at), *shape[1:])), axes=1)
+    return (movie + rng.normal(100, 1, shape)).astype(np.float32), light
+
+
+@pytest.fixture
+def movie_file(rng, tmp_path):
+    path = tmp_path / "movie.tif"
+    tifffile.imwrite(
+        path, blinking(rng)[0].astype(np.uint16), photometric="minisblack", metadata={"axes": "TYX"}
+    )
+    return path
+
+
+def test_cells_that_blink_are_found_where_they_are(rng):
+    movie, light = blinking(rng)
+    found = find_centers(movie, diameter=8, **SUMMITS)
+    scores = score_centers(AT, found.points, diameter=2.0)
+    assert (scores.hits, scores.found) == (4, 4)
+    order = [int(np.hypot(*(found.points - place).T).argmin()) for place in AT]
+    assert trace_correlation(light, found.traces[order]).min() > 0.97
+    assert found.hits[order].tolist() == pytest.approx([12] * 4, abs=2)
+    assert (np.diff(found.scores) <= 0).all()
+    np.testing.assert_allclose(found.radii, 4.0, rtol=0.05)
+
+
+def test_masks_belong_to_their_centres_and_do_not_overlap(rng):
+    found = find_centers(blinking(rng)[0], diameter=8, **SUMMITS)
+    assert found.masks.count().max() == 1
+    assert np.abs(found.masks.centers - found.points).max() < 1.5
+
+
+def test_cells_that_blink_in_one_window_only_are_found(rng):
+    movie, _ = blinking(rng)
+    movie[60:] = rng.normal(100, 1, (60, *movie.shape[1:]))
+    assert score_centers(AT, find_centers(movie, diameter=8, **SUMMITS).points, diameter=2).recall == 1
+
+
+def test_diameter_is_measured_where_it_is_not_given(rng):
+    at = np.stack(np.meshgrid([16, 42, 68, 94], [18, 44, 70, 96], indexing="ij"), -1).reshape(-1, 2)
+    movie, _ = blinking(rng, at=at, shape=(200, 112, 116), sigma=3.2)
+    found = find_centers(movie, **SUMMITS)
+    # The tiny network always says 4 pixels, so the first guess that shows enough cells stays.
+    assert found.diameter_px == 10.0
+    assert score_centers(at, found.points, diameter=3).recall == 1
+
+
+def test_count_returns_so_many_and_threshold_only_the_likely(rng):
+    movie, _ = blinking(rng)
+    assert find_centers(movie, diameter=8, count=2, **SUMMITS).count == 2
+    many = find_centers(movie, diameter=8, count=9, **SUMMITS)
+    assert many.count == 9  # more than there are: the next likely
+    high = find_centers(movie, diameter=8, threshold=0.97, **SUMMITS)
+    assert high.count < many.count
+    assert (high.scores >= 0.97).all()
+
+
+def test_fast_movies_are_averaged_for_the_search_and_traces_keep_every_frame(rng):
+    movie, _ = blinking(rng)
+    fast = ArrayMovie(movie.repeat(3, axis=0), frame_rate_hz=30.0)
+    found = find_centers(fast, diameter=8, **SUMMITS)
+    assert found.traces.shape == (4, 360)
+    assert score_centers(AT, found.points, diameter=2).f1 == 1
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, ">u2", np.int16, np.float64])
+def test_every_data_type_gives_the_same_cells(rng, dtype):
+    found = find_centers(np.round(blinking(rng)[0]).astype(dtype), diameter=8, **SUMMITS)
+    assert score_centers(AT, found.points, diameter=2).f1 == 1
+
+
+def test_a_shift_of_the_movie_shifts_the_cells(rng):
+    movie, _ = blinking(rng)
+    here = find_centers(movie, diameter=8, **SUMMITS).points
+    there = find_centers(
+        np.pad(movie, ((0, 0), (8, 0), (16, 0)), mode="symmetric"), diameter=8, **SUMMITS
+    ).points
+    assert score_centers(here + (8, 16), there, diameter=1.5).recall == 1
+
+
+@pytest.mark.parametrize("movie", ["noise", "constant", "two frames", "black"])
+def test_a_movie_without_cells_has_none(rng, movie):
+    frames = {
+        "noise": rng.normal(100, 3, (80, 40, 50)),
+        "constant": np.full((30, 40, 50), 9, np.uint8),
+        "two frames": rng.normal(100, 3, (2, 40, 50)),
+        "black": np.zeros((30, 40, 50), np.uint16),
+    }[movie]
+    found = find_centers(frames, **SUMMITS)
+    assert found.count <= 1
+    assert found.traces.shape == (found.count, len(frames))
+    assert np.isfinite(found.traces).all()
+
+
+def test_one_cell_is_one_cell(rng):
+    found = find_centers(blinking(rng, at=AT[:1])[0], **SUMMITS)
+    assert found.count == 1
+    np.testing.assert_allclose(found.points, AT[:1], atol=0.5)
+
+
+def test_constant_pixels_are_no_cells(rng):
+    movie, _ = blinking(rng)
+    movie[:, 5:9] = 0
+    movie[:, :, 30:33] = 255
+    found = find_centers(movie, diameter=8, **SUMMITS)
+    assert score_centers(AT, found.points, diameter=3).f1 == 1
+
+
+def test_frames_smaller_than_the_divisor_are_padded(rng):
+    movie, _ = blinking(rng, at=np.array([(3.0, 4.0)]), shape=(60, 7, 9))
+    found = find_centers(movie, diameter=4, **SUMMITS)
+    assert ((found.points >= 0) & (found.points <= (6, 8))).all()
+
+
+@pytest.mark.parametrize(
+    ("frames", "reason"),
+    [
+        (np.ones((20, 30)), "a movie has three axes"),
+        (np.ones((1, 20, 30)), r"at least 2 frame\(s\)"),
+        (np.ones((9, 20, 30, 3)), "a movie has three axes"),
+        (np.full((9, 20, 30), np.nan), "NaN or infinity"),
+        (np.ones((9, 20, 30), complex), "real numbers"),
+    ],
+    ids=["picture", "one frame", "colours", "NaN", "complex"],
+)
+def test_what_is_no_movie_is_refused(frames, reason):
+    with pytest.raises(CalzooError, match=reason):
+        find_centers(frames, diameter=5, **SUMMITS)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"threshold": 1.5}, "threshold: expected a probability between 0 and 1, got 1.5"),
+        ({"count": 0}, "count: expected a whole number from 1 on, got 0"),
+        ({"diameter": "wide"}, "diameter: expected a size above 0 such as 11px or 14um, got 'wide'"),
+        ({"diameter": "14um"}, "the pixel size is not known"),
+        ({"diameter": 90}, "expected 2 pixels to half of the longer side"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(rng, options, reason):
+    with pytest.raises(CalzooError, match=reason):
+        find_centers(rng.random((10, 30, 40)), **options, **SUMMITS)
+
+
+def test_diameters_are_read_in_pixels_and_micrometres():
+    assert diameter_px("11px", None) == diameter_px(11, None) == 11
+    assert diameter_px("12um", (2.0, 2.0)) == 6
+    assert diameter_px(None, None) is None
+
+
+def test_a_network_of_another_task_is_refused():
+    with pytest.raises(CalzooError, match="expected a network for the task 'centers', got one for 'axons'"):
+        CenterNetwork(load_model(MODELS / "smooth.onnx", provider="cpu"))
+
+
+def test_windows_cover_every_frame_once():
+    network = CenterNetwork(load_model(MODELS / "summits.onnx", provider="cpu"))
+    assert network.spans(2) == [(0, 2)]
+    spans = network.spans(200)
+    assert [b for _, b in spans[:-1]] == [a for a, _ in spans[1:]]
+    assert (spans[0][0], spans[-1][1], len(spans)) == (0, 200, 3)
+
+
+def test_a_run_writes_all_files_with_their_columns(movie_file, tmp_path, capsys):
+    found = run_centers(movie_file, tmp_path / "out", diameter=8, **SUMMITS)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == FILES
+    with open(tmp_path / "out" / "centers.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[:4] == ["y", "x", "score", "id"]
+    assert [float(row["y"]) for row in rows] == pytest.approx(found.points[:, 0])
+    assert rows[0]["y_um"] == ""
+    assert "pixel size is not known" in capsys.readouterr().err
+    with open(tmp_path / "out" / "traces.csv", newline="") as file:
+        traces = list(csv.DictReader(file))
+    assert len(traces) == 120
+    assert float(traces[7]["cell_1"]) == pytest.approx(found.traces[0, 7], rel=1e-4, abs=1e-4)
+    assert len(read_masks(tmp_path / "out" / "masks.npz")) == found.count == 4
+    facts = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert (facts["cells"], facts["parameters"]["diameter_px"], facts["model"]["name"]) == (4, 8.0, "summits")
+
+
+def test_known_pixels_give_micrometres(movie_file, tmp_path):
+    run_centers(movie_file, tmp_path / "out", diameter="16um", pixel_um=(2.0, 2.0), **SUMMITS)
+    with open(tmp_path / "out" / "centers.csv", newline="") as file:
+        row = next(csv.DictReader(file))
+    assert float(row["x_um"]) == pytest.approx(2 * float(row["x"]), rel=1e-5)
+
+
+def test_a_movie_without_cells_is_written_too(rng, tmp_path):
+    np.save(tmp_path / "still.npy", np.full((12, 30, 40), 5, np.uint8))
+    assert run_centers(tmp_path / "still.npy", tmp_path / "out", **SUMMITS).count == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == FILES
+
+
+def test_command_finds_centres_draws_them_on_a_mask_and_skips_what_is_finished(movie_file, tmp_path, capsys):
+    write_masks(tmp_path / "known.npz", cells=Masks.from_stack(np.ones((1, 54, 66), bool)))
+    command = ["centers", movie_file, "-o", tmp_path / "out", "--model", MODELS / "summits.onnx"]
+    command += ["--diameter", "8px", "--provider", "cpu", "--mask", tmp_path / "known.npz"]
+    assert calzoo.cli.main([str(word) for word in command]) == 0
+    said = capsys.readouterr()
+    assert "4 cells of about 8.0 px, computed on cpu" in said.err
+    assert said.out.strip() == str(tmp_path / "out")
+    assert (tmp_path / "out" / "on_mask.png").is_file()
+    assert calzoo.cli.main([str(word) for word in command]) == 0
+    assert "skipped" in capsys.readouterr().err
+
+
+def test_mask_of_another_size_is_refused_before_the_work(movie_file, tmp_path):
+    write_masks(tmp_path / "known.npz", cells=Masks.from_stack(np.ones((1, 5, 6), bool)))
+    with pytest.raises(CalzooError, match=r"mask of the movie's frames \(54, 66\), got \(5, 6\)"):
+        run_centers(movie_file, tmp_path / "out", mask=tmp_path / "known.npz", **SUMMITS)
+    assert not (tmp_path / "out").exists()
+
+
+def test_pictures_of_anything_are_drawn(rng, tmp_path):
+    drawings.draw_feature_maps(tmp_path / "maps.png", rng.random((8, 9, 5)))
+    drawings.draw_histograms(tmp_path / "counts.png", {"a": rng.random(50), "b": np.zeros(3)})
+    drawings.draw_losses(tmp_path / "losses.png", {"loss": [3, 2, 1]})
+    ways = rng.uniform(0, 8, (4, 6, 2))
+    drawings.draw_trajectories(tmp_path / "ways.png", rng.random((9, 9)), ways, kept=np.array([0, 3]))
+    drawings.draw_on_mask(tmp_path / "mask.png", np.eye(9) > 0, np.empty((0, 2)))
+    assert len(list(tmp_path.glob("*.png"))) == 5
