@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -5,6 +7,7 @@ from scipy import ndimage
 pytestmark = pytest.mark.train
 pytest.importorskip("keras")
 
+from calzoo.errors import CalzooError
 from calzoo.training import augmentation as aug
 
 
@@ -148,3 +151,28 @@ def test_black_frames_leave_a_part_of_the_tile_and_nothing_but_background_outsid
         np.testing.assert_array_equal(black[~outside], image[~outside])
         np.testing.assert_array_equal(cleared[~outside], labels[~outside])
         assert (black.dtype, cleared.dtype) == (image.dtype, labels.dtype)
+
+
+def test_without_torchio_the_line_that_installs_it_is_named(rng, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchio", None)
+    image, labels = np.zeros((8, 16, 16), np.float32), np.zeros((8, 16, 16), np.int16)
+    with pytest.raises(CalzooError, match=r"torchio is not installed.*'calzoo\[torchio\]'"):
+        aug.vary(rng, image, labels, aug.Variation(torchio=1.0))
+
+
+def test_torchio_moves_labels_with_the_image():
+    """Needs the extra, which brings torch."""
+    pytest.importorskip("torchio")
+    volume = np.zeros((16, 48, 48), np.float32)
+    volume[5:11, 20:30, :] = 1
+    labels = volume.astype(np.int16)
+    results = [aug.vary_by_torchio(np.random.default_rng(seed), volume, labels) for seed in range(8)]
+    again = aug.vary_by_torchio(np.random.default_rng(0), volume, labels)
+    np.testing.assert_array_equal(again[0], results[0][0])
+    for image, moved in results:
+        assert (image.dtype, moved.dtype, image.shape) == (np.float32, np.int16, volume.shape)
+        assert set(np.unique(moved)) <= {aug.OUTSIDE, 0, 1}
+        assert image[moved == 1].mean() > 0.6
+        assert image[moved == 0].mean() < 0.15
+    assert any((moved != labels).any() for _, moved in results)
+    assert any((image != volume).any() and (moved == labels).all() for image, moved in results)

@@ -8,6 +8,7 @@ import pytest
 import tifffile
 
 from calzoo import cli
+from calzoo.imaging import films
 from calzoo.imaging.masks import read_masks
 from calzoo.imaging.movies import open_movie
 from calzoo.simulation.files import SIMULATORS
@@ -144,3 +145,68 @@ def test_the_frame_rate_is_given(tmp_path, rng):
     assert cli.main(["play", str(tmp_path / "a.npy"), "-o", str(tmp_path / "a.gif"), "--rate", "4"]) == 0
     with Image.open(tmp_path / "a.gif") as film:
         assert film.info["duration"] == 250  # milliseconds
+
+
+# Bad input, and input that is only odd.
+
+
+@pytest.mark.parametrize(
+    "dtype", ["bool", "uint8", ">u2", "int16", "<i4", "uint64", ">f4", "float16", "float64"]
+)
+def test_every_number_is_shown(tmp_path, rng, played, dtype):
+    np.save(tmp_path / "a.npy", (20 * rng.random((3, 12, 16)) - 9 * (dtype[-2] != "u")).astype(dtype))
+    assert played(tmp_path / "a.npy")[::2] == (0, (3, 12, 16))
+
+
+@pytest.mark.parametrize("shape", [(1, 24, 32), (4, 1, 1), (3, 5, 7)])
+@pytest.mark.parametrize("value", [0, 7])
+def test_a_constant_a_short_and_a_tiny_movie_are_shown(tmp_path, played, shape, value):
+    np.save(tmp_path / "a.npy", np.full(shape, value, np.uint16))
+    status, complaint, shown = played(tmp_path / "a.npy", "--axes", "tyx")
+    assert (status, "Traceback" in complaint) == (0, False)
+    assert shown[1:] == shape[1:]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "got an empty file"),
+        (b"no movie at all", "an unknown kind of file"),
+        (np.zeros((24, 32), np.uint8), "got one picture of 24 x 32 pixels"),
+        (np.zeros((0, 24, 32), np.uint8), "got an empty array"),
+        (np.full((3, 24, 32), np.nan), "got nan at frame 0"),
+        (np.full((3, 24, 32), np.inf), "got inf at frame 0"),
+        (np.zeros((3, 24, 32), complex), "expected grey values.*got complex128"),
+    ],
+)
+@pytest.mark.parametrize("name", ["out.gif", "out.avi", "out.png"])
+def test_what_is_no_movie_is_one_line_and_nothing_is_written(tmp_path, capsys, content, reason, name):
+    path = tmp_path / "a.npy"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        np.save(path, content)
+    assert cli.main(["play", str(path), "-o", str(tmp_path / name)]) == 1
+    *_, line = capsys.readouterr().err.splitlines()  # a progress bar may come before
+    assert re.fullmatch(rf"calzoo: .*a\.npy: .*{reason}.*", line)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["out.gif", "out.avi", "out.png"])
+@pytest.mark.parametrize(
+    ("error", "status"), [(OSError(28, "No space left on device"), 1), (KeyboardInterrupt(), 130)]
+)
+def test_a_full_disk_or_an_interruption_leaves_nothing(
+    tmp_path, rng, monkeypatch, capsys, name, error, status
+):
+    from PIL import Image
+
+    def fail(*args, **kwargs):
+        raise error
+
+    np.save(tmp_path / "a.npy", rng.integers(0, 99, (4, 24, 32), np.uint8))
+    monkeypatch.setattr(films, "to_grey", fail)
+    monkeypatch.setattr(Image.Image, "save", fail)
+    assert cli.main(["play", str(tmp_path / "a.npy"), "-o", str(tmp_path / name)]) == status
+    assert ("No space left" if status == 1 else "interrupted") in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]

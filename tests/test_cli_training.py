@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytestmark = pytest.mark.train
 keras = pytest.importorskip("keras")
@@ -88,6 +89,9 @@ def test_evaluate_prints_the_scores_and_keeps_them(run, tmp_path, monkeypatch, c
         "F1 axon",
         "clDice",
     }
+    with Image.open(scored / "confusion_simulated_lightsheet.png") as picture:
+        assert min(picture.size) > 200
+        assert len(set(picture.convert("L").getdata())) > 20
 
 
 def test_evaluate_refuses_data_of_no_known_kind(run, tmp_path, capsys):

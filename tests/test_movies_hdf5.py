@@ -159,6 +159,13 @@ def test_nwb_planes_are_chosen(nwb, movie):
     refused(path, "expected one plane over time, got 2")
 
 
+def test_a_fourth_axis_of_length_1_changes_nothing(nwb, movie):
+    path = nwb(movie.transpose(0, 2, 1)[..., None])
+    np.testing.assert_array_equal(frames(path), movie)
+    with open_movie(path) as opened:
+        np.testing.assert_array_equal(opened.take([3, 7, 2]), movie[[3, 7, 2]])
+
+
 def test_nwb_frames_in_files_of_their_own_are_named(nwb):
     path = nwb(np.zeros((0, 0, 0), "uint8"))
     with h5py.File(path, "r+") as file:

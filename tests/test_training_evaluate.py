@@ -134,7 +134,12 @@ def test_simulated_scores_cover_every_style_class_and_metric():
         np.testing.assert_array_equal(stack.volume, volume)
         return semantic_from_instances(stack.instances), stack.instances
 
-    scores = evaluate.score_simulated(truthful, styles=("lightsheet",), seeds=[11, 12], shape=(8, 48, 48))
+    options = {"styles": ("lightsheet",), "seeds": [11, 12], "shape": (8, 48, 48)}
+    matrices = {}
+    scores = evaluate.score_simulated(truthful, **options, matrices=matrices)
+    (matrix,) = matrices.values()
+    assert list(matrices) == ["simulated lightsheet"]
+    assert matrix.sum() == np.trace(matrix) == 2 * 8 * 48 * 48  # both stacks, and no mistake
     assert {s.data for s in scores} == {"simulated lightsheet"}
     assert len(scores) == 9
     assert all(s.value == 1 for s in scores)
@@ -162,7 +167,11 @@ def test_trailmaps_edge_is_ignored_or_background(tmp_path):
         semantic = (volume > 200).astype(np.uint8)
         return semantic, semantic
 
-    ignored, background = evaluate.score_trailmap(thick, tmp_path)
+    matrices = {}
+    ignored, background = evaluate.score_trailmap(thick, tmp_path, matrices=matrices)
+    # Of each of three planes 30 of 40 columns are known: one row of axon, two of edge.
+    assert matrices["TRAILMAP validation, edge ignored"].tolist() == [[3 * 37 * 30, 0], [0, 3 * 30]]
+    assert matrices["TRAILMAP validation, edge as background"].tolist() == [[3 * 37 * 30, 180], [0, 90]]
     assert ignored.value == 1
     # One row of axon, two of edge: precision 1/3, recall 1.
     assert background.value == pytest.approx(0.5)

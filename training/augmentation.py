@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from calzoo.errors import CalzooError
+
 #: The label of voxels that a movement brought in from outside the tile.
 OUTSIDE = -1
 
@@ -31,6 +33,9 @@ class Variation:
     blur, noise, planes, coarse, frame : float
         Probability of a blur, of added noise, of a lost plane, of every second plane
         being dropped, and of a black frame around the field of view.
+    torchio : float
+        Probability of one of torchio's variations besides (extra ``[torchio]``): uneven
+        brightness, planes farther apart, or an elastic deformation in space.
     """
 
     warp: float = 0.25
@@ -45,6 +50,7 @@ class Variation:
     planes: float = 0.1
     coarse: float = 0.1
     frame: float = 0.15
+    torchio: float = 0.0
 
 
 def vary(rng, image, labels, variation):
@@ -66,6 +72,8 @@ def vary(rng, image, labels, variation):
     labels : ndarray of int, (Z, Y, X)
     """
     image, labels = turn(image, labels, quarters=int(rng.integers(4)), mirror=rng.random(3) < 0.5)
+    if variation.torchio and rng.random() < variation.torchio:
+        image, labels = vary_by_torchio(rng, image, labels)
     if rng.random() < variation.coarse:
         image, labels = drop_every_second_plane(image, labels)
     if rng.random() < variation.warp:
@@ -92,6 +100,57 @@ def vary(rng, image, labels, variation):
         level = float(image.min()) - rng.exponential(0.3)
         image, labels = blacken(image, labels, draw_frame(rng, image.shape), level)
     return image, labels
+
+
+def vary_by_torchio(rng, image, labels):
+    """Let torchio vary a tile: uneven brightness, planes farther apart, or an elastic deformation.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Seeds torch for this one tile; torch's own generator is as it was afterwards.
+    image : ndarray of float32, (Z, Y, X)
+    labels : ndarray of int, (Z, Y, X)
+
+    Returns
+    -------
+    image : ndarray of float32, (Z, Y, X)
+    labels : ndarray of int, (Z, Y, X)
+        What an elastic deformation brings in from outside the tile is `OUTSIDE`.
+
+    Raises
+    ------
+    CalzooError
+        If torchio is not installed.
+    """
+    try:
+        import torch
+        import torchio
+    except ImportError as error:
+        message = (
+            "variation.torchio is above 0, but torchio is not installed; run: python -m pip install "
+            "'calzoo[torchio]', or leave the setting out."
+        )
+        raise CalzooError(message) from error
+    one_of = torchio.OneOf(
+        [
+            torchio.RandomBiasField(coefficients=0.3),
+            torchio.RandomAnisotropy(axes=(0,), downsampling=(1.5, 3)),
+            torchio.RandomElasticDeformation(num_control_points=7, max_displacement=(1, 4, 4)),
+        ]
+    )
+    # Labels outside become 0, torchio's padding; so that background is not 0, all are counted up.
+    shift = 1 - OUTSIDE
+    subject = torchio.Subject(
+        image=torchio.ScalarImage(tensor=torch.from_numpy(image[None].copy())),
+        labels=torchio.LabelMap(tensor=torch.from_numpy(labels[None].astype(np.int32) + shift)),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**31)))
+        varied = one_of(subject)
+    moved = np.asarray(varied["labels"].data)[0].astype(labels.dtype)
+    new_labels = np.where(moved == 0, OUTSIDE, moved - shift).astype(labels.dtype)
+    return np.asarray(varied["image"].data)[0].astype(np.float32), new_labels
 
 
 def turn(image, labels, *, quarters, mirror):

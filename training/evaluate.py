@@ -67,7 +67,12 @@ def keras_segmenter(run, *, overlap=0.25, instances=None):
 
 
 def score_simulated(
-    segment, *, styles=("confocal", "lightsheet", "twophoton"), seeds=None, shape=(32, 192, 192)
+    segment,
+    *,
+    styles=("confocal", "lightsheet", "twophoton"),
+    seeds=None,
+    shape=(32, 192, 192),
+    matrices=None,
 ):
     """Score on simulated stacks whose seeds no recipe trains on.
 
@@ -80,6 +85,8 @@ def score_simulated(
         By default `SIMULATED_SEEDS`.
     shape : tuple of int, optional
         (Z, Y, X) of each stack.
+    matrices : dict, optional
+        Gets the confusion matrix of the classes, summed over what is scored, under the name of the data.
 
     Returns
     -------
@@ -93,13 +100,15 @@ def score_simulated(
         for seed in seeds:
             stack = simulate_axons(seed, shape, style=style)
             found = classical_axons(stack.volume, smooth=_SMOOTH.get(style, (0, 0, 0)))
-            rows.append(_measure(stack.instances, segment(stack.volume), found))
+            segmented = segment(stack.volume)
+            rows.append(_measure(stack.instances, segmented, found))
+            _count(matrices, f"simulated {style}", semantic_from_instances(stack.instances), segmented[0])
         protocol = f"{len(rows)} stacks of {'x'.join(map(str, shape))}, seeds {seeds[0]}-{seeds[-1]}"
         scores += _scores(f"simulated {style}", protocol, rows)
     return scores
 
 
-def score_law(segment, path, *, seeds=range(8)):
+def score_law(segment, path, *, seeds=range(8), matrices=None):
     """Score on the confocal law, which is no part of this project.
 
     Parameters
@@ -109,6 +118,8 @@ def score_law(segment, path, *, seeds=range(8)):
         A Python file with ``make_stack(seed)``, which returns ``volume``,
         ``instances`` and ``field`` (Y, X).
     seeds : sequence of int, optional
+    matrices : dict, optional
+        Gets the confusion matrix of the classes, summed over what is scored, under the name of the data.
 
     Returns
     -------
@@ -124,11 +135,13 @@ def score_law(segment, path, *, seeds=range(8)):
     for seed in seeds:
         stack = law.make_stack(seed)
         found = classical_axons(stack.volume, smooth=(1, 2, 2), smallest=300, where=stack.field)
-        rows.append(_measure(stack.instances, segment(stack.volume), found))
+        segmented = segment(stack.volume)
+        rows.append(_measure(stack.instances, segmented, found))
+        _count(matrices, Path(path).stem, semantic_from_instances(stack.instances), segmented[0])
     return _scores(Path(path).stem, f"seeds {seeds[0]}-{seeds[-1]}, whole frame, border recipe 3", rows)
 
 
-def score_trailmap(segment, folder):
+def score_trailmap(segment, folder, *, matrices=None):
     """Score on the labelled planes of TRAILMAP's validation volume.
 
     An axon is where the most probable class is axon; a predicted border counts as
@@ -140,6 +153,8 @@ def score_trailmap(segment, folder):
     segment : callable
     folder : path-like
         With ``val_volume_partial.tif``, ``val_known_mask.tif`` and ``val_label.tif``.
+    matrices : dict, optional
+        Gets the confusion matrix of the classes, summed over what is scored, under the name of the data.
 
     Returns
     -------
@@ -159,12 +174,13 @@ def score_trailmap(segment, folder):
         target = np.where(truth == 2, edge, truth)
         value, baseline = (_f1(target, mask) for mask in (semantic == 1, found))
         share = float((target == 1).sum() / (target != IGNORE).sum())
+        _count(matrices, f"TRAILMAP validation, {name}", target, semantic == 1)
         protocol = f"planes z {', '.join(map(str, planes))}, {name}; most probable class is axon"
         scores.append(_score("TRAILMAP validation", f"F1 axon, {name}", protocol, value, baseline, share))
     return scores
 
 
-def score_octa(segment, folder):
+def score_octa(segment, folder, *, matrices=None):
     """Score on the planes of the OCT-A sample that no fine-tuning sees.
 
     Parameters
@@ -173,6 +189,8 @@ def score_octa(segment, folder):
         Of a copy fine-tuned on `OCTA_TRAINING`; see `octa_recipe` of the axon recipes.
     folder : path-like
         With ``volume.tif`` and ``label.tif``.
+    matrices : dict, optional
+        Gets the confusion matrix of the classes, summed over what is scored, under the name of the data.
 
     Returns
     -------
@@ -185,6 +203,7 @@ def score_octa(segment, folder):
     semantic = segment(volume[held])[0]
     # The border that the network learnt elsewhere belongs to the vessels' surroundings here.
     value = _f1(truth[held].astype(int), semantic == 1)
+    _count(matrices, "OCT-A", truth[held].astype(int), semantic == 1)
     baseline = _f1(truth[held].astype(int), classical_axons(volume[held], smooth=(1, 1, 1)) > 0)
     return [_score("OCT-A", "F1 vessel", protocol, value, baseline, float(truth[held].mean()))]
 
@@ -198,6 +217,15 @@ def report(scores):
         beside = "".join(f"{n:>9.3f}" if n is not None else " " * 9 for n in (s.baseline, s.chance))
         lines.append(f"{s.data:<22}{s.metric:<32}{s.value:>7.3f}  {spread:<15}{beside}  {s.protocol}")
     return "\n".join(lines)
+
+
+def _count(matrices, name, truth, predicted):
+    """Add to the confusion matrix of some data: of three classes, or of axon against the rest."""
+    if matrices is None:
+        return
+    classes = 2 if predicted.dtype == bool else len(CLASSES)
+    matrix = confusion(truth, predicted.astype(np.uint8), classes, ignore=IGNORE)
+    matrices[name] = matrices.get(name, 0) + matrix
 
 
 def _measure(instances, segmented, classical):

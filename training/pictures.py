@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,35 @@ def draw_preview(path, title, picture, truth, prediction):
         axes.set_title(name, fontsize=9)
         axes.set_axis_off()
     _save(figure, path)
+
+
+def draw_confusions(folder, matrices, names):
+    """Draw confusion matrices as PNG, each named after the data that it counts.
+
+    Parameters
+    ----------
+    folder : path-like
+    matrices : dict of str to ndarray of int, (C, C)
+        By the name of the data.
+    names : sequence of str
+        Of the classes; a matrix of fewer classes has the first ones.
+
+    Returns
+    -------
+    list of pathlib.Path
+    """
+    from calzoo.metrics.segmentation import draw_confusion
+
+    paths = []
+    for data, matrix in matrices.items():
+        side = 1.9 + 1.1 * len(matrix)
+        figure, axes = _figure(1, 1, side, side)
+        draw_confusion(matrix, names[: len(matrix)], axes)
+        axes.set_title(data, fontsize=9)
+        name = re.sub("[^a-z0-9]+", "_", data.lower()).strip("_")
+        paths.append(Path(folder) / f"confusion_{name}.png")
+        _save(figure, paths[-1])
+    return paths
 
 
 def colours(classes):

@@ -3,7 +3,7 @@
 Without --data on simulated stacks that no recipe trains on; the scores of a run
 are kept in its folder and go into the card at export. Each --data is told by what
 it holds: val_volume_partial.tif (TRAILMAP), volume.tif and label.tif (OCT-A), or
-a .py file with make_stack(seed).
+a .py file with make_stack(seed). Confusion matrices are drawn as confusion_DATA.png.
 """
 
 import os
@@ -23,6 +23,12 @@ def add_arguments(parser):
     parser.add_argument(
         "--data", action="append", default=[], type=Path, metavar="PATH", help="may be repeated"
     )
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="DIR",
+        help="where the confusion matrices are drawn (default: the folder of a run, nowhere for others)",
+    )
     _options.add_provider(parser)
 
 
@@ -30,17 +36,23 @@ def run(args):
     """Print one line for each score."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from calzoo.training import evaluate, runs
+    from calzoo.training.pictures import draw_confusions
 
+    matrices, pictures = {}, args.pictures
     if Path(args.network).is_dir():
         trained = runs.load_run(args.network)
-        scores = score(evaluate.keras_segmenter(trained), args.data)
+        scores = score(evaluate.keras_segmenter(trained), args.data, matrices)
         runs.save_scores(trained, scores)
+        pictures = pictures or Path(args.network)
     else:
-        scores = score(_onnx_segmenter(args), args.data)
+        scores = score(_onnx_segmenter(args), args.data, matrices)
     print(evaluate.report(scores))
+    if pictures:
+        pictures.mkdir(parents=True, exist_ok=True)
+        draw_confusions(pictures, matrices, evaluate.CLASSES)
 
 
-def score(segment, paths=()):
+def score(segment, paths=(), matrices=None):
     """Score a segmenter on each of some data, or on simulated stacks.
 
     Parameters
@@ -48,6 +60,8 @@ def score(segment, paths=()):
     segment : callable
         ``segment(volume) -> (semantic, instances)``.
     paths : sequence of pathlib.Path, optional
+    matrices : dict, optional
+        Gets the confusion matrices, by the name of the data.
 
     Returns
     -------
@@ -56,9 +70,13 @@ def score(segment, paths=()):
     from calzoo.training import evaluate
 
     if not paths:
-        return evaluate.score_simulated(segment)
+        return evaluate.score_simulated(segment, matrices=matrices)
     scorers = [_scorer(path) for path in paths]  # all are known before the first is run
-    return [result for scorer, path in zip(scorers, paths, strict=True) for result in scorer(segment, path)]
+    return [
+        result
+        for scorer, path in zip(scorers, paths, strict=True)
+        for result in scorer(segment, path, matrices=matrices)
+    ]
 
 
 def _scorer(path):
