@@ -185,7 +185,7 @@ def draw_trials(path, analysis):
     shown = analysis.stimuli
     truth = shown.targets > 0
     found = analysis.logits > np.log(analysis.threshold / (1 - analysis.threshold))
-    exact = (found == truth).all(axis=1)
+    exact = (found[:, :-1] == truth[:, :-1]).all(axis=1)
     some = truth[:, :-1].any(axis=1)
     sure = np.where(truth, 0.5 * (1 + np.tanh(analysis.logits / 2)), 0).sum(axis=1) / truth.sum(axis=1)
     figure, panels = _figure(1, 2, 11, 3.6)

@@ -17,9 +17,9 @@ def exact_match(logits, truth, threshold=0.0):
     Returns
     -------
     ndarray of bool, (N,)
-        The last column counts as well.
+        The last column does not count: no cell above the threshold is an answer too.
     """
-    return ((logits > threshold) == truth).all(axis=1)
+    return ((logits[:, :-1] > threshold) == truth[:, :-1]).all(axis=1)
 
 
 def authors_rule(logits, truth):

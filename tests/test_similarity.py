@@ -1,0 +1,140 @@
+"""ZNCC, blocks of conditions, and tests between two recordings."""
+
+import numpy as np
+import pytest
+
+from calzoo.metrics.correlation import TrialSimilarity, block_means, ssd_matrix, zncc, zncc_matrix
+from calzoo.metrics.permutation import (
+    bootstrap_weights,
+    compare_means,
+    permutation_test,
+    pseudo_values,
+    sign_flip_test,
+)
+
+
+def test_zncc_is_pearsons_r(rng):
+    maps = rng.normal(size=(4, 6, 5))
+    np.testing.assert_allclose(zncc_matrix(maps), np.corrcoef(maps.reshape(4, -1)), atol=1e-12)
+    assert zncc(maps[0], maps[1]) == pytest.approx(np.corrcoef(maps[0].ravel(), maps[1].ravel())[0, 1])
+
+
+def test_zncc_ignores_scale_and_offset_but_not_sign(rng):
+    first = rng.random((7, 3))
+    assert zncc(first, 5 * first + 100) == pytest.approx(1)
+    assert zncc(first, -first) == pytest.approx(-1)
+
+
+def test_zncc_of_a_constant_map_is_not_defined(rng):
+    matrix = zncc_matrix(np.stack([rng.random((4, 4)), np.full((4, 4), 0.1)]))
+    assert matrix[0, 0] == pytest.approx(1)
+    assert np.isnan(matrix[1]).all()
+    assert np.isnan(matrix[:, 1]).all()
+
+
+def test_ssd_is_the_mean_squared_difference(rng):
+    maps = rng.random((3, 4, 2))
+    expected = [[((a - b) ** 2).mean() for b in maps] for a in maps]
+    np.testing.assert_allclose(ssd_matrix(maps), expected, atol=1e-12)
+
+
+def test_blocks_count_each_pair_once_and_no_condition_with_itself():
+    matrix = np.array([[9, 1, 2, 5], [1, 9, 3, 5], [2, 3, 9, 5], [5, 5, 5, 9.0]])
+    assert block_means(matrix, [1, 1, 1, 0]) == {1: 2.0}
+    assert block_means(matrix, [1, 2, 1, 2]) == {1: 2.0, 2: 5.0}
+
+
+def trials_of(rng, truth, noise, trials=10):
+    """Return noisy maps of each condition in each trial, and their condition and trial."""
+    conditions = len(truth)
+    maps = np.repeat(truth, trials, axis=0) + noise * rng.normal(size=(conditions * trials, truth.shape[1]))
+    return maps, np.repeat(np.arange(conditions), trials), np.tile(np.arange(1, trials + 1), conditions)
+
+
+def test_similarity_without_noise_is_zncc_or_cosine(rng):
+    truth = rng.random((4, 30))
+    maps, condition, trial = trials_of(rng, truth, 0.0)
+    centred = TrialSimilarity(maps, condition, trial, range(4)).matrix()
+    np.testing.assert_allclose(centred, zncc_matrix(truth), atol=1e-12)
+    unit = truth / np.linalg.norm(truth, axis=1, keepdims=True)
+    cosine = TrialSimilarity(maps, condition, trial, range(4), centred=False).matrix()
+    np.testing.assert_allclose(cosine, unit @ unit.T, atol=1e-12)
+
+
+def test_noise_lowers_zncc_of_means_but_not_similarity(rng):
+    shared = rng.normal(size=400)
+    truth = np.stack([shared + 0.5 * rng.normal(size=400) for _ in range(6)])
+    true = zncc_matrix(truth)[np.tril_indices(6, -1)].mean()
+    maps, condition, trial = trials_of(rng, truth, 4.0)
+    means = np.array([maps[condition == c].mean(axis=0) for c in range(6)])
+    plain = zncc_matrix(means)[np.tril_indices(6, -1)].mean()
+    found = TrialSimilarity(maps, condition, trial, range(6)).mean()
+    assert plain < true - 0.2
+    assert found == pytest.approx(true, abs=0.08)
+
+
+def test_similarity_takes_the_conditions_that_are_asked_for_and_misses_trials(rng):
+    truth = rng.random((4, 50))
+    maps, condition, trial = trials_of(rng, truth, 0.0)
+    kept = ~((condition == 2) & (trial > 3))
+    some = TrialSimilarity(maps[kept], condition[kept], trial[kept], [2, 0])
+    np.testing.assert_allclose(some.matrix(), zncc_matrix(truth[[2, 0]]), atol=1e-12)
+
+
+def test_weights_leave_trials_out(rng):
+    truth = rng.random((3, 50))
+    maps, condition, trial = trials_of(rng, truth, 0.5, trials=5)
+    all_trials = TrialSimilarity(maps, condition, trial, range(3))
+    kept = trial != 2
+    without = TrialSimilarity(maps[kept], condition[kept], trial[kept], range(3))
+    np.testing.assert_allclose(all_trials.matrix(np.array([1.0, 0, 1, 1, 1])), without.matrix(), atol=1e-12)
+
+
+def test_pseudo_values_average_to_the_statistic_where_it_is_a_mean(rng):
+    truth = rng.random((3, 50))
+    maps, condition, trial = trials_of(rng, truth, 0.0, trials=4)
+    similarity = TrialSimilarity(maps, condition, trial, range(3))
+    np.testing.assert_allclose(pseudo_values(similarity), similarity.mean(), atol=1e-12)
+
+
+def test_sign_flips_count_all_patterns():
+    assert sign_flip_test(np.array([3.0, 1.0, 2.0])) == 2 / 8
+    assert sign_flip_test(np.array([1.0, -1.0])) == 1.0
+    assert sign_flip_test(np.arange(1.0, 11)) == 2 / 1024
+    assert np.isnan(sign_flip_test(np.array([np.nan])))
+
+
+def test_many_differences_are_sampled(rng):
+    assert sign_flip_test(np.ones(20), rng=rng) < 0.01
+    assert sign_flip_test(np.tile([1.0, -1.0], 10), rng=rng) == 1.0
+
+
+def test_sign_flips_have_the_size_that_they_say(rng):
+    rejected = np.mean([sign_flip_test(rng.normal(size=8)) <= 0.05 for _ in range(400)])
+    assert 0.01 < rejected < 0.09
+
+
+def test_exchanging_units_finds_a_difference_and_none(rng):
+    first, second = rng.normal(size=30), rng.normal(2, 1, 30)
+    assert permutation_test(first, second, np.mean, rng=rng, resamples=200) < 0.02
+    assert permutation_test(first, first, np.mean, rng=rng, resamples=200) == 1.0
+
+
+def test_bootstrap_draws_as_many_trials_as_there_are(rng):
+    weights = bootstrap_weights(rng, 5, 300)
+    assert weights.shape == (300, 5)
+    np.testing.assert_array_equal(weights.sum(axis=1), 5)
+    assert ((weights > 0).sum(axis=1) >= 2).all()
+
+
+def test_more_in_common_is_found_and_a_repetition_is_not(rng):
+    shared, own = rng.normal(size=300), rng.normal(size=(6, 300))
+    before, again = (TrialSimilarity(*trials_of(rng, shared + own, 1.0), range(6)) for _ in range(2))
+    after = TrialSimilarity(*trials_of(rng, 1.6 * shared + own, 1.0), range(6))
+    change = compare_means(before, after, rng=rng, resamples=200)
+    assert change.difference > 0.1
+    assert change.interval[0] > 0
+    assert change.p < 0.02
+    same = compare_means(before, again, rng=rng, resamples=200)
+    assert same.interval[0] < 0 < same.interval[1]
+    assert abs(same.difference) < 0.05

@@ -1,0 +1,316 @@
+"""From frames to answers, maps and comparisons, with a network whose answers are known."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calzoo import cli
+from calzoo.errors import CalzooError
+from calzoo.imaging.images import read_volume
+from calzoo.imaging.rest import noise_level, rest_picture, scaled
+from calzoo.imaging.stimuli import read_stimuli
+from calzoo.stimulus import analyse_stimuli, blocks, compare_analyses
+
+pytest.importorskip("onnxruntime")
+
+from calzoo.inference.stimulus import StimulusNetwork, decode_stimuli
+
+MODEL = Path(__file__).parent / "models" / "stimulus.onnx"
+SQUARES = (0, 5, 15)  # of cells 1, 2, 3 in a grid of 4 x 4; see make_tiny_stimulus.py
+CONDITIONS = ((1,), (2,), (3,), (1, 2), (1, 3), (2, 3), ())
+
+
+def recording(rng, *, side=32, trials=5, bright=1.0, noise=0.02, answer=0.6, coupling=0.0, dtype=np.uint16):
+    """Return frames, two after each stimulus, and the rows of their table."""
+    rest = bright * 1000 * (1 + 0.3 * np.sin(np.arange(side) / 3)[:, None] * np.cos(np.arange(side) / 5))
+    frames, rows = [], []
+    step = side // 4
+    for trial in range(1, trials + 1):
+        for cells in CONDITIONS:
+            rows.append(f"{len(frames)},{'+'.join(map(str, cells))},{trial},1")
+            change = np.ones((side, side))
+            for cell, square in enumerate(SQUARES, 1):
+                drive = cell in cells or coupling * bool(cells)
+                y, x = divmod(square, 4)
+                change[y * step : (y + 1) * step, x * step : (x + 1) * step] += answer * drive
+            for _ in range(2):
+                frames.append(rest * change * (1 + noise * rng.normal(size=rest.shape)))
+    frames = np.array(frames)
+    return (frames.round() if np.dtype(dtype).kind == "u" else frames).astype(dtype), rows
+
+
+def table_of(folder, rows):
+    path = folder / "stimuli.csv"
+    path.write_text("\n".join(["frame,cells,trial,group", *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def recorded(rng, tmp_path):
+    frames, rows = recording(rng)
+    return frames, read_stimuli(table_of(tmp_path, rows), frames=len(frames), after=2)
+
+
+def test_stimulated_cells_are_found(recorded):
+    frames, stimuli = recorded
+    result = decode_stimuli(frames, stimuli=stimuli, model=MODEL)
+    np.testing.assert_array_equal(result.found, stimuli.cells)
+    np.testing.assert_array_equal(result.probability[:, -1] > 0.5, ~stimuli.cells.any(axis=1))
+    assert result.cams.shape == frames.shape
+    assert result.provider == "cpu"
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "<f4", ">f4", "f8", ">u2", "i4"])
+def test_every_dtype_gives_the_same_answers(rng, dtype):
+    frames, _ = recording(rng, bright=0.05, dtype="f8")
+    expected = decode_stimuli(np.round(frames), model=MODEL, cams=False)
+    result = decode_stimuli(np.round(frames).astype(dtype), model=MODEL, cams=False)
+    np.testing.assert_allclose(result.logits, expected.logits, atol=1e-3)
+    assert result.cams is None
+
+
+def test_brightness_of_a_frame_does_not_matter(recorded):
+    """Bleaching and dimmer light multiply whole frames."""
+    frames, stimuli = recorded
+    dimmed = frames * np.linspace(1, 0.5, len(frames))[:, None, None]
+    plain, dim = (decode_stimuli(f, stimuli=stimuli, model=MODEL, cams=False) for f in (frames, dimmed))
+    np.testing.assert_allclose(plain.logits, dim.logits, atol=0.3)
+    np.testing.assert_array_equal(plain.found, dim.found)
+
+
+def test_a_map_shows_the_cell_that_answered(recorded):
+    frames, stimuli = recorded
+    result = decode_stimuli(frames, stimuli=stimuli, model=MODEL, target="stimulated")
+    for cell, square in enumerate(SQUARES):
+        row = int(np.flatnonzero(stimuli.cells[:, cell] & (stimuli.cells.sum(axis=1) == 1))[0])
+        y, x = np.unravel_index(result.cams[row].argmax(), frames.shape[1:])
+        assert (y // 8, x // 8) == divmod(square, 4)
+    assert result.cams.min() >= 0
+    assert result.cams.max() == pytest.approx(1)
+
+
+def test_a_target_can_be_given_for_each_frame(recorded):
+    frames, stimuli = recorded
+    largest = decode_stimuli(frames, stimuli=stimuli, model=MODEL)
+    named = np.eye(4, dtype=np.float32)[largest.logits.argmax(axis=1)]
+    again = decode_stimuli(frames, stimuli=stimuli, model=MODEL, target=named)
+    np.testing.assert_allclose(again.cams, largest.cams, atol=1e-5)
+
+
+def test_sides_need_not_be_multiples_of_anything(rng):
+    frames, _ = recording(rng, side=34)
+    result = decode_stimuli(frames[:, :33, :], model=MODEL)
+    assert result.cams.shape == (len(frames), 33, 34)
+
+
+def test_hidden_pixels_do_not_count(recorded):
+    frames, _ = recorded
+    spoilt = frames.copy()
+    mask = np.ones(frames.shape[1:], bool)
+    mask[:8, 8:16] = False
+    rng = np.random.default_rng(0)
+    spoilt[:, ~mask] = rng.integers(0, 3000, spoilt[:, ~mask].shape)
+    plain, other = (decode_stimuli(f, model=MODEL, mask=mask, cams=False).logits for f in (frames, spoilt))
+    # The median of frames that are each divided by their mean, hidden pixels included, hardly differs.
+    np.testing.assert_allclose(plain, other, atol=0.3)
+
+
+def test_rest_is_the_median_whatever_the_light(rng):
+    scene = rng.uniform(0.5, 2, (20, 20))
+    frames = scene * np.linspace(3, 1, 60)[:, None, None]
+    frames[::10, 5:9, 5:9] *= 2
+    np.testing.assert_allclose(rest_picture(frames), scene / scene.mean(), rtol=0.03)
+
+
+def test_noise_is_that_of_a_pixel_of_mean_brightness(rng):
+    scene = rng.uniform(0.5, 1.5, (40, 40))
+    frames = rng.poisson(100 * scene, (50, 40, 40))
+    assert noise_level(frames, rest_picture(frames)) == pytest.approx(0.1, rel=0.05)
+    assert noise_level(frames[:1], scaled(frames[:1])[0]) == 0
+
+
+@pytest.mark.parametrize(
+    ("frames", "match"),
+    [
+        (np.zeros((4, 4)), r"expected frames \(T, Y, X\), got .*\(4, 4\)"),
+        (np.zeros((0, 8, 8)), "expected frames"),
+        (np.full((3, 8, 8), np.nan), "NaN or infinity in frame 0"),
+        (np.zeros((3, 8, 8), complex), "expected intensities .*complex128"),
+    ],
+)
+def test_what_is_no_movie_is_refused(frames, match):
+    with pytest.raises(CalzooError, match=match):
+        decode_stimuli(frames, model=MODEL)
+
+
+def test_a_constant_movie_shows_no_stimulus():
+    result = decode_stimuli(np.full((4, 16, 16), 7, np.uint8), model=MODEL)
+    assert not result.found.any()
+    assert np.isfinite(result.cams).all()
+
+
+def test_options_that_do_not_fit_are_refused(recorded):
+    frames, stimuli = recorded
+    with pytest.raises(CalzooError, match="target must be one of largest, stimulated, got 'best'"):
+        decode_stimuli(frames, stimuli=stimuli, model=MODEL, target="best")
+    with pytest.raises(CalzooError, match="needs the table of stimuli"):
+        decode_stimuli(frames, model=MODEL, target="stimulated")
+    with pytest.raises(CalzooError, match=r"expected a target of shape \(70, 4\), got \(1, 4\)"):
+        decode_stimuli(frames, stimuli=stimuli, model=MODEL, target=np.ones((1, 4)))
+    with pytest.raises(CalzooError, match=r"picture at rest of \(32, 32\) pixels, got \(8, 8\)"):
+        decode_stimuli(frames, model=MODEL, rest=np.ones((8, 8)))
+
+
+def test_a_network_of_another_task_is_refused():
+    with pytest.raises(CalzooError, match="expected a network of the task 'stimulus'"):
+        decode_stimuli(np.zeros((2, 16, 16)), model=MODEL.with_name("pixel.onnx"))
+
+
+def test_a_table_of_another_field_is_refused(recorded, tmp_path):
+    frames, _ = recorded
+    path = tmp_path / "other.csv"
+    path.write_text("frame,cells\n0,5\n")
+    stimuli = read_stimuli(path, frames=len(frames))
+    with pytest.raises(CalzooError, match="cells up to 5, the network 'tiny-stimulus' knows 3"):
+        decode_stimuli(frames, stimuli=stimuli, model=MODEL)
+
+
+def test_analysis_averages_maps_by_condition(recorded):
+    frames, stimuli = recorded
+    result = decode_stimuli(frames, stimuli=stimuli, model=MODEL)
+    analysis = analyse_stimuli(frames, stimuli, model=MODEL)
+    for c in range(len(CONDITIONS)):
+        mean = result.cams[stimuli.condition == c].mean(axis=0)
+        np.testing.assert_allclose(analysis.mean_cams[c], mean, atol=1e-5)
+    assert analysis.scores["exact"] == 1
+    assert len(analysis.event_cams) == len(CONDITIONS) * 5
+    # Conditions with a cell in common are more alike than those without.
+    zncc = dict(zip(stimuli.names, analysis.zncc, strict=True))
+    names = stimuli.names
+    assert zncc["1"][names.index("1+2")] > zncc["1"][names.index("2+3")]
+    assert blocks(analysis)["pairs"] == [15]
+
+
+def test_analysis_takes_the_trials_that_are_asked_for(recorded):
+    frames, stimuli = recorded
+    analysis = analyse_stimuli(frames, stimuli, model=MODEL, trials=(4, 5))
+    assert set(analysis.event_trial) == {4, 5}
+    with pytest.raises(CalzooError, match=r"expected trials \[9\]"):
+        analyse_stimuli(frames, stimuli, model=MODEL, trials=[9])
+
+
+def analysed(rng, folder, **changes):
+    frames, rows = recording(rng, **changes)
+    stimuli = read_stimuli(table_of(folder, rows), frames=len(frames), after=2)
+    return analyse_stimuli(frames, stimuli, model=MODEL, target="stimulated")
+
+
+def test_stronger_connections_are_found_and_a_repetition_is_not(rng, tmp_path):
+    before = analysed(rng, tmp_path, trials=8, noise=0.2)
+    again = analysed(rng, tmp_path, trials=8, noise=0.2)
+    after = analysed(rng, tmp_path, trials=8, noise=0.2, coupling=0.5)
+    change = compare_analyses(before, after).changes[1]
+    assert change.difference > 0
+    assert change.p < 0.02
+    assert compare_analyses(before, again).changes[1].p > 0.02
+
+
+def test_recordings_that_cannot_be_compared_are_refused(rng, tmp_path):
+    two, eight = (analysed(rng, tmp_path, trials=n) for n in (2, 8))
+    with pytest.raises(CalzooError, match="at least 3 trials of each recording to compare them, got 2"):
+        compare_analyses(eight, two)
+    frames, rows = recording(rng)
+    kept = [row for row in rows if ",1+2," not in row]
+    stimuli = read_stimuli(table_of(tmp_path, kept), frames=len(frames), after=2)
+    other = analyse_stimuli(frames, stimuli, model=MODEL)
+    with pytest.raises(CalzooError, match=r"only one of them has 1\+2"):
+        compare_analyses(eight, other)
+
+
+def test_maps_of_two_networks_are_not_compared(rng, tmp_path):
+    one, other = analysed(rng, tmp_path), analysed(rng, tmp_path)
+    other.facts["model"]["sha256"] = "of another one"
+    with pytest.raises(CalzooError, match="seen by one network, got two"):
+        compare_analyses(one, other)
+
+
+def test_the_card_names_what_a_pipeline_needs():
+    network = StimulusNetwork.load(MODEL)
+    assert (network.cells, network.together, network.rests, network.after) == (3, 1, True, 5)
+
+
+# The commands.
+
+
+@pytest.fixture
+def folder(rng, tmp_path):
+    frames, rows = recording(rng)
+    np.save(tmp_path / "frames.npy", frames)
+    table_of(tmp_path, rows)
+    return tmp_path
+
+
+def test_the_command_writes_tables_maps_pictures_and_a_page(folder, capsys):
+    out = folder / "out"
+    assert cli.main(["stimulus", str(folder / "frames.npy"), "--model", str(MODEL), "-o", str(out)]) == 0
+    assert capsys.readouterr().out.strip() == str(out)
+    names = {path.name for path in out.iterdir()}
+    tables = {"predictions.csv", "zncc.csv", "blocks.csv", "cams.tif", "report.html", "run.json"}
+    assert names == tables | {"zncc.png", "gallery.png", "overlay.png", "accuracy.png", "trials.png"}
+    facts = json.loads((out / "run.json").read_text())
+    assert facts["model"]["name"] == "tiny-stimulus"
+    assert facts["scores"]["exact"] > 0.9
+    with read_volume(out / "cams.tif") as cams:
+        assert cams.shape == (len(CONDITIONS), 32, 32)
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 5
+    assert "http" not in page  # self-contained
+    lines = (out / "predictions.csv").read_text().splitlines()
+    assert lines[0].startswith("frame,condition,trial,offset,found,exact,authors_rule,p_cell_1")
+    assert len(lines) == 1 + 70
+
+
+def test_the_command_says_where_the_table_should_be(folder, capsys):
+    (folder / "stimuli.csv").unlink()
+    command = ["stimulus", str(folder / "frames.npy"), "--model", str(MODEL), "-o", str(folder / "out")]
+    assert cli.main(command) == 1
+    assert "neither stimuli.csv nor labels.csv beside it; say with --table" in capsys.readouterr().err
+    assert not (folder / "out").exists()
+
+
+def test_the_command_compares_two_recordings(folder, rng, capsys):
+    other = folder / "later"
+    other.mkdir()
+    frames, rows = recording(rng, coupling=0.5)
+    np.save(other / "frames.npy", frames)
+    table_of(other, rows)
+    out = folder / "out"
+    paths = [str(folder / "frames.npy"), str(other / "frames.npy")]
+    options = ["--target", "stimulated", "--model", str(MODEL), "-o", str(out)]
+    assert cli.main(["compare", *paths, *options]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.strip() == str(out)
+    assert "group 1: similarity" in captured.err
+    names = {path.name for path in out.iterdir()}
+    pictures = {"matrices.png", "changes.png", "maps.png", "report.html"}
+    assert names == pictures | {"comparison.csv", "zncc_before.csv", "zncc_after.csv", "run.json"}
+    head, row = (out / "comparison.csv").read_text().splitlines()
+    values = dict(zip(head.split(","), row.split(","), strict=True))
+    assert float(values["difference"]) > 0
+
+
+def test_a_simulated_recording_is_what_the_pipeline_reads(tmp_path, capsys):
+    out = tmp_path / "sim"
+    options = ["--cells", "4", "--groups", "2", "--trials", "3", "--size", "64"]
+    assert cli.main(["simulate", "stimulus", *options, "-o", str(out)]) == 0
+    names = {path.name for path in out.iterdir()}
+    assert names == {"frames.tif", "stimuli.csv", "masks.npz", "coupling.csv", "run.json"}
+    from calzoo.imaging.movies import open_movie
+
+    with open_movie(out / "frames.tif") as movie:
+        assert movie.frame_rate_hz == 2
+        stimuli = read_stimuli(out / "stimuli.csv", frames=len(movie))
+    assert stimuli.names == ("1", "2", "1+2", "3", "4", "3+4", "none")
+    assert len(stimuli) == len(movie)
