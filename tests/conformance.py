@@ -148,6 +148,72 @@ CASES = (
         ),
         parameters=25257,
     ),
+    Case(
+        builder="calzoo.networks.centers:centers_encoder",
+        config={"filters": (3, 4), "bottom": 5},
+        inputs={"pictures": "byxc"},
+        outputs={"heat": "byxc"},
+        divisor={"y": 4, "x": 4},
+        sizes=(
+            ({"pictures": (2, 8, 12, 7)}, {"heat": (2, 8, 12, 3)}),
+            ({"pictures": (1, 16, 4, 7)}, {"heat": (1, 16, 4, 3)}),
+        ),
+        parameters=1901,
+        task="centers",
+    ),
+    Case(
+        builder="calzoo.networks.centers:centers_encoder",
+        config={"filters": (3,), "bottom": 4, "coords": True, "blur_pool": True},
+        inputs={"pictures": "byxc"},
+        outputs={"heat": "byxc"},
+        divisor={"y": 2, "x": 2},
+        sizes=(
+            ({"pictures": (2, 8, 12, 7)}, {"heat": (2, 8, 12, 3)}),
+            ({"pictures": (1, 16, 6, 7)}, {"heat": (1, 16, 6, 3)}),
+        ),
+        parameters=962,
+        task="centers",
+    ),
+    Case(
+        builder="calzoo.networks.centers_seed:seed_encoder",
+        config={"side": 16, "dropout": 0.0},
+        inputs={"image": "byxc"},
+        outputs={"heat": "byxc"},
+        divisor={},
+        sizes=(
+            ({"image": (2, 16, 16, 1)}, {"heat": (2, 16, 16, 1)}),
+            ({"image": (1, 16, 16, 1)}, {"heat": (1, 16, 16, 1)}),
+        ),
+        parameters=137_537,
+        task="centers",
+    ),
+    Case(
+        builder="calzoo.networks.centers_seed:seed_renderer",
+        config={"side": 6},
+        inputs={"coordinate": "bx"},
+        outputs={"render": "bx"},
+        divisor={},
+        sizes=(
+            ({"coordinate": (2, 2)}, {"render": (2, 36)}),
+            ({"coordinate": (3, 2)}, {"render": (3, 36)}),
+        ),
+        parameters=23_401,
+        task="centers",
+        rate=10.0,  # shares of a picture are small, and so are their gradients
+    ),
+    Case(
+        builder="calzoo.networks.centers_seed:seed_decoder",
+        config={"side": 8, "count": 3},
+        inputs={"latent": "byx"},
+        outputs={"frame": "byxc"},
+        divisor={},
+        sizes=(
+            ({"latent": (2, 3, 3)}, {"frame": (2, 8, 8, 1)}),
+            ({"latent": (1, 3, 3)}, {"frame": (1, 8, 8, 1)}),
+        ),
+        parameters=39681,
+        task="centers",
+    ),
 )
 
 
