@@ -172,6 +172,7 @@ CASES = (
             ({"pictures": (1, 16, 6, 7)}, {"heat": (1, 16, 6, 3)}),
         ),
         parameters=962,
+        operators=("Slice", "Unsqueeze"),
         task="centers",
     ),
     Case(
@@ -185,6 +186,7 @@ CASES = (
             ({"image": (1, 16, 16, 1)}, {"heat": (1, 16, 16, 1)}),
         ),
         parameters=137_537,
+        operators=("Slice",),
         task="centers",
     ),
     Case(
@@ -198,6 +200,7 @@ CASES = (
             ({"coordinate": (3, 2)}, {"render": (3, 36)}),
         ),
         parameters=23_401,
+        operators=("Slice", "Softmax", "Tile", "Transpose", "Unsqueeze"),
         task="centers",
         rate=10.0,  # shares of a picture are small, and so are their gradients
     ),
@@ -212,6 +215,7 @@ CASES = (
             ({"latent": (1, 3, 3)}, {"frame": (1, 8, 8, 1)}),
         ),
         parameters=39681,
+        operators=("Slice", "Transpose"),
         task="centers",
     ),
 )
