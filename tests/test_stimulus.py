@@ -296,9 +296,14 @@ def test_the_command_compares_two_recordings(folder, rng, capsys):
     names = {path.name for path in out.iterdir()}
     pictures = {"matrices.png", "changes.png", "maps.png", "report.html"}
     assert names == pictures | {"comparison.csv", "zncc_before.csv", "zncc_after.csv", "run.json"}
-    head, row = (out / "comparison.csv").read_text().splitlines()
-    values = dict(zip(head.split(","), row.split(","), strict=True))
-    assert float(values["difference"]) > 0
+    head, row, whole = (line.split(",") for line in (out / "comparison.csv").read_text().splitlines())
+    values = dict(zip(head, row, strict=True))
+    assert values["group"] == "1"
+    assert 0 <= float(values["p"]) <= 1
+    assert float(values["interval_low"]) <= float(values["interval_high"])
+    # One group alone is all there is.
+    assert whole[0] == "all"
+    assert whole[1] == row[1]
 
 
 def test_a_simulated_recording_is_what_the_pipeline_reads(tmp_path, capsys):

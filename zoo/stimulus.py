@@ -9,9 +9,9 @@ import numpy as np
 from calzoo.errors import CalzooError
 from calzoo.imaging.stimuli import Stimuli
 from calzoo.inference.stimulus import PRESET, StimulusNetwork, probability
-from calzoo.metrics.correlation import TrialSimilarity, block_means, ssd_matrix, zncc_matrix
+from calzoo.metrics.correlation import MeanSimilarity, TrialSimilarity, block_means, ssd_matrix, zncc_matrix
 from calzoo.metrics.decoding import authors_rule, decoding_scores, exact_match
-from calzoo.metrics.permutation import compare_means
+from calzoo.metrics.permutation import Change, compare_means
 
 _MAP_SIDE = 64  # pixels of the longer side of the maps of single stimuli, which statistics are made of
 
@@ -198,12 +198,15 @@ class StimulusComparison:
     ----------
     before, after : StimulusAnalysis
     changes : dict of int to calzoo.metrics.permutation.Change
-        Mean pairwise ZNCC of the conditions of each group.
+        Mean pairwise similarity of the maps of each group's conditions.
+    overall : calzoo.metrics.permutation.Change
+        The mean over groups.
     """
 
     before: StimulusAnalysis
     after: StimulusAnalysis
     changes: dict
+    overall: Change
 
 
 def compare_analyses(before, after, *, seed=0, resamples=1000):
@@ -248,7 +251,8 @@ def compare_analyses(before, after, *, seed=0, resamples=1000):
         )
         for group in np.unique(before.groups[before.groups > 0])
     }
-    return StimulusComparison(before, after, changes)
+    whole = (MeanSimilarity([side.similarity(group) for group in changes]) for side in (before, after))
+    return StimulusComparison(before, after, changes, compare_means(*whole, rng=rng, resamples=resamples))
 
 
 def blocks(analysis):
@@ -385,20 +389,22 @@ def run_compare(
 
 
 def comparison_table(comparison):
-    """Return the columns of comparison.csv, one row per group."""
-    raw = [block_means(side.zncc, side.groups) for side in (comparison.before, comparison.after)]
-    changes = comparison.changes
-    return {
-        "group": list(changes),
-        "similarity_before": [c.before for c in changes.values()],
-        "similarity_after": [c.after for c in changes.values()],
-        "difference": [c.difference for c in changes.values()],
-        "interval_low": [c.interval[0] for c in changes.values()],
-        "interval_high": [c.interval[1] for c in changes.values()],
-        "p": [c.p for c in changes.values()],
-        "mean_zncc_before": [raw[0][g] for g in changes],
-        "mean_zncc_after": [raw[1][g] for g in changes],
+    """Return the columns of comparison.csv, one row per group and one for their mean."""
+    listed = [*comparison.changes.values(), comparison.overall]
+    columns = {
+        "group": [*map(str, comparison.changes), "all"],
+        "similarity_before": [c.before for c in listed],
+        "similarity_after": [c.after for c in listed],
+        "difference": [c.difference for c in listed],
+        "interval_low": [c.interval[0] for c in listed],
+        "interval_high": [c.interval[1] for c in listed],
+        "p": [c.p for c in listed],
     }
+    for name, side in (("before", comparison.before), ("after", comparison.after)):
+        raw = block_means(side.zncc, side.groups)
+        values = [raw[group] for group in comparison.changes]
+        columns[f"mean_zncc_{name}"] = [*values, float(np.mean(values))]
+    return columns
 
 
 def _analyse(path, table, network, conditions, frame_rate_hz, progress, options):

@@ -49,10 +49,11 @@ def run(args):
             target=args.target,
             progress=bar.update,
         )
-    for group, change in comparison.changes.items():
+    named = {f"group {group}": change for group, change in comparison.changes.items()}
+    for name, change in (named | {"all groups": comparison.overall}).items():
         low, high = change.interval
         tell(
-            f"group {group}: similarity {change.before:.3f} -> {change.after:.3f}, change "
+            f"{name}: similarity {change.before:.3f} -> {change.after:.3f}, change "
             f"{change.difference:+.3f} [{low:+.3f}, {high:+.3f}], p = {change.p:.3f}"
         )
     print(args.output)

@@ -171,3 +171,19 @@ class TrialSimilarity:
             own = np.sqrt(covariance[:, np.arange(count), np.arange(count)])
             # Conditions without a map that repeats have a variance of 0 or less: NaN.
             return covariance / (own[:, :, None] * own[:, None, :])
+
+
+class MeanSimilarity:
+    """The mean of several `TrialSimilarity`, one for each group of conditions, with the same trials."""
+
+    def __init__(self, groups):
+        self.groups = list(groups)
+        self.trials = self.groups[0].trials
+
+    def means(self, weights):
+        """Return the mean over groups for each row of trial weights, (R,)."""
+        return np.mean([group.means(weights) for group in self.groups], axis=0)
+
+    def mean(self):
+        """Return the mean over groups."""
+        return float(np.mean([group.mean() for group in self.groups]))

@@ -1,0 +1,148 @@
+"""Is a change of connections found, and does none raise an alarm? Pairs of recordings of simulated fields.
+
+    python benchmarks/stimulus_treatment.py --fields 4 --pairs 50 --workers 2 -o RUNS
+
+For each field a network is trained on one recording. Then come pairs of recordings that
+it never saw: the one before, and after it the same field with connections x 1.0, 1.25 and
+1.5, and x 1.0 with 30 % fewer photons, 2 px of drift and bleaching of 40 %. An alarm is
+p < 0.05 of the mean over groups. Beside it the classical way: cosine similarity of the
+answers of the true cells, with the same test. Results go on where they were stopped.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from calzoo.imaging.outputs import write_table
+from calzoo.imaging.rest import rest_picture, scaled
+from calzoo.imaging.stimuli import read_stimuli
+from calzoo.inference.models import load_model
+from calzoo.metrics.correlation import MeanSimilarity, TrialSimilarity
+from calzoo.metrics.permutation import compare_means
+from calzoo.simulation.stimulus import StimulusStyle, simulate_stimulus
+from calzoo.stimulus import analyse_stimuli
+
+POOR = StimulusStyle(photons=16 * 0.7, drift_px=2.0, bleaching=0.4)
+TREATMENTS = {
+    "x 1.0": (1.0, None),
+    "x 1.0, poor": (1.0, POOR),
+    "x 1.25": (1.25, None),
+    "x 1.5": (1.5, None),
+}
+SETTINGS = {"cells": 12, "groups": 2}
+
+
+def network(field, folder, threads):
+    """Train and export the network of a field, if it is not there yet; return its file."""
+    from calzoo.export import export_run
+    from calzoo.training import distribute, recipes
+    from calzoo.training.trainer import train
+
+    path = folder / f"field{field}.onnx"
+    if path.exists():
+        return path
+    run = folder / f"field{field}"
+    settings = {"simulation": {"seed": 1000 + field, **SETTINGS}, "test_trials": 0}
+    recipe = recipes.changed(recipes.recipe("stimulus-demo"), settings)
+    if threads:
+        distribute.limit_threads(threads)
+    train(recipe, run, threads=threads)
+    export_run(run, path, timing=False)
+    return path
+
+
+def measured(model, field, session, treatment, target):
+    """Return the similarities of a recording: of maps, and of the true cells' answers."""
+    factor, style = TREATMENTS[treatment]
+    recording = simulate_stimulus(1000 + field, session=session, factor=factor, style=style, **SETTINGS)
+    with tempfile.TemporaryDirectory() as folder:
+        write_table(Path(folder) / "stimuli.csv", recording.table)
+        stimuli = read_stimuli(Path(folder) / "stimuli.csv", frames=len(recording.frames))
+    analysis = analyse_stimuli(recording.frames, stimuli, model=model, target=target)
+    masks = recording.masks.reshape(len(recording.masks), -1).astype(np.float32)
+    masks /= masks.sum(axis=1, keepdims=True)
+    still = rest_picture(recording.frames)
+    change = (scaled(recording.frames) - still).reshape(len(recording.frames), -1) @ masks.T
+    traces = (change / (still.ravel() @ masks.T)).reshape(-1, 5, len(masks)).mean(axis=1)
+    groups = np.unique(analysis.groups[analysis.groups > 0])
+    cells = [
+        TrialSimilarity(
+            traces,
+            analysis.event_condition,
+            analysis.event_trial,
+            np.flatnonzero(analysis.groups == group).tolist(),
+            centred=False,
+        )
+        for group in groups
+    ]
+    return MeanSimilarity([analysis.similarity(g) for g in groups]), MeanSimilarity(cells), analysis.scores
+
+
+def one_pair(job):
+    """Return the line of one pair."""
+    path, field, pair, target = job
+    model = load_model(path, provider="cpu", threads=1)
+    before = measured(model, field, 100 + 10 * pair, "x 1.0", target)
+    line = {"field": field, "pair": pair, "target": target, "exact": before[2]["exact"]}
+    for number, treatment in enumerate(TREATMENTS, 1):
+        after = measured(model, field, 100 + 10 * pair + number, treatment, target)
+        for kind, first, second in (("maps", before[0], after[0]), ("cells", before[1], after[1])):
+            change = compare_means(first, second, rng=np.random.default_rng(pair), resamples=200)
+            line[f"{treatment}: {kind}"] = dataclasses.astuple(change)
+    return line
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--fields", type=int, default=4)
+    parser.add_argument("--pairs", type=int, default=50, help="of each field")
+    parser.add_argument("--target", choices=("largest", "stimulated"), default="largest")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--threads", type=int, help="of the training")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    args = parser.parse_args(argv)
+    args.output.mkdir(parents=True, exist_ok=True)
+    results = args.output / f"treatment-{args.target}.jsonl"
+    lines = [json.loads(text) for text in results.read_text().splitlines()] if results.exists() else []
+    done = {(line["field"], line["pair"]) for line in lines}
+    paths = {field: network(field, args.output, args.threads) for field in range(args.fields)}
+    jobs = [
+        (paths[field], field, pair, args.target)
+        for pair in range(args.pairs)
+        for field in range(args.fields)
+        if (field, pair) not in done
+    ]
+    with ProcessPoolExecutor(args.workers) as pool, open(results, "a") as file:
+        for line in pool.map(one_pair, jobs):
+            lines.append(line)
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+    report(lines)
+
+
+def report(lines):
+    """Print how often p < 0.05, and in which direction."""
+    print(f"{len(lines)} pairs, before: exact match {np.mean([line['exact'] for line in lines]):.3f}")
+    print(f"{'':<14}{'maps':>18}{'true cells':>22}")
+    for treatment in TREATMENTS:
+        text = f"{treatment:<14}"
+        for kind in ("maps", "cells"):
+            changes = np.array(
+                [[*line[f"{treatment}: {kind}"][2:3], line[f"{treatment}: {kind}"][4]] for line in lines]
+            )
+            alarms = changes[:, 1] < 0.05
+            more = (alarms & (changes[:, 0] > 0)).mean()
+            text += f"{alarms.mean():>9.3f} ({more:.3f} more)"
+        print(text)
+
+
+if __name__ == "__main__":
+    main()
