@@ -53,7 +53,9 @@ class MovieTiles:
         frames, template, shifts = self._movies[rng.integers(len(self._movies))]
         index = rng.integers(len(frames))
         step = max(self.size // 4, 1)
-        tiles = [patchify(np.ascontiguousarray(p), (self.size, self.size), step) for p in (frames[index], template)]
+        tiles = [
+            patchify(np.ascontiguousarray(p), (self.size, self.size), step) for p in (frames[index], template)
+        ]
         row, column = (rng.integers(n) for n in tiles[0].shape[:2])
         frame, template = (t[row, column].astype(np.float32) for t in tiles)
         return Pair(
@@ -87,8 +89,10 @@ def still_scenes(movie):
 def _some(movie):
     """Return up to `FRAMES` frames as float32; frames stored as roots (NAME_sqrt8.tif) are squared."""
     count = movie.shape[0]
-    frames = movie.frames(0, min(count, FRAMES)) if count <= FRAMES else movie.take(
-        np.linspace(0, count - 1, FRAMES).astype(int)
+    frames = (
+        movie.frames(0, min(count, FRAMES))
+        if count <= FRAMES
+        else movie.take(np.linspace(0, count - 1, FRAMES).astype(int))
     )
     frames = frames.astype(np.float32)
     return frames**2 if movie.path is not None and "_sqrt8" in movie.path.name else frames

@@ -174,7 +174,9 @@ def _line_motion(rng, size, largest):
             walk[row] = memory * walk[row - 1] + np.sqrt(1 - memory**2) * walk[row]
         lines += walk[64:] * rng.uniform(0, largest) * np.array([rng.choice([0.0, rng.uniform(0, 0.6)]), 1.0])
     if rng.random() < 0.5:
-        sway = ndimage.gaussian_filter1d(rng.standard_normal((size + 100, 2)), rng.uniform(8, 50), axis=0)[50:-50]
+        sway = ndimage.gaussian_filter1d(rng.standard_normal((size + 100, 2)), rng.uniform(8, 50), axis=0)[
+            50:-50
+        ]
         lines += sway / (np.abs(sway).max() + 1e-9) * rng.uniform(0, 1.5 * largest, 2)
     return lines
 

@@ -170,7 +170,9 @@ def _cast_vessels(rng, light):
     for _ in range(rng.integers(1, 5)):
         angle, offset = rng.uniform(0, np.pi), rng.uniform(0, side)
         bend = rng.uniform(5, 40) * FINENESS * np.sin(2 * np.pi * y / (side * rng.uniform(0.5, 2)))
-        distance = np.abs((x - side / 2) * np.cos(angle) + (y - side / 2) * np.sin(angle) + bend + side / 2 - offset)
+        distance = np.abs(
+            (x - side / 2) * np.cos(angle) + (y - side / 2) * np.sin(angle) + bend + side / 2 - offset
+        )
         width = FINENESS * rng.uniform(2, 12)
         light *= 1 - rng.uniform(0.3, 0.95) * 0.5 * (1 - np.tanh((distance - width) / (2 * FINENESS)))
 

@@ -203,7 +203,9 @@ class RegistrationData:
         finally:
             for movie in movies:
                 movie.close()
-        self.sources = ("movies",) if recipe.use == "movies" else ("simulation", *(["movies"] if movies else []))
+        self.sources = (
+            ("movies",) if recipe.use == "movies" else ("simulation", *(["movies"] if movies else []))
+        )
         self._pool, self.validation = None, {}
         if recipe.use == "pairs":
             self.validation = self._validation()
@@ -302,7 +304,9 @@ def _files(folder):
     folder = Path(folder)
     if not folder.is_dir():
         return [folder]
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".tif", ".tiff", ".npy", ".h5", ".nwb"))
+    found = sorted(
+        p for p in folder.iterdir() if p.suffix.lower() in (".tif", ".tiff", ".npy", ".h5", ".nwb")
+    )
     if not found:
         message = f"{folder}: expected movies (.tif, .npy, .h5, .nwb), found none."
         raise CalzooError(message)

@@ -12,9 +12,7 @@ DIVISOR = 64
 STEPS = ((8, 32), (8, 16), (2, 16), (2, 8))
 
 
-def registration(
-    shape=(None, None), *, filters=(8, 16, 32), features=(8, 1), width=16, steps=STEPS
-):
+def registration(shape=(None, None), *, filters=(8, 16, 32), features=(8, 1), width=16, steps=STEPS):
     """Build a network that finds where each pixel of a template lies in a frame.
 
     Each step looks the template up where the step before believed it to be. The
@@ -306,7 +304,9 @@ def _check(shape, steps):
         )
         raise ValueError(message)
     known = all(scale in (2, 8) and cell in (8, 16, 32, 64) for scale, cell in steps)
-    falling = all(a >= b for one, two in zip(steps, steps[1:], strict=False) for a, b in zip(one, two, strict=True))
+    falling = all(
+        a >= b for one, two in zip(steps, steps[1:], strict=False) for a, b in zip(one, two, strict=True)
+    )
     if not steps or not known or not falling or steps[0][0] != 8:
         message = (
             "registration: steps must be pairs of pixels per feature (8, later 2) and smallest cell (64, 32, 16, 8), "

@@ -1,0 +1,172 @@
+"""Correct the motion of movies: rigid, non-rigid, and from scan line to scan line.
+
+Of each movie: OUT.tif in the data type of the input, OUT.json (correlation with the
+template before and after, crispness, residual motion, bad frames, valid area), OUT.png,
+and with --flow OUT.flow.npy, (T, Y, X, 2) float32: registered(y, x) = movie(y + dy, x + dx).
+What was interrupted goes on from OUT.part.
+"""
+
+import json
+from pathlib import Path
+
+from calzoo.commands import _options
+from calzoo.commands._messages import tell
+
+GROUP = "recordings"
+
+
+def add_arguments(parser):
+    """Add movies, how they move, reading and network."""
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        type=Path,
+        metavar="MOVIE",
+        help="raw movies: TIFF, NPY, HDF5, NWB, video, folders",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        type=Path,
+        metavar="OUT.tif",
+        help="the registered movie; of several movies a folder, in which each gets a file of its name",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="do again what is finished or was begun")
+    parser.add_argument(
+        "--flow", action="store_true", help="also write OUT.flow.npy, 8 bytes per pixel and frame"
+    )
+    parser.add_argument(
+        "--template",
+        type=Path,
+        metavar="FILE",
+        help="picture to bring frames to (default: made of the movie)",
+    )
+    parser.add_argument(
+        "--reach",
+        type=_options.positive_number,
+        metavar="PX",
+        help="largest rigid displacement (default: a fifth of the smaller side)",
+    )
+    parser.add_argument(
+        "--smooth", type=float, default=0.0, metavar="FRAMES", help="smooth the motion over time (default: 0)"
+    )
+    parser.add_argument(
+        "--cubic", action="store_true", help="interpolate by cubic splines: sharper and slower"
+    )
+    parser.add_argument(
+        "--highpass",
+        type=_options.positive_number,
+        metavar="PX",
+        help="see only structure narrower than this when motion is estimated; for one-photon movies about a cell",
+    )
+    parser.add_argument(
+        "--bidirectional",
+        nargs="?",
+        const="auto",
+        metavar="PX",
+        help="bring odd scan lines under even ones; measured where no number is given",
+    )
+    parser.add_argument(
+        "--all-channels",
+        action="store_true",
+        help="write all channels, moved like the chosen one (--channel)",
+    )
+    parser.add_argument("--joint", action="store_true", help="estimate motion on all channels together")
+    _options.add_movie_reading(parser)
+    _options.add_network(parser)
+
+
+def run(args):
+    """Register one movie after the other, all with the same network."""
+    from calzoo.commands._batch import run_each
+    from calzoo.inference.registration import run_registration
+    from calzoo.inference.registration_network import RegistrationNetwork
+
+    network = RegistrationNetwork.load(
+        _options.models(args).get("model"),
+        args.preset or "registration-2p",
+        provider=args.provider,
+        threads=args.threads,
+    )
+    several = len(args.inputs) > 1
+    if several:
+        args.output.mkdir(parents=True, exist_ok=True)
+    options = {
+        "template": None if args.template is None else _picture(args.template),
+        "reach": args.reach,
+        "smoothing": args.smooth,
+        "interpolation": "cubic" if args.cubic else "linear",
+        "highpass": args.highpass,
+        "bidirectional": _offset(args.bidirectional),
+        "joint": args.joint,
+    }
+
+    def register(path, place):
+        out = place.with_name(f"{place.name}.tif") if several else place
+        if not args.overwrite and _is_finished(path, out, network):
+            tell(f"{path}: skipped, {out} is finished (--overwrite does it again)")
+            return
+        result = run_registration(
+            path,
+            out,
+            flow=args.flow,
+            model=network,
+            open_options=_options.movie_reading(args),
+            all_channels=args.all_channels or args.joint,
+            overwrite=args.overwrite,
+            **options,
+        )
+        report = result.report
+        tell(
+            f"{path}: correlation {_short(report['correlation_before'])} -> {_short(report['correlation_after'])}, "
+            f"{len(report['bad_frames'])} bad frames of {report['frames']}, computed on {result.provider}"
+        )
+        print(out)
+
+    return run_each(args.inputs, args.output, register, overwrite=True)
+
+
+def _is_finished(path, out, network):
+    """Tell whether OUT.tif and its report are there; refuse those of something else."""
+    from calzoo.errors import CalzooError
+
+    if not (out.exists() and out.with_suffix(".json").exists()):
+        return False
+    try:
+        facts = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
+        same_input = Path(facts["input"]).name == Path(path).name
+        same_network = facts["model"]["sha256"] == network.model.sha256
+    except (ValueError, KeyError, TypeError):
+        same_input = same_network = False
+    if not (same_input and same_network):
+        what = "network" if same_input else "input"
+        message = (
+            f"{out} holds the result of another {what}; give another -o, or replace it with --overwrite."
+        )
+        raise CalzooError(message)
+    return True
+
+
+def _picture(path):
+    """Read a template: a picture, or a movie, whose mean is taken."""
+    from calzoo.imaging.images import read_volume
+
+    with read_volume(path) as volume:
+        return volume.read().astype("float32").mean(axis=0)
+
+
+def _offset(text):
+    from calzoo.errors import CalzooError
+
+    if text in (None, "auto"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        message = f"--bidirectional: expected a number of pixels, or nothing, got {text!r}."
+        raise CalzooError(message) from None
+
+
+def _short(value):
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,492 @@
+"""Register movies: a template, the motion of every frame, the moved frames, and how well it went."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from calzoo.errors import CalzooError
+from calzoo.imaging.frames import as_movie
+from calzoo.imaging.rigid import rigid_template
+from calzoo.imaging.scanning import correct_scan_offset, fill_lines, find_bad_lines, scan_offset
+from calzoo.inference.registration_network import Aligner, RegistrationNetwork, check_template
+from calzoo.inference.registration_quality import Quality
+
+SAMPLE_BYTES = 192 * 2**20  # float32 frames that the template is made of
+SAMPLE_FRAMES = 200
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A registered movie.
+
+    Attributes
+    ----------
+    movie : ndarray, (T, Y, X)
+        In the data type of the input.
+    flow : ndarray of float32, (T, Y, X, 2), or None
+        (dy, dx) in pixels: registered(y, x) = movie(y + dy, x + dx).
+    template : ndarray of float32, (Y, X)
+    motion : ndarray of float32, (T, 2)
+        Mean of the flow of each frame.
+    uncertainty : ndarray of float32, (T,)
+        Expected length of the error of the flow in pixels, mean of each frame.
+    bad : ndarray of bool, (T,)
+        Frames not to be trusted: blank, out of plane, or moved too far.
+    valid : ndarray of bool, (Y, X)
+        Pixels that were seen in all frames that are not bad.
+    report : Mapping
+        What OUT.json says; see docs/registration.md.
+    others : tuple of ndarray
+        Further channels, moved like the first.
+    """
+
+    movie: np.ndarray
+    flow: np.ndarray | None
+    template: np.ndarray
+    motion: np.ndarray
+    uncertainty: np.ndarray
+    bad: np.ndarray
+    valid: np.ndarray
+    report: Mapping
+    others: tuple = ()
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One frame that a `Registrar` has brought to its template.
+
+    Attributes
+    ----------
+    frame : ndarray of float32, (Y, X)
+    flow : ndarray of float32, (Y, X, 2)
+        (dy, dx) in pixels.
+    uncertainty : float
+        Expected length of the error of the flow in pixels, mean of the frame.
+    """
+
+    frame: np.ndarray
+    flow: np.ndarray
+    uncertainty: float
+
+
+class Registrar:
+    """Bring frames to a template as they come, for closed-loop use.
+
+    Parameters
+    ----------
+    template : ndarray of shape (Y, X)
+    preset, model, provider, threads : optional
+        As for `register_movie`.
+    reach, highpass, interpolation : optional
+        As for `register_movie`.
+
+    Raises
+    ------
+    CalzooError
+        If the template or the network cannot be used.
+    """
+
+    def __init__(
+        self,
+        template,
+        *,
+        preset="registration-2p",
+        model=None,
+        provider="auto",
+        threads=None,
+        reach=None,
+        highpass=None,
+        interpolation="linear",
+    ):
+        # One frame at a time is soonest ready if all threads work on it.
+        from calzoo.inference.models import Model, load_model
+
+        if not isinstance(model, Model):
+            model = load_model(preset if model is None else model, provider=provider, threads=threads)
+        prepare = _preparation(highpass, None)
+        network = RegistrationNetwork(model, 1)
+        self._align = Aligner(network, template, reach=reach, prepare=prepare, interpolation=interpolation)
+
+    def __call__(self, frame):
+        """Bring one frame (Y, X) to the template.
+
+        Returns
+        -------
+        Registered
+        """
+        frame = np.asarray(frame)
+        if frame.ndim != 2:
+            message = f"expected one frame (Y, X), got an array of shape {frame.shape}."
+            raise CalzooError(message)
+        found = self._align(frame[None])
+        return Registered(found.registered[0], found.flow[0], float(found.uncertainty.mean()))
+
+
+def register_movie(
+    movie,
+    *,
+    preset="registration-2p",
+    model=None,
+    provider="auto",
+    threads=None,
+    template=None,
+    others=(),
+    joint=False,
+    reach=None,
+    smoothing=0.0,
+    interpolation="linear",
+    highpass=None,
+    bidirectional=None,
+    return_flow=False,
+):
+    """Register a movie that fits into memory.
+
+    Parameters
+    ----------
+    movie : ndarray or movie, (T, Y, X)
+        Any real dtype; at least two frames.
+    preset : str, optional
+        Released network, where `model` is absent.
+    model : str, path or Model, optional
+        An .onnx file, or what `load_model` returned.
+    provider, threads : optional
+        As for `load_model`.
+    template : ndarray of shape (Y, X), optional
+        What frames are brought to. By default it is made of up to 200 frames.
+    others : sequence of movie, optional
+        Further channels of the same shape, moved like the first.
+    joint : bool, optional
+        Estimate the motion on all channels together, each scaled to its contrast.
+    reach : float, optional
+        Largest rigid displacement in pixels, along each axis; by default a fifth of the smaller side.
+    smoothing : float, optional
+        Standard deviation in frames of a Gaussian over time that the flow is smoothed with.
+    interpolation : {"linear", "cubic"}, optional
+        Of the moved frames.
+    highpass : float, optional
+        Width in pixels of what is seen of the frames when motion is estimated; wider
+        structures are taken out. For one-photon movies about the diameter of a cell.
+    bidirectional : float or "auto", optional
+        By how many pixels odd lines lie to the right of even ones; "auto" measures it.
+    return_flow : bool, optional
+        Keep the flow: 8 bytes per pixel and frame.
+
+    Returns
+    -------
+    Registration
+
+    Raises
+    ------
+    CalzooError
+        If the movie, the template, the network or an option cannot be used.
+    """
+    job = _Job(
+        movie,
+        RegistrationNetwork.load(model, preset, provider=provider, threads=threads),
+        template=template,
+        others=others,
+        joint=joint,
+        reach=reach,
+        smoothing=smoothing,
+        interpolation=interpolation,
+        highpass=highpass,
+        bidirectional=bidirectional,
+    )
+    moved = [np.empty(job.movie.shape, c.dtype) for c in job.inputs]
+    flow = np.empty((*job.movie.shape, 2), np.float32) if return_flow else None
+    done = 0
+    for piece in job.pieces():
+        stop = done + len(piece.flow)
+        for array, frames in zip(moved, piece.frames, strict=True):
+            array[done:stop] = frames
+        if flow is not None:
+            flow[done:stop] = piece.flow
+        done = stop
+    quality = job.finish(lambda start, stop: moved[0][start:stop])
+    return Registration(
+        movie=moved[0],
+        flow=flow,
+        template=job.template,
+        motion=quality.motion,
+        uncertainty=quality.uncertainty,
+        bad=quality.bad,
+        valid=quality.valid,
+        report=quality.report(),
+        others=tuple(moved[1:]),
+    )
+
+
+@dataclass(frozen=True)
+class RegistrationRun:
+    """What `run_registration` wrote.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The movie.
+    report : Mapping
+    provider : str
+        What ran the network.
+    """
+
+    path: Path
+    report: Mapping
+    provider: str
+
+
+def run_registration(
+    path, out, *, flow=False, open_options=None, all_channels=False, overwrite=False, **options
+):
+    """Register a file of any length into a TIFF, with a report and a picture beside it.
+
+    ``OUT.tif`` gets its name when everything is finished; until then frames lie in the folder
+    ``OUT.part``, and the same call goes on where it was stopped. Memory does not grow with the
+    number of frames.
+
+    Parameters
+    ----------
+    path : path or sequence of path
+        A movie that `open_movie` opens.
+    out : path
+        Ends in ``.tif``; ``OUT.json`` and ``OUT.png`` stand beside it.
+    flow : bool, optional
+        Also write ``OUT.flow.npy``, float32, (T, Y, X, 2).
+    open_options : mapping, optional
+        For `open_movie`: axes, channel, plane, frame_rate_hz, pixel_um, dataset.
+    all_channels : bool, optional
+        Write all channels, moved like the chosen one, as axes (t, c, y, x).
+    overwrite : bool, optional
+        Forget what an earlier call has begun.
+    **options
+        As for `register_movie`.
+
+    Returns
+    -------
+    RegistrationRun
+
+    Raises
+    ------
+    CalzooError
+        If the file, the network or an option cannot be used, or the disk is full.
+    """
+    from calzoo.inference.registration_files import register_file
+
+    return register_file(
+        path,
+        Path(out),
+        flow=flow,
+        open_options=dict(open_options or {}),
+        all_channels=all_channels,
+        overwrite=overwrite,
+        **options,
+    )
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some neighbouring frames that are finished: each channel moved, in its data type, and their flow."""
+
+    frames: list
+    flow: np.ndarray
+
+
+class _Job:
+    """One movie, one network, one template."""
+
+    def __init__(
+        self,
+        movie,
+        network,
+        *,
+        template=None,
+        others=(),
+        joint=False,
+        reach=None,
+        smoothing=0.0,
+        interpolation="linear",
+        highpass=None,
+        bidirectional=None,
+        offset=None,
+    ):
+        _check_options(smoothing, interpolation, highpass, bidirectional)
+        self.network, self.smoothing, self.joint = network, float(smoothing), bool(joint and others)
+        self.inputs = [as_movie(m, at_least=2) for m in (movie, *others)]
+        self.movie = self.inputs[0]
+        if any(m.shape != self.movie.shape for m in self.inputs):
+            shapes = [m.shape for m in self.inputs]
+            message = f"expected channels of one shape, got {shapes}."
+            raise CalzooError(message)
+        if template is not None and np.shape(template) != self.movie.shape[1:]:
+            message = (
+                f"expected a template of the movie's shape {self.movie.shape[1:]}, got {np.shape(template)}; cut or pad "
+                "one of them."
+            )
+            raise CalzooError(message)
+        sample = _sample(self.movie)
+        self.offset = 0.0
+        if bidirectional is not None:
+            mean = sample.mean(axis=0)
+            self.offset = scan_offset(mean) if bidirectional == "auto" else float(bidirectional)
+        self.channels = self.inputs
+        if self.offset:
+            self.channels = [correct_scan_offset(m, self.offset) for m in self.inputs]
+            sample = _sample(self.channels[0])
+        lines = find_bad_lines(sample.mean(axis=0), sample.std(axis=0))
+        self.bad_lines = [np.flatnonzero(bad).tolist() for bad in lines]
+        prepare = _preparation(highpass, lines if any(self.bad_lines) else None)
+        self.weights = _joint_weights([_sample(c) for c in self.channels]) if self.joint else None
+        if self.joint:
+            sample = self._joined([_sample(c) for c in self.channels])
+        if template is None:
+            template = _template(network, sample, reach, prepare)
+        self.template = check_template(template)
+        self.align = Aligner(
+            network, self.template, reach=reach, prepare=prepare, interpolation=interpolation
+        )
+        self.quality = Quality(self.template, self.movie.shape[0], network.card)
+
+    def pieces(self, first=0):
+        """Yield finished pieces from frame `first` on, in their order."""
+        size, halo = self.network.batch, int(np.ceil(3 * self.smoothing))
+        plain = not self.smoothing and not self.joint
+
+        def read():
+            for start in range(first, self.movie.shape[0], size):
+                yield [c.frames(start, start + size).astype(np.float32) for c in self.channels]
+
+        if halo:
+            yield from self._smoothed_pieces(first, size, halo)
+            return
+        pieces, ahead = read(), []
+
+        def seen():
+            for channels in pieces:
+                ahead.append(channels)
+                yield self._joined(channels) if self.joint else channels[0]
+
+        start = first
+        for frames, found in self.align.all(seen()):
+            channels = ahead.pop(0)
+            moved = [found.registered] if plain else [self.align.warp(channels[0], found.flow)]
+            moved += [self.align.warp(c, found.flow) for c in channels[1:]]
+            self.quality.add(start, channels[0], moved[0], found)
+            yield Piece([_as(m, c.dtype) for m, c in zip(moved, self.inputs, strict=True)], found.flow)
+            start += len(frames)
+
+    def finish(self, read):
+        """Complete the quality with the movement that is left; ``read(start, stop)`` gives registered frames."""
+        self.quality.finish(read, self.align)
+        return self.quality
+
+    def _smoothed_pieces(self, first, size, halo):
+        """Yield pieces whose flow is a Gaussian mean over time."""
+        count = self.movie.shape[0]
+        kernel = np.exp(-0.5 * (np.arange(-halo, halo + 1) / self.smoothing) ** 2).astype(np.float32)
+        block = max(size, 2 * halo)
+        for start in range(first, count, block):
+            stop = min(start + block, count)
+            low, high = max(start - halo, 0), min(stop + halo, count)
+            channels = [c.frames(low, high).astype(np.float32) for c in self.channels]
+            seen = self._joined(channels) if self.joint else channels[0]
+            parts = [
+                found for _, found in self.align.all(seen[i : i + size] for i in range(0, len(seen), size))
+            ]
+            flows = np.concatenate([p.flow for p in parts])
+            smooth = np.empty((stop - start, *flows.shape[1:]), np.float32)
+            for index in range(start, stop):
+                left, right = max(index - halo, low), min(index + halo + 1, high)
+                weights = kernel[left - index + halo : right - index + halo]
+                smooth[index - start] = np.tensordot(
+                    weights / weights.sum(), flows[left - low : right - low], 1
+                )
+            inner = slice(start - low, stop - low)
+            moved = [self.align.warp(c[inner], smooth) for c in channels]
+            self.quality.add(
+                start, channels[0][inner], moved[0], _joined_parts(parts, smooth, moved[0], inner)
+            )
+            yield Piece([_as(m, c.dtype) for m, c in zip(moved, self.inputs, strict=True)], smooth)
+
+    def _joined(self, channels):
+        return sum(np.float32(w) * c for w, c in zip(self.weights, channels, strict=True))
+
+
+def _check_options(smoothing, interpolation, highpass, bidirectional):
+    if interpolation not in ("linear", "cubic"):
+        message = f"interpolation must be 'linear' or 'cubic', got {interpolation!r}."
+        raise CalzooError(message)
+    if not np.isfinite(smoothing) or smoothing < 0:
+        message = f"smoothing must be a number of frames from 0 on, got {smoothing!r}."
+        raise CalzooError(message)
+    if highpass is not None and not (np.isfinite(highpass) and highpass > 0):
+        message = f"highpass must be a width in pixels above 0, got {highpass!r}."
+        raise CalzooError(message)
+    if bidirectional not in (None, "auto") and not isinstance(bidirectional, (int, float)):
+        message = f"bidirectional must be a number of pixels or 'auto', got {bidirectional!r}."
+        raise CalzooError(message)
+
+
+def _sample(movie):
+    """Return up to 200 frames, evenly spread, as float32."""
+    frame_bytes = 4 * int(np.prod(movie.shape[1:]))
+    count = int(np.clip(SAMPLE_BYTES // frame_bytes, 2, SAMPLE_FRAMES))
+    if movie.shape[0] <= count:
+        return movie.frames(0, movie.shape[0]).astype(np.float32)
+    # Runs of four, as neighbours look alike.
+    starts = np.linspace(0, movie.shape[0] - 4, max(count // 4, 1)).astype(int)
+    return np.concatenate([movie.frames(s, s + 4) for s in starts]).astype(np.float32)
+
+
+def _template(network, sample, reach, prepare, rounds=2):
+    """Make a template of some frames: rigid first, then twice the mean of what the network has registered."""
+    template = rigid_template(sample)
+    for _ in range(rounds):
+        align = Aligner(network, template, reach=reach, prepare=prepare)
+        size = network.batch
+        parts = [found for _, found in align.all(sample[i : i + size] for i in range(0, len(sample), size))]
+        unsure = np.concatenate([p.uncertainty.mean(axis=(1, 2)) for p in parts])
+        moved = np.concatenate([p.registered for p in parts])
+        kept = unsure <= np.median(unsure) * 1.25
+        template = moved[kept].mean(axis=0)
+    return template
+
+
+def _joint_weights(samples):
+    """Return what makes the contrast of all channels equal."""
+    return [1 / (float(ndimage.gaussian_filter(s.mean(axis=0), 2).std()) + 1e-6) for s in samples]
+
+
+def _preparation(highpass, lines):
+    """Return what is done to frames before motion is estimated, or None."""
+    if highpass is None and lines is None:
+        return None
+
+    def prepare(frames):
+        frames = np.asarray(frames, np.float32)
+        if lines is not None:
+            frames = fill_lines(frames, *lines).frames(0, len(frames))
+        if highpass is not None:
+            sigma = (0, float(highpass), float(highpass))
+            frames = frames - ndimage.gaussian_filter(frames, sigma, mode="nearest", truncate=2.5)
+        return frames
+
+    return prepare
+
+
+def _joined_parts(parts, flow, moved, inner):
+    from calzoo.inference.registration_network import Aligned
+
+    whole = {
+        n: np.concatenate([getattr(p, n) for p in parts])[inner] for n in ("uncertainty", "shifts", "clarity")
+    }
+    return Aligned(registered=moved, flow=flow, **whole)
+
+
+def _as(frames, dtype):
+    """Return frames in a data type, rounded and cut off where it is one of whole numbers."""
+    if dtype.kind == "f":
+        return frames.astype(dtype, copy=False)
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(frames), limits.min, limits.max).astype(dtype)

@@ -1,0 +1,208 @@
+"""Registered movies on disk: work that goes on where it was stopped, then TIFF, JSON, picture and flow."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+
+from calzoo.errors import CalzooError
+from calzoo.imaging.movies import open_movie
+from calzoo.imaging.outputs import check_target, output_file, written
+from calzoo.imaging.writers import VolumeWriter
+from calzoo.inference.registration import RegistrationRun, _Job
+from calzoo.inference.registration_network import RegistrationNetwork
+
+_SAVE_SECONDS = 5.0  # between notes of how far the work has come
+#: Data types that Fiji cannot open, and what is written in their place.
+_WRITTEN_AS = {"int8": "int16", "float16": "float32", "float64": "float32"}
+
+
+def register_file(path, out, *, flow, open_options, all_channels, overwrite, **options):
+    """Register a file; see `calzoo.inference.registration.run_registration`."""
+    began = time.perf_counter()
+    if out.suffix.lower() not in (".tif", ".tiff"):
+        message = f"expected the name of a TIFF file for the result (OUT.tif), got {out}."
+        raise CalzooError(message)
+    check_target(out)
+    model, preset = options.pop("model", None), options.pop("preset", "registration-2p")
+    network = RegistrationNetwork.load(
+        model, preset, provider=options.pop("provider", "auto"), threads=options.pop("threads", None)
+    )
+    with contextlib.ExitStack() as files:
+        movies = _open(path, open_options, all_channels, files)
+        folder = out.with_suffix(".part")
+        facts = _facts(path, movies, network, flow, options)
+        work = _Work(folder, facts, overwrite)
+        template = work.template(options.pop("template", None))  # begun work keeps the one it was begun with
+        job = _Job(movies[0], network, template=template, others=movies[1:], **options)
+        dtype = _file_type(job.inputs)
+        with written(folder):
+            work.begin(job, dtype, flow)
+            report = _run(job, work)
+            seconds = round(time.perf_counter() - began, 3)
+            _finish(job, work, out, movies[0], report, flow, path, seconds)
+    shutil.rmtree(folder, ignore_errors=True)
+    return RegistrationRun(out, report, network.model.provider)
+
+
+def _open(path, options, all_channels, files):
+    """Return the movies of the chosen channel and, if wanted, of all others, in the order: chosen first."""
+    channel = options.get("channel")
+    if all_channels and channel is None:
+        options = options | {"channel": 0}
+    first = files.enter_context(open_movie(path, **options))
+    if not all_channels or first.n_channels == 1:
+        return [first]
+    names = first.channel_names
+    chosen = names.index(channel) if channel in names else int(options["channel"])
+    rest = [n for n in range(first.n_channels) if n != chosen % first.n_channels]
+    return [first, *(files.enter_context(open_movie(path, **options | {"channel": n})) for n in rest)]
+
+
+def _facts(path, movies, network, flow, options):
+    """Return what must be the same for begun work to be gone on with."""
+    template = options.get("template")
+    return {
+        "input": str(path),
+        "shape": [len(movies), *movies[0].shape],
+        "first_frame": hashlib.sha256(np.ascontiguousarray(movies[0].frames(0, 1))).hexdigest(),
+        "network": network.model.sha256,
+        "flow": flow,
+        "template": template
+        if template is None
+        else hashlib.sha256(np.ascontiguousarray(template)).hexdigest(),
+        "options": {name: value for name, value in options.items() if name != "template"},
+    }
+
+
+class _Work:
+    """The folder OUT.part: raw frames and flow, the template, numbers about frames, and how far it is."""
+
+    def __init__(self, folder, facts, overwrite):
+        self.folder, self.facts = folder, json.loads(json.dumps(facts))
+        self.done, self._arrays = 0, None
+        if not overwrite and self._fits():
+            with np.load(folder / "state.npz") as state:
+                self._arrays = {name: state[name] for name in state.files}
+            self.done = int(self._arrays.pop("done"))
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._saved = time.monotonic()
+
+    def _fits(self):
+        try:
+            facts = json.loads((self.folder / "facts.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return facts == self.facts and (self.folder / "state.npz").is_file()
+
+    def template(self, given):
+        """Return the template of begun work, else the one that is given."""
+        return self._arrays["template"] if self._arrays is not None else given
+
+    def begin(self, job, dtype, flow):
+        """Have the files open behind what is done."""
+        self.folder.mkdir(exist_ok=True)
+        if self._arrays is not None:
+            job.quality.restore(self._arrays)
+        else:
+            (self.folder / "facts.json").write_text(json.dumps(self.facts), encoding="utf-8")
+        shape = (job.movie.shape[0], len(job.inputs), *job.movie.shape[1:])
+        mode = "r+" if self._arrays is not None else "w+"
+        self.frames = np.memmap(self.folder / "frames.raw", dtype, mode, shape=shape)
+        self.flow = None
+        if flow:
+            name, shape = self.folder / "flow.npy", (*job.movie.shape, 2)
+            self.flow = np.lib.format.open_memmap(name, mode, np.float32, None if mode == "r+" else shape)
+
+    def add(self, piece, job):
+        """Keep finished frames, and from time to time note how far the work is."""
+        stop = self.done + len(piece.flow)
+        for number, frames in enumerate(piece.frames):
+            self.frames[self.done : stop, number] = frames
+        if self.flow is not None:
+            self.flow[self.done : stop] = piece.flow
+        self.done = stop
+        if time.monotonic() - self._saved > _SAVE_SECONDS:
+            self.save(job)
+
+    def save(self, job):
+        """Note how far the work is: all files first, then the note."""
+        self.frames.flush()
+        if self.flow is not None:
+            self.flow.flush()
+        part = self.folder / "state.part.npz"
+        np.savez(part, done=self.done, template=job.template, **job.quality.state())
+        os.replace(part, self.folder / "state.npz")
+        self._saved = time.monotonic()
+
+
+def _run(job, work):
+    """Register what is left; on an error or Ctrl-C, note how far it came."""
+    from calzoo.inference.progress import counted
+
+    try:
+        for piece in counted(job.pieces(work.done), job.movie.shape[0], work.done):
+            work.add(piece, job)
+    finally:
+        work.save(job)
+    quality = job.finish(lambda start, stop: work.frames[start:stop, 0])
+    return quality.report()
+
+
+def _finish(job, work, out, movie, report, flow, path, seconds):
+    """Write the TIFF, the report and the picture, the TIFF last."""
+    from calzoo.imaging.registration_report import draw_registration
+
+    voxel = None if movie.pixel_um is None else (None, *movie.pixel_um)
+    channels = work.frames.shape[1]
+    shape = work.frames.shape if channels > 1 else (work.frames.shape[0], *work.frames.shape[2:])
+    quality, model = job.quality, job.network.model
+    facts = {
+        "input": str(path),
+        "shape": list(job.movie.shape),
+        "model": {"name": model.card.name, "file": model.path.name, "sha256": model.sha256},
+        "provider": model.provider,
+        "seconds": seconds,
+        "frames_per_second": round(job.movie.shape[0] / seconds, 1),
+        "scan_offset_px": job.offset,
+        "bad_rows": job.bad_lines[0],
+        "bad_columns": job.bad_lines[1],
+        "options": work.facts["options"],
+        "report": report,
+        "by_frame": quality.series(),
+    }
+    with output_file(out.with_suffix(".json")) as part:
+        part.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    with output_file(out.with_suffix(".png")) as part:
+        draw_registration(part, quality, report, title=Path(str(path)).name)
+    if flow:
+        work.flow.flush()
+        work.flow = None
+        os.replace(work.folder / "flow.npy", out.with_suffix(".flow.npy"))
+    with VolumeWriter(
+        out,
+        shape,
+        work.frames.dtype,
+        voxel,
+        "tcyx" if channels > 1 else "tyx",
+        frame_rate_hz=movie.frame_rate_hz,
+    ) as writer:
+        for start in range(0, shape[0], 16):
+            frames = work.frames[start : start + 16]
+            writer.append(frames if channels > 1 else frames[:, 0])
+    work.frames = None
+
+
+def _file_type(inputs):
+    """Return the data type of the file: that of all channels, or what holds it."""
+    dtype = np.result_type(*(m.dtype for m in inputs))
+    name = _WRITTEN_AS.get(dtype.name, dtype.name)
+    if name in ("uint32", "int64", "uint64"):
+        name = "float32"
+    return np.dtype(name)

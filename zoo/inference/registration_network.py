@@ -1,0 +1,191 @@
+"""A registration network with one template: frames in, flows and registered frames out."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from calzoo.errors import CalzooError
+from calzoo.imaging.rigid import RigidSearch
+from calzoo.imaging.warping import warp
+from calzoo.inference.models import Model, load_model
+
+_INPUTS = {"frame", "template", "shift"}
+_OUTPUTS = {"flow", "registered", "uncertainty"}
+_BATCHES = {"cuda": 16, "tensorrt": 16}  # frames at a time; elsewhere 4: they stay in the cache
+SMALLEST = 32  # pixels of a side
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Some frames brought to a template.
+
+    Attributes
+    ----------
+    registered : ndarray of float32, (n, Y, X)
+    flow : ndarray of float32, (n, Y, X, 2)
+        (dy, dx) in pixels: registered(y, x) = frame(y + dy, x + dx).
+    uncertainty : ndarray of float32, (n, y, x)
+        Expected length of the error of the flow in pixels, on a coarser grid.
+    shifts : ndarray of float32, (n, 2)
+        The rigid displacement that the search began with.
+    clarity : ndarray of float32, (n,)
+        Of the rigid search; see `calzoo.imaging.rigid.RigidSearch`.
+    """
+
+    registered: np.ndarray
+    flow: np.ndarray
+    uncertainty: np.ndarray
+    shifts: np.ndarray
+    clarity: np.ndarray
+
+
+class RegistrationNetwork:
+    """A network for registration on the processor or a GPU.
+
+    Parameters
+    ----------
+    model : Model
+    workers : int
+        Batches that are computed at once, each on one thread.
+    """
+
+    def __init__(self, model, workers):
+        _check(model)
+        self.model, self.card, self.workers = model, model.card, workers
+        self.batch = _BATCHES.get(model.provider, 4)
+
+    @classmethod
+    def load(cls, model=None, preset="registration-2p", *, provider="auto", threads=None):
+        """Load a preset or a file, or take what is ready: a `Model`, or a `RegistrationNetwork`.
+
+        On the processor, frames are shared out to threads, which is faster than sharing
+        out each frame.
+        """
+        if isinstance(model, RegistrationNetwork):
+            return model
+        if isinstance(model, Model):
+            return cls(model, 1)
+        loaded = load_model(preset if model is None else model, provider=provider, threads=1)
+        if loaded.provider == "cpu":
+            return cls(loaded, threads or os.cpu_count() or 1)
+        return cls(load_model(loaded.path, provider=loaded.provider, threads=threads), 1)
+
+
+class Aligner:
+    """Bring frames to a template.
+
+    Parameters
+    ----------
+    network : RegistrationNetwork
+    template : ndarray of shape (Y, X)
+    reach : float, optional
+        Largest rigid displacement in pixels; see `RigidSearch`.
+    prepare : callable, optional
+        What is done to frames (n, Y, X) before motion is estimated; the frames themselves are moved.
+    interpolation : {"linear", "cubic"}, optional
+    """
+
+    def __init__(self, network, template, *, reach=None, prepare=None, interpolation="linear"):
+        self.network, self.prepare, self.interpolation = network, prepare, interpolation
+        self.template = check_template(template)
+        seen = self.template[None] if prepare is None else prepare(self.template[None])
+        self.search = RigidSearch(seen[0], reach=reach)
+        step = network.card.divisor
+        self.shape = self.template.shape
+        self._short = [-side % step[axis] for side, axis in zip(self.shape, "yx", strict=True)]
+        self._seen = self._padded(seen.astype(np.float32))[:, None]
+
+    def __call__(self, frames):
+        """Bring frames to the template.
+
+        Parameters
+        ----------
+        frames : ndarray of shape (n, Y, X)
+            Real numbers.
+
+        Returns
+        -------
+        Aligned
+        """
+        frames = np.ascontiguousarray(frames, np.float32)
+        if frames.shape[1:] != self.shape:
+            message = f"expected frames of the template's shape {self.shape}, got {frames.shape[1:]}; cut or pad one of them."
+            raise CalzooError(message)
+        seen = frames if self.prepare is None else self.prepare(frames)
+        shifts, clarity = self.search(seen)
+        found = self.network.model.run(
+            {"frame": self._padded(seen)[:, None], "template": self._seen, "shift": shifts}
+        )
+        height, width = self.shape
+        flow = np.ascontiguousarray(found["flow"][:, :, :height, :width].transpose(0, 2, 3, 1))
+        if self.prepare is None and self.interpolation == "linear":
+            registered = found["registered"][:, 0, :height, :width]
+        else:
+            registered = self.warp(frames, flow)
+        cell = found["flow"].shape[2] // found["uncertainty"].shape[2]
+        uncertainty = found["uncertainty"][:, 0, : -(-height // cell), : -(-width // cell)]
+        return Aligned(registered, flow, uncertainty, shifts, clarity)
+
+    def warp(self, frames, flow):
+        """Look frames (n, Y, X) up along a flow (n, Y, X, 2)."""
+        return warp(frames, flow, order=1 if self.interpolation == "linear" else 3)
+
+    def all(self, pieces):
+        """Yield ``(piece, Aligned)`` for pieces of a movie, in their order, computed side by side.
+
+        Parameters
+        ----------
+        pieces : iterable of ndarray, (n, Y, X)
+        """
+        if self.network.workers == 1:
+            yield from ((piece, self(piece)) for piece in pieces)
+            return
+        with ThreadPoolExecutor(self.network.workers) as pool:
+            waiting = []
+            try:
+                for piece in pieces:
+                    waiting.append((piece, pool.submit(self, piece)))
+                    if len(waiting) > 2 * self.network.workers:
+                        first, future = waiting.pop(0)
+                        yield first, future.result()
+                for first, future in waiting:
+                    yield first, future.result()
+            finally:
+                for _, future in waiting:
+                    future.cancel()
+
+    def _padded(self, frames):
+        """Repeat the last row and column up to the divisor: flat, so that no motion is seen there."""
+        if not any(self._short):
+            return frames
+        return np.pad(frames, ((0, 0), (0, self._short[0]), (0, self._short[1])), mode="edge")
+
+
+def check_template(template):
+    """Return a template as float32, or say what is wrong with it."""
+    template = np.asarray(template)
+    if template.ndim != 2 or template.dtype.kind not in "buif":
+        message = (
+            f"expected a template (Y, X) of real numbers, got {template.dtype} of shape {template.shape}."
+        )
+        raise CalzooError(message)
+    if min(template.shape) < SMALLEST:
+        message = f"expected at least {SMALLEST} x {SMALLEST} pixels, got {template.shape[0]} x {template.shape[1]}."
+        raise CalzooError(message)
+    if not np.isfinite(template).all():
+        message = "the template holds NaN or infinity; replace such values, for example by numpy.nan_to_num."
+        raise CalzooError(message)
+    return template.astype(np.float32)
+
+
+def _check(model):
+    card = model.card
+    inputs, outputs = {t.name for t in card.inputs}, {t.name for t in card.outputs}
+    if card.task != "registration" or inputs != _INPUTS or not outputs >= _OUTPUTS:
+        message = (
+            f"{model.path}: expected a network for the task 'registration' with the inputs {sorted(_INPUTS)}, got one "
+            f"for {card.task!r} with {sorted(inputs)}; 'calzoo list' names what there is."
+        )
+        raise CalzooError(message)

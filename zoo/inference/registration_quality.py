@@ -1,0 +1,148 @@
+"""How well a registration went: measured frame by frame while it runs."""
+
+import numpy as np
+
+from calzoo.imaging.warping import looks_inside
+
+CHECKED = 40  # registered frames that are registered once more: what moves still is the residual
+
+
+class Quality:
+    """Numbers about each frame, and means before and after.
+
+    Parameters
+    ----------
+    template : ndarray of float32, (Y, X)
+    count : int
+        Frames of the movie.
+    card : Card
+        Its postprocessing says from which uncertainty on a frame is bad.
+
+    Attributes
+    ----------
+    motion : ndarray of float32, (T, 2)
+        Mean flow of each frame, (dy, dx) in pixels.
+    deformation : ndarray of float32, (T,)
+        95th percentile of the distance of the flow from its mean, in pixels.
+    uncertainty, before, after, inside : ndarray of float32, (T,)
+        Expected error in pixels; correlation with the template before and after; share of pixels that were seen.
+    bad : ndarray of bool, (T,)
+    valid : ndarray of bool, (Y, X)
+    """
+
+    _COLUMNS = ("deformation", "uncertainty", "before", "after", "inside", "clarity")
+
+    def __init__(self, template, count, card):
+        self.template, self.card = template, card
+        self.motion = np.zeros((count, 2), np.float32)
+        for name in self._COLUMNS:
+            setattr(self, name, np.full(count, np.nan, np.float32))
+        self.blank = np.zeros(count, bool)
+        self.means = np.zeros((2, *template.shape))
+        self.unseen = np.zeros(template.shape, np.int64)
+        self.residual = float("nan")
+        self.bad, self.valid = np.zeros(count, bool), np.ones(template.shape, bool)
+        margin = [max(1, side // 20) for side in template.shape]
+        self._middle = tuple(slice(m, side - m) for m, side in zip(margin, template.shape, strict=True))
+        middle = template[self._middle].astype(np.float64)
+        self._centred = (middle - middle.mean()).astype(np.float32)
+
+    def add(self, start, frames, moved, found):
+        """Take in some frames before and after, and what was found about them."""
+        stop = start + len(frames)
+        coarse = found.flow[:, ::8, ::8].reshape(len(frames), -1, 2)
+        self.motion[start:stop] = coarse.mean(axis=1)
+        away = np.linalg.norm(coarse - coarse.mean(axis=1, keepdims=True), axis=-1)
+        self.deformation[start:stop] = np.percentile(away, 95, axis=1)
+        self.uncertainty[start:stop] = found.uncertainty.mean(axis=(1, 2))
+        self.clarity[start:stop] = found.clarity
+        for place, pictures in ((self.before, frames), (self.after, moved)):
+            place[start:stop] = [self._correlation(picture) for picture in pictures]
+        inside = looks_inside(found.flow)
+        self.inside[start:stop] = inside.mean(axis=(1, 2))
+        self.blank[start:stop] = np.ptp(frames.reshape(len(frames), -1), axis=1) == 0
+        self.unseen += (~inside).sum(axis=0)
+        for total, pictures in zip(self.means, (frames, moved), strict=True):
+            total += pictures.sum(axis=0, dtype=np.float64)
+
+    def finish(self, read, align):
+        """Flag bad frames, and measure what moves still."""
+        limit = float(self.card.postprocessing.get("bad_uncertainty_px", 1.5))
+        usual = np.nanmedian(self.after)
+        spread = 1.4826 * np.nanmedian(np.abs(self.after - usual))
+        lost = self.after < min(usual - 6 * max(spread, 0.01), 0.7 * usual)
+        self.bad = (
+            self.blank | ~np.isfinite(self.after) | (self.uncertainty > limit) | lost | (self.inside < 0.5)
+        )
+        good = np.flatnonzero(~self.bad)
+        # A pixel may be missing in one frame of two hundred.
+        self.valid = self.unseen <= 0.005 * len(self.bad) + self.bad.sum()
+        chosen = good[np.linspace(0, len(good) - 1, min(CHECKED, len(good))).astype(int)] if len(good) else []
+        lengths = []
+        for number in chosen:
+            flow = align(np.asarray(read(number, number + 1), np.float32)).flow[0]
+            lengths.append(np.linalg.norm(flow[self._middle], axis=-1).mean())
+        self.residual = float(np.mean(lengths)) if lengths else float("nan")
+
+    def report(self):
+        """Return the numbers for OUT.json."""
+        means = [total / max(len(self.bad), 1) for total in self.means]
+        good = ~self.bad
+        rows, columns = (np.flatnonzero(self.valid.mean(axis=axis) > 0.5) for axis in (1, 0))
+        return {
+            "frames": len(self.bad),
+            "bad_frames": np.flatnonzero(self.bad).tolist(),
+            "correlation_before": _mean(self.before[good]),
+            "correlation_after": _mean(self.after[good]),
+            "crispness_before": crispness(means[0][self._middle]),
+            "crispness_after": crispness(means[1][self._middle]),
+            "residual_flow_px": _number(self.residual),
+            "motion_px": {
+                "largest": _number(np.abs(self.motion[good]).max(initial=0)),
+                "sd_y": _number(self.motion[good, 0].std()) if good.any() else None,
+                "sd_x": _number(self.motion[good, 1].std()) if good.any() else None,
+                "deformation_95": _mean(self.deformation[good]),
+            },
+            "uncertainty_px": _mean(self.uncertainty[good]),
+            "valid_share": _number(self.valid.mean()),
+            "valid_rows": [int(rows.min()), int(rows.max()) + 1] if len(rows) else None,
+            "valid_columns": [int(columns.min()), int(columns.max()) + 1] if len(columns) else None,
+        }
+
+    def series(self):
+        """Return what is known of each frame, for OUT.json."""
+        columns = {"dy": self.motion[:, 0], "dx": self.motion[:, 1]}
+        columns |= {name: getattr(self, name) for name in self._COLUMNS}
+        return {n: [_number(v, 4) for v in c] for n, c in columns.items()} | {"bad": self.bad.tolist()}
+
+    def state(self):
+        """Return all arrays, to be kept on disk."""
+        names = ("motion", *self._COLUMNS, "blank", "means", "unseen")
+        return {name: getattr(self, name) for name in names}
+
+    def restore(self, arrays):
+        """Go on from what `state` returned."""
+        for name in self.state():
+            setattr(self, name, np.array(arrays[name]))
+
+    def _correlation(self, picture):
+        middle = picture[self._middle].astype(np.float32)
+        middle = middle - middle.mean(dtype=np.float64).astype(np.float32)
+        norm = float(np.sqrt(np.vdot(middle, middle) * np.vdot(self._centred, self._centred)))
+        return float(np.vdot(middle, self._centred)) / norm if norm > 0 else np.nan
+
+
+def crispness(picture):
+    """Return the Frobenius norm of the gradient of a picture: larger where a mean is sharper."""
+    along_y, along_x = np.gradient(np.asarray(picture, np.float64))
+    return _number(np.sqrt((along_y**2 + along_x**2).sum()))
+
+
+def _mean(values):
+    values = values[np.isfinite(values)]
+    return _number(values.mean()) if len(values) else None
+
+
+def _number(value, digits=6):
+    value = float(value)
+    return float(f"{value:.{digits}g}") if np.isfinite(value) else None
