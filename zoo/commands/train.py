@@ -27,6 +27,9 @@ def add_arguments(parser):
         metavar="DIR",
         help="folder of recordings; may be repeated",
     )
+    movie = parser.add_argument_group("the cells of one movie, without labels (recipe centers)")
+    movie.add_argument("--movie", type=Path, metavar="MOVIE", help="fit this movie, in place of --data")
+    movie.add_argument("--diameter", metavar="PX", help="of its cells, in pixels (default: measured)")
     own = parser.add_argument_group("one recording of photostimulation, in place of --data")
     own.add_argument("--frames", type=Path, metavar="FILE", help="movie, or frames after the onsets")
     own.add_argument("--table", type=Path, metavar="FILE.csv", help="stimuli, or the label of each frame")
@@ -48,6 +51,10 @@ def add_arguments(parser):
 def run(args):
     """Train until the end of the schedule or until a signal; the status is 1 if it was stopped."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if args.movie is not None:
+        from calzoo.commands._fit_centers import fit
+
+        return fit(args, dict(map(_setting, args.set)))
     from calzoo.training import distribute
     from calzoo.training.trainer import train
 
