@@ -20,6 +20,7 @@ _WHERE = {
     "analyse_stimuli": "calzoo.stimulus",
     "decode_stimuli": "calzoo.inference.stimulus",
     "explain": "calzoo.inference.explain",
+    "find_cells": "calzoo.inference.cells",
     "load_model": "calzoo.inference.models",
     "open_movie": "calzoo.imaging.movies",
     "read_volume": "calzoo.imaging.images",
