@@ -131,31 +131,34 @@ def flattened(image, present, pictures):
     tensor, (B, Y, X, 2 * pictures)
         0 in pictures that are not there.
     """
-    level = low_pass(image, name="level")
+    ones = layers.Conv2D(
+        1, 1, kernel_initializer="zeros", bias_initializer="ones", trainable=False, name="inside"
+    )(image)
+    inside = blurred(ones, name="inside")  # how much of the Gaussian lies inside of the picture
+    level = layers.Multiply(name="level")([blurred(image, name="level"), 1 / inside])
     detail = layers.Subtract(name="detail")([image, level])
-    power = low_pass(ops.square(detail), name="power")
+    power = blurred(ops.square(detail), name="power") / inside
     # Where noise and structure are both below _FLAT there is nothing to be enlarged.
     relative = detail / ops.sqrt(power + _FLAT**2)
     mask = layers.Reshape((1, 1, pictures), name="present_mask")(present)
-    both = [
-        layers.Multiply(name=f"{n}_shown")([x, mask]) for n, x in (("detail", detail), ("relative", relative))
+    shown = [
+        layers.Multiply(name=f"{name}_shown")([x, mask])
+        for name, x in (("detail", detail), ("relative", relative))
     ]
-    return layers.Concatenate(name="pictures")(both)
+    return layers.Concatenate(name="pictures")(shown)
 
 
-def low_pass(x, *, name):
-    """Blur each channel with a fixed Gaussian, as if pictures went on as in a mirror beyond their edges."""
+def blurred(x, *, name):
+    """Blur each channel with a fixed Gaussian, along one axis after the other.
+
+    Beyond the edge there is nothing: divided by what becomes of ones, this is the mean of
+    what lies inside of the picture, so that no edge is brighter than the rest. (To reflect
+    the picture would do the same, but needs sides of some size and ten times the nodes in ONNX.)
+    """
     for turn in (1, 2):
-        for axis, letter in ((1, "y"), (2, "x")):
-            pads = [(0, 0)] * 4
-            pads[axis] = (_REACH, _REACH)
-            size = (2 * _REACH + 1, 1) if axis == 1 else (1, 2 * _REACH + 1)
-            x = ops.pad(x, pads, mode="reflect")
+        for letter, size in (("y", (2 * _REACH + 1, 1)), ("x", (1, 2 * _REACH + 1))):
             x = layers.DepthwiseConv2D(
-                size,
-                use_bias=False,
-                trainable=False,
-                name=f"{name}_blur{turn}{letter}",
+                size, padding="same", use_bias=False, trainable=False, name=f"{name}_blur{turn}{letter}"
             )(x)
     return x
 
@@ -182,7 +185,7 @@ def up_block(x, skip, filters, kernel, *, name):
 
 
 def set_gaussians(model):
-    """Give the fixed layers of `low_pass` their weights.
+    """Give the fixed layers of `blurred` their weights.
 
     Parameters
     ----------

@@ -1,0 +1,292 @@
+"""The cell pipeline, with networks that recognise disks; and the parts that it is made of."""
+
+import itertools
+import json
+
+import cell_fakes
+import numpy as np
+import pytest
+
+from calzoo.errors import CalzooError
+from calzoo.imaging.masks import Masks, read_masks
+from calzoo.inference import cell_masks, cell_scale
+from calzoo.inference.cell_networks import CellNetworks, _spans
+from calzoo.inference.cells import find_cells, run_cells, summarise
+from calzoo.metrics.matching import assign
+
+
+def matched(truth, masks, least=0.6):
+    """Return how many true masks are found with at least this IoU."""
+    found = masks.stack()
+    common = np.einsum("iyx,jyx->ij", truth.astype(float), found.astype(float))
+    union = truth.sum((1, 2))[:, None] + found.sum((1, 2))[None] - common
+    iou = common / np.maximum(union, 1)
+    return len(assign(iou, iou >= least)[0])
+
+
+@pytest.mark.parametrize("diameter", [7.0, 12.0, 19.0])
+def test_every_disk_is_found_once_in_the_pixels_of_the_recording(rng, diameter):
+    picture, truth = cell_fakes.disks(rng, (180, 260), diameter, 20)
+    found = find_cells(summary=picture, model=cell_fakes.fake_networks(), diameter=diameter)
+    assert found.masks.shape == (180, 260)
+    assert len(found) == len(truth) == matched(truth, found.masks, 0.75)
+    assert found.heat.shape == (180, 260)
+    assert (np.diff(found.scores) <= 0).all()
+
+
+@pytest.mark.parametrize("diameter", [6.0, 9.0, 14.0, 25.0])
+def test_diameter_is_estimated_from_the_picture(rng, diameter):
+    side = int(18 * diameter)
+    picture, truth = cell_fakes.disks(rng, (side, side), diameter, 30)
+    found = find_cells(summary=picture, model=cell_fakes.fake_networks())
+    assert found.diameter == pytest.approx(diameter, rel=0.15)
+    assert matched(truth, found.masks) >= 0.9 * len(truth)
+
+
+def test_pixel_size_is_where_the_estimate_begins(rng):
+    picture, _ = cell_fakes.disks(rng, (200, 200), 10.0, 20)
+    found = find_cells(summary=picture, model=cell_fakes.fake_networks(), pixel_um=(1.1, 1.1))
+    assert found.diameter == pytest.approx(10.0, rel=0.15)
+
+
+def test_cell_at_the_edge_is_cut_off_there(rng):
+    picture, _ = cell_fakes.disks(rng, (96, 96), 12.0, 0)
+    y, x = np.indices((96, 96))
+    disk = np.hypot(y - 1, x - 50) <= 6
+    found = find_cells(summary=picture + 400 * disk, model=cell_fakes.fake_networks(), diameter=12)
+    assert len(found) == 1
+    assert matched(disk[None], found.masks, 0.6) == 1
+
+
+def test_movie_gives_masks_and_traces(rng):
+    picture, truth = cell_fakes.disks(rng, (64, 80), 12.0, 5)
+    activity = rng.gamma(1, 1, (60, len(truth)))
+    movie = picture + 200 * np.einsum("tn,nyx->tyx", activity, truth) + rng.normal(0, 5, (60, 64, 80))
+    found = find_cells(
+        np.clip(movie, 0, None).astype(np.uint16), model=cell_fakes.fake_networks(), diameter=12
+    )
+    assert set(found.pictures) == {"correlation", "brightness", "deviation"}
+    assert matched(truth, found.masks, 0.5) == len(truth)
+    assert found.traces.cells.shape == (len(found), 60)
+    order = [int(np.argmax([t[tuple(np.rint(c).astype(int))] for t in truth])) for c in found.centers]
+    for trace, cell in zip(found.traces.cells, order, strict=True):
+        assert np.corrcoef(trace, activity[:, cell])[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("value", [0, 65535])
+def test_movie_without_anything_gives_no_cells(value):
+    found = find_cells(np.full((10, 40, 50), value, np.uint16), model=cell_fakes.fake_networks())
+    assert len(found) == 0
+    assert np.isnan(found.diameter)
+    assert found.traces.cells.shape == (0, 10)
+    assert found.labels.shape == (40, 50)
+
+
+def test_blank_and_saturated_frames_do_no_harm(rng):
+    picture, truth = cell_fakes.disks(rng, (64, 80), 12.0, 5)
+    movie = picture + rng.normal(0, 20, (80, 64, 80))
+    movie[30], movie[50] = 0, 65535
+    found = find_cells(movie.clip(0, 65535).astype(np.uint16), model=cell_fakes.fake_networks(), diameter=12)
+    assert matched(truth, found.masks, 0.5) >= len(truth) - 1
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", ">u2", "float64", "uint32"])
+def test_any_real_dtype_gives_the_same_cells(rng, dtype):
+    picture, truth = cell_fakes.disks(rng, (72, 72), 12.0, 5)
+    picture = picture > 300 if dtype == "bool" else np.clip(picture, 0, 255 if dtype == "uint8" else None)
+    found = find_cells(summary=picture.astype(dtype), model=cell_fakes.fake_networks(), diameter=12)
+    assert matched(truth, found.masks, 0.6) == len(truth)
+
+
+def test_long_movie_is_averaged_before_it_is_summed_up(rng):
+    movie = rng.poisson(5, (1700, 8, 9)).astype(np.uint8)
+    assert summarise(movie).n_frames == 1700 // 4
+
+
+def test_input_that_is_no_movie_is_refused():
+    networks = cell_fakes.fake_networks()
+    with pytest.raises(CalzooError, match=r"expected a movie \(T, Y, X\), got one picture .* as summary="):
+        find_cells(np.zeros((20, 20)), model=networks)
+    with pytest.raises(CalzooError, match="got neither"):
+        find_cells(model=networks)
+    with pytest.raises(CalzooError, match="at least 2 frame"):
+        find_cells(np.zeros((1, 20, 20)), model=networks)
+    with pytest.raises(CalzooError, match="NaN or infinity"):
+        find_cells(summary=np.full((20, 20), np.nan), model=networks)
+    with pytest.raises(CalzooError, match=r"the summary has \(20, 20\) pixels, the movie \(20, 30\)"):
+        find_cells(np.zeros((5, 20, 30)), summary=np.zeros((20, 20)), model=networks)
+
+
+@pytest.mark.parametrize("diameter", ["0", "-3px", "two", "12 nm", "nan"])
+def test_diameter_that_is_no_size_is_refused(diameter):
+    with pytest.raises(CalzooError, match="expected a size above 0, such as 12, 12px or 10um"):
+        cell_scale.told_diameter(diameter, None)
+
+
+def test_diameter_in_micrometres_needs_the_pixel_size():
+    assert cell_scale.told_diameter("10um", (0.5, 0.5)) == 20
+    assert cell_scale.told_diameter(9, None) == 9
+    with pytest.raises(CalzooError, match="the pixel size is not known; give --pixel"):
+        cell_scale.told_diameter("10um", None)
+
+
+def test_network_of_another_role_or_size_is_refused():
+    networks = cell_fakes.fake_networks()
+    with pytest.raises(CalzooError, match="expected the network of role 'proposal'"):
+        CellNetworks(networks.instance, networks.proposal)
+    other = cell_fakes.FakeModel(
+        cell_fakes.fake_card("instance", scale={"cell_diameter_px": 20.0}), cell_fakes.outline, "instance"
+    )
+    with pytest.raises(CalzooError, match=r"cells of the same size, got 12.0 and 20.0 pixels"):
+        CellNetworks(networks.proposal, other)
+    with pytest.raises(CalzooError, match="a mapping with the networks proposal and instance"):
+        CellNetworks.load({"proposal": "a.onnx"}, None, provider="cpu", threads=None)
+
+
+def test_tiles_give_what_the_whole_picture_gives(rng):
+    image = np.stack([np.zeros((500, 333)), rng.random((500, 333)), np.zeros((500, 333))]).astype(np.float32)
+    present = np.float32([0, 1, 0])
+    networks = cell_fakes.fake_networks()
+    tiled, _ = networks.heat(image, present)
+    assert len(networks.proposal.calls) > 4
+    assert max(max(call["image"][2:]) for call in networks.proposal.calls) <= 160
+    whole = cell_fakes.propose({"image": image[None], "present": present[None]})["heat"][0, 2]
+    np.testing.assert_allclose(tiled, whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 7, 160, 201, 999])
+def test_tiles_cover_an_axis_without_gap(size):
+    spans = _spans(size, 160, 16, 8)
+    assert spans[0][0] == 0
+    assert spans[-1][1] == size
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(spans))
+    assert all(side % 8 == 0 and side <= 200 for _, _, _, side in spans)
+
+
+def test_piece_nearest_to_the_middle_is_kept_and_its_holes_are_filled():
+    mask = np.zeros((9, 12), bool)
+    mask[0:2, 0:12] = True
+    mask[4:9, 4:9] = True
+    mask[6, 6] = False
+    kept = cell_masks.one_piece(mask, np.array([5, 6]))
+    assert kept[6, 6]
+    assert kept.sum() == 25
+
+
+def stamps(*squares, side=48):
+    """Return masks and corners of squares (top, left, size) in a frame."""
+    masks, corners = np.zeros((len(squares), side, side), bool), []
+    for mask, (top, left, size) in zip(masks, squares, strict=True):
+        mask[20 : 20 + size, 20 : 20 + size] = True
+        corners.append((top - 20, left - 20))
+    return masks, np.array(corners)
+
+
+def test_of_two_masks_of_one_cell_the_better_stays():
+    masks, corners = stamps((30, 30, 10), (31, 30, 10), (60, 30, 10))
+    kept = cell_masks.suppressed(masks, corners, np.array([0.6, 0.9, 0.7]), overlap=0.4)
+    assert kept.tolist() == [1, 2]
+
+
+def test_neighbours_that_overlap_a_little_both_stay():
+    masks, corners = stamps((30, 30, 10), (30, 37, 10))
+    assert len(cell_masks.suppressed(masks, corners, np.array([0.6, 0.9]), overlap=0.4)) == 2
+
+
+def test_piece_inside_of_a_better_cell_goes():
+    masks, corners = stamps((30, 30, 20), (32, 32, 6))
+    assert cell_masks.suppressed(masks, corners, np.array([0.9, 0.8]), overlap=0.4).tolist() == [0]
+
+
+def test_prior_takes_neighbours_out_of_a_mask():
+    middle = np.hypot(*(np.indices((48, 48)) - 24)) <= 6
+    masks = np.repeat(middle[None], 5, axis=0).astype(np.float32)
+    masks[0, :6, :6] = 1
+    masks[0, 40:, 20:30] = 1
+    masked = cell_masks.with_prior(masks, np.ones(5, np.float32))
+    assert (masked[0] >= 0.5).sum() == pytest.approx(middle.sum(), rel=0.1)
+
+
+def test_mask_at_the_same_scale_is_pasted_as_it_is():
+    mask = np.zeros((1, 48, 48), np.float32)
+    mask[0, 20:30, 18:27] = 1
+    masks = cell_masks.pasted(mask, np.array([[5, 7]]), 0.5, (100, 90), (100, 90))
+    expected = np.zeros((100, 90), bool)
+    expected[25:35, 25:34] = True
+    np.testing.assert_array_equal(masks.stack()[0], expected)
+
+
+def test_five_thousand_cells_are_told_apart(rng):
+    """A lattice of disks, larger than any recording; every one is found."""
+    y, x = np.indices((24, 24))
+    disk = 100 + 400 / (1 + np.exp((np.hypot(y - 12, x - 12) - 6) / 0.6))
+    picture = np.tile(disk, (72, 70))
+    found = find_cells(summary=picture, model=cell_fakes.fake_networks(), diameter=12)
+    assert len(found) == 72 * 70
+    assert found.masks.count().max() == 1
+
+
+def test_folder_holds_all_files_of_a_movie(rng, tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    picture, truth = cell_fakes.disks(rng, (64, 80), 12.0, 5)
+    activity = rng.gamma(1, 1, (40, len(truth)))
+    movie = picture + 200 * np.einsum("tn,nyx->tyx", activity, truth) + rng.normal(0, 5, (40, 64, 80))
+    tifffile.imwrite(tmp_path / "movie.tif", movie.clip(0).astype(np.uint16), photometric="minisblack")
+    result = run_cells(
+        tmp_path / "movie.tif",
+        tmp_path / "out",
+        model=cell_fakes.fake_networks(),
+        diameter=12,
+        frame_rate_hz=10.0,
+        pixel_um=(2.0, 2.0),
+    )
+    names = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    arrays = {f"suite2p/plane0/{n}.npy" for n in ("F", "Fneu", "iscell", "ops", "spks", "stat")}
+    tables = {"masks.npz", "labels.tif", "rois.zip", "cells.csv", "traces.csv", "overlay.png"}
+    assert names == arrays | tables | {"caiman_A.npz", "run.json"}
+    masks = read_masks(tmp_path / "out" / "masks.npz")
+    assert len(masks) == result.count == len(truth)
+    labels = tifffile.imread(tmp_path / "out" / "labels.tif")
+    assert labels.dtype == np.int32
+    np.testing.assert_array_equal(labels, masks.labels())
+    lines = (tmp_path / "out" / "cells.csv").read_text().splitlines()
+    assert lines[0].startswith("y,x,score,id,area_px")
+    assert len(lines) == 1 + len(truth)
+    first = dict(zip(lines[0].split(","), lines[1].split(","), strict=True))
+    assert float(first["area_um2"]) == 4 * int(first["area_px"])
+    traces = (tmp_path / "out" / "traces.csv").read_text().splitlines()
+    assert traces[0] == "frame,time_s," + ",".join(f"cell_{i + 1}" for i in range(len(truth)))
+    assert len(traces) == 41
+    assert traces[11].startswith("10,1,")
+    facts = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert facts["cells"] == len(truth)
+    assert facts["model"]["proposal"]["sha256"] == "proposal" * 8
+
+
+def test_folder_of_nothing_is_complete_too(tmp_path, capsys):
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "movie.tif", np.full((12, 32, 40), 7, np.uint16), photometric="minisblack")
+    result = run_cells(tmp_path / "movie.tif", tmp_path / "out", model=cell_fakes.fake_networks())
+    assert result.count == 0
+    assert len(read_masks(tmp_path / "out" / "masks.npz")) == 0
+    assert (tmp_path / "out" / "cells.csv").read_text().count("\n") == 1
+    assert np.load(tmp_path / "out" / "suite2p" / "plane0" / "F.npy").shape == (0, 12)
+    assert "the pixel size is not known" in capsys.readouterr().err
+
+
+def test_picture_in_place_of_a_movie(rng, tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    picture, truth = cell_fakes.disks(rng, (64, 80), 12.0, 5)
+    image.fromarray(np.clip(picture / 2, 0, 255).astype(np.uint8)).save(tmp_path / "mean.png")
+    result = run_cells(
+        tmp_path / "mean.png", tmp_path / "out", summary=True, model=cell_fakes.fake_networks(), diameter=12
+    )
+    assert result.count == len(truth)
+    assert not (tmp_path / "out" / "traces.csv").exists()
+
+
+def test_masks_that_overlap_keep_their_overlap():
+    first, second = np.zeros((2, 40, 40), bool)
+    first[5:17, 5:17], second[5:17, 14:26] = True, True
+    masks = Masks.from_stack(np.stack([first, second]))
+    assert (masks.count() == 2).sum() == 36
