@@ -59,7 +59,9 @@ class StimulusRecipe:
     brightness, contrast : tuple of float
         For networks that see intensities: range of the factors of the authors; empty: none.
     cam : str
-        Kind of the map in the exported graph; see `calzoo.networks.gradcam.METHODS`.
+        Kind of the map in the exported graph; see `calzoo.networks.gradcam.with_cam`. Where a
+        grid keeps places apart, "grad-cam" averages the gradients of places that speak for a
+        cell with those that speak against it, and its maps hardly beat chance.
     simulation : mapping
         Arguments of `calzoo.simulation.stimulus.simulate_stimulus` for a field to train on
         where no recordings are given; empty: recordings must be given.
@@ -79,7 +81,7 @@ class StimulusRecipe:
     shift_px: int = 2
     brightness: tuple = ()
     contrast: tuple = ()
-    cam: str = "grad-cam"
+    cam: str = "hires-cam"
     simulation: Mapping = field(default_factory=dict)
     schedule: Schedule = field(
         default_factory=lambda: Schedule(
@@ -236,7 +238,7 @@ def temporal_recipe():
 
 def demo_recipe():
     """Return the recipe of the preset `stimulus-demo`: what ``calzoo simulate stimulus`` writes."""
-    return StimulusRecipe(name="stimulus-demo", network={"cells": 12}, simulation={"seed": 0})
+    return StimulusRecipe(name="stimulus-demo", network={"cells": 12, "gain": 6.65}, simulation={"seed": 0})
 
 
 def seed_recipe():
@@ -267,6 +269,7 @@ def _as_published(name, network):
     return StimulusRecipe(
         name=name,
         network=dict(network),
+        cam="grad-cam",
         shift_px=0,
         brightness=(0.01, 2.5),
         contrast=(0.01, 2.5),

@@ -167,7 +167,7 @@ def draw_accuracy(path, analysis):
         left.bar(place + 0.27 * (number - 1), rate, 0.27, label=label)
     left.set_xticks(place, [*(str(k + 1) for k in range(cells)), "none"], fontsize=8)
     left.set(xlabel="stimulated cell", ylabel="part of the frames in which it is found", ylim=(0, 1.05))
-    left.legend(fontsize=8, loc="lower left")
+    left.legend(fontsize=8, ncols=3, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
     left.grid(axis="y", alpha=0.3)
     confusion = np.zeros((cells + 1, cells + 1))
     np.add.at(confusion, (truth[alone].argmax(axis=1), analysis.logits[alone].argmax(axis=1)), 1)
@@ -246,7 +246,7 @@ _NOTES = {
     ),
     "trials": "<p class=note>Frames with stimulated cells.</p>",
     "overlay": (
-        "<p class=note>Grad-CAM: what spoke for the answer, averaged over the frames of a condition; it is a "
+        "<p class=note>What spoke for the answer, averaged over the frames of a condition; it is a "
         "map of answers, not a proof of connections.</p>"
     ),
     "changes": (

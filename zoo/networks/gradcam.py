@@ -21,7 +21,7 @@ def with_cam(model, method="grad-cam"):
         Of `calzoo.networks.stimulus.stimulus`; the new model shares its weights.
     method : {"grad-cam", "hires-cam"}, optional
         "grad-cam" [1]_ weights each feature map by the mean of its gradient,
-        "hires-cam" [2]_ pixel by pixel.
+        "hires-cam" [2]_ pixel by pixel, which keeps apart what places say.
 
     Returns
     -------
@@ -97,10 +97,10 @@ class HeadCam(layers.Layer):
     def call(self, inputs):
         """Return (B, Y, X)."""
         frame, features, target, logits, *active = inputs
-        gradient = ops.matmul(_chosen(target, logits), ops.transpose(self.dense[-1].kernel))
+        gradient = _through(self.dense[-1], _chosen(target, logits))
         for layer, output in zip(reversed(self.dense[:-1]), reversed(active), strict=True):
             gradient = gradient * ops.cast(output > 0, gradient.dtype)
-            gradient = ops.matmul(gradient, ops.transpose(layer.kernel))
+            gradient = _through(layer, gradient)
         maps = ops.transpose(features, (0, 3, 1, 2))  # (B, C, y, x)
         height, width = ops.shape(maps)[2], ops.shape(maps)[3]
         channels = features.shape[-1]
@@ -146,6 +146,12 @@ def stretch_matrix(length, short):
     place = ops.clip(place, 0.0, count - 1)
     pixel = ops.cast(ops.arange(short), "float32")
     return ops.maximum(1 - ops.abs(place[:, None] - pixel[None, :]), 0.0)
+
+
+def _through(layer, gradient):
+    """Return the gradient with respect to the input of a dense layer."""
+    # Not times the kernel's transpose: the exporter would store it beside the kernel.
+    return ops.transpose(ops.matmul(layer.kernel, ops.transpose(gradient)))
 
 
 def _chosen(target, logits):
