@@ -20,15 +20,24 @@ import onnxruntime
 from calzoo.errors import CalzooError
 from calzoo.export import export_model, export_run
 from calzoo.export import models as exporter
+from calzoo.export.graph import Graph
 from calzoo.export.passes import simplify
 from calzoo.export.planes import to_planes
 from calzoo.export.tolerances import TOLERANCES
-from calzoo.export.tracing import channels_first, trace
+from calzoo.export.tracing import channels_first
 from calzoo.export.verification import keras_outputs
 from calzoo.inference.models import load_model
 
 UNET = conformance.CASES[0]
-each = pytest.mark.parametrize("case", conformance.CASES, ids=lambda case: case.name)
+
+
+@pytest.fixture(scope="module", params=conformance.CASES, ids=lambda case: case.name)
+def exported(request, tmp_path_factory):
+    """Return each network of the list, written once: case, model, path of the file, report."""
+    case = request.param
+    model = case.build()
+    path = tmp_path_factory.mktemp(case.name) / "network.onnx"
+    return case, model, path, export_model(model, case.card(model), path, timing=False)
 
 
 @pytest.fixture(autouse=True)
@@ -42,12 +51,8 @@ def first(axes, array):
     return np.transpose(array, [axes.index(axis) for axis in channels_first(axes)])
 
 
-@each
-def test_exported_file_is_the_network_and_explains_itself(case, tmp_path):
-    model = case.build()
-    path = tmp_path / "network.onnx"
-    report = export_model(model, case.card(model), path, timing=False)
-
+def test_exported_file_is_the_network_and_explains_itself(exported):
+    case, model, path, report = exported
     proto = onnx.load(path, load_external_data=False)
     onnx.checker.check_model(proto, full_check=True)
     assert [(o.domain, o.version) for o in proto.opset_import] == [("", 17)]
@@ -71,8 +76,8 @@ def test_exported_file_is_the_network_and_explains_itself(case, tmp_path):
         for name, array in loaded.run(feeds).items():
             np.testing.assert_allclose(array, expected[name], atol=TOLERANCES["cpu"])
 
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["network.json", "network.onnx"]
-    assert json.loads((tmp_path / "network.json").read_text()) == report
+    assert sorted(p.name for p in path.parent.iterdir()) == ["network.json", "network.onnx"]
+    assert json.loads(path.with_name("network.json").read_text()) == report
     facts = report["files"]["network.onnx"]
     assert facts["bytes"] == path.stat().st_size
     assert facts["sha256"] == loaded.sha256
@@ -81,25 +86,19 @@ def test_exported_file_is_the_network_and_explains_itself(case, tmp_path):
     assert facts["parity"][0]["shapes"] != facts["parity"][1]["shapes"]
 
 
-@each
-def test_embedded_card_passes_the_published_schema(case, tmp_path):
+def test_embedded_card_passes_the_published_schema(exported):
     jsonschema = pytest.importorskip("jsonschema")
     import calzoo.weights.card as cards
 
-    model = case.build()
-    export_model(model, case.card(model), tmp_path / "network.onnx", timing=False)
+    _, _, path, _ = exported
     schema = json.loads(Path(cards.__file__).with_name("card.schema.json").read_text(encoding="utf-8"))
-    properties = {p.key: p.value for p in onnx.load(tmp_path / "network.onnx").metadata_props}
+    properties = {p.key: p.value for p in onnx.load(path).metadata_props}
     jsonschema.validate(json.loads(properties["calzoo.card"]), schema)
 
 
-@each
-def test_planes_of_a_whole_network_are_the_network(case):
-    model = case.build()
-    card = case.card(model)
-    graph = trace(model, card.inputs, card.outputs)
-    simplify(graph)
-    planes = to_planes(graph, case.divisor.get("z", 1))
+def test_planes_of_a_whole_network_are_the_network(exported):
+    case, model, path, _ = exported
+    planes = to_planes(Graph(onnx.load(path)), case.divisor.get("z", 1))
     assert (planes is None) == ("z" not in case.divisor)
     if planes is None:
         return
@@ -107,7 +106,7 @@ def test_planes_of_a_whole_network_are_the_network(case):
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     for size in (0, 1):
         feeds = {name: first(case.inputs[name], array) for name, array in case.feeds(size).items()}
-        expected = keras_outputs(model, exporter._file_card(card), feeds)
+        expected = keras_outputs(model, exporter._file_card(case.card(model)), feeds)
         for output, array in zip(session.get_outputs(), session.run(None, feeds), strict=True):
             np.testing.assert_allclose(array, expected[output.name], atol=TOLERANCES["cpu"])
 
