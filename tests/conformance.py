@@ -218,6 +218,20 @@ CASES = (
         operators=("Slice", "Transpose"),
         task="centers",
     ),
+    Case(
+        builder="calzoo.networks.stimulus:stimulus",
+        config={"cells": 4, "filters": (3, 4), "grid": 2, "hidden": (5,), "dropout": 0.0},
+        inputs={"frame": "byxc"},
+        outputs={"logits": "bc"},
+        divisor={"y": 4, "x": 4},
+        sizes=(
+            ({"frame": (2, 12, 16, 2)}, {"logits": (2, 5)}),
+            ({"frame": (1, 20, 8, 2)}, {"logits": (1, 5)}),
+        ),
+        parameters=497,
+        operators=("Slice", "Transpose", "Unsqueeze"),
+        task="stimulus",
+    ),
 )
 
 
