@@ -17,7 +17,7 @@ def test_place_goes_with_its_picture(rng):
     (place,) = cell_pictures.rescale_places([(20, 30)], (40, 60), (120, 90))
     mass = larger / larger.sum()
     y, x = np.indices(larger.shape)
-    np.testing.assert_allclose(((mass * y).sum(), (mass * x).sum()), place, atol=0.02)
+    np.testing.assert_allclose(((mass * y).sum(), (mass * x).sum()), place, atol=0.05)
 
 
 @pytest.mark.parametrize("shape", [(40, 60), (23, 31), (97, 150)])

@@ -1,0 +1,112 @@
+"""Curation: keys, state, what is written."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from calzoo.annotation.curate import Curation
+from calzoo.errors import CalzooError
+from calzoo.imaging.masks import Masks, read_masks, write_masks
+
+
+@pytest.fixture
+def folder(tmp_path):
+    stack = np.zeros((3, 20, 30), bool)
+    stack[0, 2:6, 3:7] = stack[1, 10:15, 4:9] = stack[2, 8:12, 20:26] = True
+    write_masks(tmp_path / "masks.npz", cells=Masks.from_stack(stack))
+    return tmp_path
+
+
+def test_dropped_cell_is_not_among_the_curated_ones(folder):
+    curation = Curation(folder)
+    curation.step(1)
+    curation.toggle()
+    curation.save()
+    kept = read_masks(folder / "curated.npz")
+    np.testing.assert_array_equal(kept.areas, [16, 24])
+    assert (folder / "curation.csv").read_text().splitlines()[1:] == [
+        "3.5,4.5,1,1,1",
+        "12,6,2,0,1",
+        "9.5,22.5,3,1,0",
+    ]
+
+
+def test_curation_goes_on_where_it_was_left(folder):
+    curation = Curation(folder)
+    curation.toggle()
+    curation.step(1)
+    curation.save()
+    again = Curation(folder)
+    assert again.kept.tolist() == [False, True, True]
+    assert again.current == 2
+    again.toggle()
+    again.toggle()
+    assert again.kept.tolist() == [False, True, True]
+
+
+def test_first_and_last_cell_are_neighbours(folder):
+    curation = Curation(folder)
+    curation.step(-1)
+    assert curation.current == 2
+    curation.step(1)
+    assert curation.current == 0
+
+
+def test_curation_of_nothing_can_be_saved(tmp_path):
+    write_masks(tmp_path / "masks.npz", cells=Masks.from_pixels((5, 5), []))
+    curation = Curation(tmp_path)
+    curation.step(1)
+    curation.toggle()
+    curation.save()
+    assert len(read_masks(tmp_path / "curated.npz")) == 0
+
+
+def test_folder_without_masks_or_with_those_of_others_is_refused(folder, tmp_path):
+    with pytest.raises(
+        CalzooError, match=r"expected the result of 'calzoo cells' with masks\.npz, found none"
+    ):
+        Curation(tmp_path / "nothing")
+    (folder / "curation.csv").write_text("y,x,id,kept,seen\n1,1,1,1,1\n")
+    with pytest.raises(CalzooError, match=r"it is about 1 other cells than masks\.npz with 3"):
+        Curation(folder)
+    (folder / "curation.csv").write_text("y,x\n1,1\n")
+    with pytest.raises(CalzooError, match="expected a table with id, kept and seen"):
+        Curation(folder)
+
+
+@pytest.fixture
+def window(folder):
+    matplotlib = pytest.importorskip("matplotlib")
+    before = matplotlib.get_backend()
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    from calzoo.annotation.curate_window import CurationWindow
+
+    yield CurationWindow(Curation(folder), np.random.default_rng(0).random((20, 30)), np.zeros((3, 50)))
+    pyplot.close("all")
+    matplotlib.use(before)
+
+
+def press(window, *keys):
+    for key in keys:
+        window.on_key(SimpleNamespace(key=key))
+
+
+def test_keys_walk_toggle_save_and_close(window, folder):
+    from matplotlib import pyplot
+
+    press(window, "right", "enter", "right", "left", "x")
+    assert "cell 2 of 3: dropped" in window.title()
+    assert not (folder / "curation.csv").exists()
+    press(window, "escape")
+    assert Curation(folder).kept.tolist() == [True, False, True]
+    assert not pyplot.fignum_exists(window.figure.number)
+
+
+def test_current_cell_fills_the_second_picture(window):
+    press(window, "right")
+    left, right = window._near.get_xlim()
+    assert (left + right) / 2 == pytest.approx(6)
+    assert (window.figure.axes[0].images[0].get_array() > 0).any()
