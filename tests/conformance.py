@@ -232,6 +232,40 @@ CASES = (
         operators=("Slice", "Transpose", "Unsqueeze"),
         task="stimulus",
     ),
+    Case(
+        builder="calzoo.networks.proposal:proposal",
+        config={"filters": (3, 4), "bottom": 5},
+        inputs={"image": "byxc", "present": "bc"},
+        outputs={"heat": "byxc"},
+        divisor={"y": 4, "x": 4},
+        sizes=(
+            ({"image": (2, 8, 12, 3), "present": (2, 3)}, {"heat": (2, 8, 12, 3)}),
+            ({"image": (1, 16, 4, 3), "present": (1, 3)}, {"heat": (1, 16, 4, 3)}),
+        ),
+        parameters=2737,
+        task="cells",
+        role="proposal",
+    ),
+    Case(
+        builder="calzoo.networks.instance:instance",
+        config={"side": 16, "filters": (3, 4), "bottom": 5, "hidden": 4, "dropout": 0.0},
+        inputs={"image": "byxc", "present": "bc"},
+        outputs={"mask": "byxc", "score": "bc"},
+        divisor={"y": 16, "x": 16},
+        sizes=(
+            (
+                {"image": (2, 16, 16, 3), "present": (2, 3)},
+                {"mask": (2, 16, 16, 1), "score": (2, 1)},
+            ),
+            (
+                {"image": (3, 16, 16, 3), "present": (3, 3)},
+                {"mask": (3, 16, 16, 1), "score": (3, 1)},
+            ),
+        ),
+        parameters=3134,
+        task="cells",
+        role="instance",
+    ),
 )
 
 
