@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -192,9 +193,13 @@ class RegistrationData:
 
     def __init__(self, recipe, folders):
         self.recipe = recipe
-        movies = [open_movie(path) for folder in folders for path in _files(folder)]
+        named = [(_source(folder), path) for folder in folders for path in _files(folder)]
+        movies = [open_movie(path) for _, path in named]
         try:
-            self._prints = {f"movies/{m.path.name}": digest(m.frames(0, 1)) for m in movies}
+            self._prints = {
+                f"{source}/{path.name}": digest(movie.frames(0, 1))
+                for (source, path), movie in zip(named, movies, strict=True)
+            }
             self._tiles, self._still = None, []
             if recipe.use == "movies":
                 self._tiles = MovieTiles(movies, recipe.tile)
@@ -203,8 +208,8 @@ class RegistrationData:
         finally:
             for movie in movies:
                 movie.close()
-        self.sources = (
-            ("movies",) if recipe.use == "movies" else ("simulation", *(["movies"] if movies else []))
+        self.sources = tuple(
+            dict.fromkeys((["simulation"] if recipe.use == "pairs" else []) + [name for name, _ in named])
         )
         self._pool, self.validation = None, {}
         if recipe.use == "pairs":
@@ -297,10 +302,13 @@ def _coarse(target):
     return target.reshape(batch, height // 2, 2, width // 8, 8, channels).mean((2, 4))
 
 
+def _source(folder):
+    """Return whose terms the movies of a folder come under."""
+    return "fmi" if Path(folder).resolve().name.startswith("fmi_2p") else "movies"
+
+
 def _files(folder):
     """Return the movies of a folder, or the one movie that is named."""
-    from pathlib import Path
-
     folder = Path(folder)
     if not folder.is_dir():
         return [folder]

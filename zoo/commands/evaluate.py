@@ -4,6 +4,8 @@ Without --data on simulated stacks that no recipe trains on; the scores of a run
 are kept in its folder and go into the card at export. Each --data is told by what
 it holds: val_volume_partial.tif (TRAILMAP), volume.tif and label.tif (OCT-A), or
 a .py file with make_stack(seed). Confusion matrices are drawn as confusion_DATA.png.
+Networks for registration are scored on simulated pairs, or with --data on a .py file
+with make_pair(seed, photons, variant).
 """
 
 import os
@@ -35,9 +37,13 @@ def add_arguments(parser):
 def run(args):
     """Print one line for each score."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from calzoo.commands import _registration
     from calzoo.training import evaluate, runs
     from calzoo.training.pictures import draw_confusions
 
+    if _registration.is_registration(args.network):
+        _registration.evaluate(args)
+        return
     matrices, pictures = {}, args.pictures
     if Path(args.network).is_dir():
         trained = runs.load_run(args.network)

@@ -52,9 +52,15 @@ def run(args):
 
 def _evaluate(trained):
     """Score a run that was not scored, so that no network is released without numbers."""
+    from calzoo.commands import _registration
     from calzoo.commands.evaluate import score
     from calzoo.training import evaluate, runs
 
+    if _registration.is_registration(trained.path, trained):
+        from calzoo.training.registration_evaluate import keras_registrar
+
+        runs.save_scores(trained, _registration.score(keras_registrar(trained)))
+        return
     runs.save_scores(trained, score(evaluate.keras_segmenter(trained)))
 
 

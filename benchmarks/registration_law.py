@@ -1,0 +1,87 @@
+"""End-point error on a law of registration, beside classical ways, with the pipeline that users run.
+
+    python benchmarks/registration_law.py NETWORK LAW.py [--seeds 0-23] [--method calzoo ...]
+
+NETWORK is a preset or an .onnx file. Methods beside "calzoo": "rigid" (this project's search),
+and, where installed, "dis" (OpenCV, ultrafast), "pystackreg", "pyflowreg". Suite2p stands in
+registration_peers.py, as it registers movies only.
+"""
+
+import argparse
+import time
+
+import numpy as np
+
+from calzoo.commands._registration import onnx_registrar
+from calzoo.metrics.flow import end_point_error
+from calzoo.training.registration_evaluate import _module, rigid_registrar
+
+
+def dis(template, frame):
+    """Register by OpenCV's DIS flow, ultrafast, after a Gaussian."""
+    import cv2
+    from scipy.ndimage import gaussian_filter
+
+    pictures = [gaussian_filter(p, 1.5) for p in (template, frame)]
+    top = np.percentile(pictures[0], 99.5)
+    pictures = [(255 * np.clip(p / top, 0, 1)).astype(np.uint8) for p in pictures]
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    return flow.calc(*pictures, None)[..., ::-1]
+
+
+def pystackreg(template, frame):
+    """Register by translation with TurboReg."""
+    from pystackreg import StackReg
+
+    matrix = StackReg(StackReg.TRANSLATION).register(template, frame)
+    return np.broadcast_to(matrix[[1, 0], 2], (*template.shape, 2)).astype(np.float32)
+
+
+def pyflowreg(template, frame):
+    """Register by variational flow, its best quality."""
+    from pyflowreg.core.optical_flow import get_displacement
+
+    top = np.percentile(template, 99.5)
+    pictures = [np.clip(p / top, 0, None).astype(np.float64)[..., None] for p in (template, frame)]
+    return get_displacement(*pictures)[..., ::-1]
+
+
+METHODS = {"rigid": rigid_registrar, "dis": dis, "pystackreg": pystackreg, "pyflowreg": pyflowreg}
+
+
+def main():
+    """Print a line per variant, level of light and method."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("network")
+    parser.add_argument("law")
+    parser.add_argument("--seeds", default="0-23")
+    parser.add_argument("--method", action="append", choices=["calzoo", *METHODS])
+    parser.add_argument("--threads", type=int)
+    args = parser.parse_args()
+    first, last = map(int, args.seeds.split("-"))
+    law = _module(args.law)
+    names = args.method or ["calzoo", "rigid"]
+    methods = {n: METHODS.get(n) or onnx_registrar(args.network, "cpu", args.threads) for n in names}
+    for variant in law.VARIANTS:
+        for photons in law.PHOTONS:
+            rows = {name: [] for name in methods}
+            for seed in range(first, last + 1):
+                pair = law.make_pair(seed, photons, variant)
+                for name, register in methods.items():
+                    began = time.perf_counter()
+                    flow = register(pair.template, pair.frame)
+                    seconds = time.perf_counter() - began
+                    error = end_point_error(flow, pair.flow)
+                    rows[name].append((error.interior, error.border, seconds))
+            for name, values in rows.items():
+                inner, outer, seconds = np.array(values).T
+                print(
+                    f"{variant:<8}{photons:>5g} photons  {name:<12}interior {inner.mean():.3f} "
+                    f"[{inner.min():.3f}, {inner.max():.3f}]  border {outer.mean():.3f}  "
+                    f"{1e3 * np.median(seconds):.0f} ms",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
