@@ -91,6 +91,44 @@ def test_two_devices_share_each_batch(tmp_path):
     assert (tmp_path / "run" / "weights.safetensors").exists()
 
 
+ALIKE = """
+    import keras
+    import numpy as np
+    import tensorflow as tf
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    from calzoo.training.distribute import mirrored, replicated_step
+
+    def build():
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+        model.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse")
+        model.optimizer.build(model.trainable_variables)
+        return model
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(4, 6)).astype("f"), rng.normal(size=(4, 3)).astype("f")
+    one = build()
+    losses = [[float(one.train_on_batch(x, y)) for _ in range(3)]]
+    strategy = mirrored(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        two = build()
+        step = replicated_step(two, strategy)
+        losses.append([step(x, y) for _ in range(3)])
+    weights = [np.concatenate([w.ravel() for w in m.get_weights()]) for m in (one, two)]
+    print(np.ptp(losses, axis=0).max(), np.abs(weights[0] - weights[1]).max(), losses[0][0], losses[0][2])
+"""
+
+
+@pytest.mark.skipif(not have("tensorflow"), reason="tf.distribute needs tensorflow")
+def test_two_devices_learn_what_one_does():
+    """Gradients are averaged over devices, not added: the step is that of the whole batch."""
+    losses, weights, first, third = map(float, python(ALIKE, KERAS_BACKEND="tensorflow").split())
+    assert losses < 1e-5
+    assert weights < 1e-6
+    assert third < 0.9 * first
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute needs tensorflow")
 def test_a_batch_that_devices_cannot_share_is_refused():
     class Strategy:
