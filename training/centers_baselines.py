@@ -134,7 +134,8 @@ def minian_seeds(frames, diameter, *, apart, most=4000):
     seeds = seeds[np.argsort(-votes[tuple(seeds.T)], kind="stable")][:most]
     traces = smooth[:, seeds[:, 0], seeds[:, 1]].T
     fast = traces - ndimage.uniform_filter1d(traces, 5, axis=1)
-    pnr = np.ptp(traces, axis=1) / np.maximum(np.ptp(fast, axis=1), 1e-9)
+    noise = 6 * np.median(np.abs(fast), axis=1) / 0.6745  # its range, without the transients
+    pnr = np.ptp(traces, axis=1) / np.maximum(noise, 1e-9)
     scaled = (traces - traces.mean(axis=1, keepdims=True)) / np.maximum(
         traces.std(axis=1, keepdims=True), 1e-9
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from calzoo.errors import CalzooError
 from calzoo.imaging.center_channels import grid_for
 from calzoo.metrics.centers import CenterScores, count_points, trace_correlation
 from calzoo.metrics.matching import match_points
@@ -140,7 +141,7 @@ def score_simulated(find, seeds=SEEDS, *, classical=True, report=lambda line: No
         found = find(frames)
         ours.append(score_points(movie, found.points))
         r = trace_correlations(movie, found)
-        correlations.append(float(np.nanmedian(r)) if np.isfinite(r).any() else float("nan"))
+        correlations.append(float(np.nanmedian(r)) if np.isfinite(r).any() else 0.0)
         chance = random_points(frames.shape[1:], len(movie.centers), np.random.default_rng(seed))
         others["random"].append(score_points(movie, chance).f1)
         if classical:
@@ -153,6 +154,9 @@ def score_simulated(find, seeds=SEEDS, *, classical=True, report=lambda line: No
             f"{s.true} cells), "
             f"r of traces {correlations[-1]:.2f}; {rest}"
         )
+    if not ours:
+        message = f"expected movies in which cells stand out, got none among the seeds {tuple(seeds)}."
+        raise CalzooError(message)
     f1 = np.array([s.f1 for s in ours])
     means = {name: float(np.nanmean(values)) for name, values in others.items() if values}
     best = max((name for name in WAYS if name in means), key=means.get, default=None)
@@ -171,8 +175,8 @@ def score_simulated(find, seeds=SEEDS, *, classical=True, report=lambda line: No
         Score(
             data=data,
             metric="correlation of s(t) with the truth",
-            value=float(np.nanmean(correlations)),
+            value=float(np.mean(correlations)),
             protocol="median Pearson's r over the cells that were found, mean over movies",
-            spread=(float(np.nanmin(correlations)), float(np.nanmax(correlations))),
+            spread=(float(np.min(correlations)), float(np.max(correlations))),
         ),
     ]

@@ -388,8 +388,13 @@ def measured_diameter(movie, *, frames=200):
     answers = np.stack(answers)
     best = answers.max(axis=0)
     points = local_maxima(best, distance=6.0, count=60)
+    if not len(points):
+        return 10.0
     scales = answers[:, points[:, 0], points[:, 1]].argmax(axis=0)
-    return float(np.median(diameters[scales])) if len(points) else 10.0
+    # Most summits may be noise; those that answer most count most.
+    order = np.argsort(scales, kind="stable")
+    share = np.cumsum(best[tuple(points[order].T)].clip(0) ** 2)
+    return float(diameters[scales[order][np.searchsorted(share, 0.5 * share[-1])]])
 
 
 def _every(movie, step):

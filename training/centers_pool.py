@@ -26,11 +26,11 @@ from calzoo.simulation.one_photon import simulate_one_photon
 from calzoo.training.simulated import VALIDATION
 
 #: Changes whenever the same number would give another recording.
-POOL_VERSION = 2
+POOL_VERSION = 3
 #: How clearly a cell must stand out to be one that should be found, and from when on it may be found.
 CLEAR, DOUBTFUL = 5.0, 2.0
 #: Least contrast of a cell that should be found, over that of an evenly bright disk: else it is out of focus.
-SHARP = 0.3
+SHARP = 0.45
 #: Least part of all change at its centre that a cell's own light has, at its brightest moment.
 SHARE = 0.5
 
@@ -135,12 +135,16 @@ class Visibility:
     Attributes
     ----------
     contrast : ndarray of float, (N,)
-        How each cell stands out from its surroundings, over an evenly bright disk of its size.
+        How each cell stands out from its surroundings, over an evenly bright disk as wide as the
+        grid takes cells to be; less for cells out of focus.
+    step : float
+        Pixels of a frame per pixel of the grid.
     own, total : ndarray of float32, (N, T)
         Light of the cell alone, and of everything, behind the band-pass at the cell's centre; in photons.
     """
 
     contrast: np.ndarray
+    step: float
     own: np.ndarray
     total: np.ndarray
 
@@ -161,7 +165,7 @@ def visibility(recording, grid):
     weights = _band_pass_at(cells.centers, recording.shape[1:], step)
     response = np.asarray((weights.T @ cells.footprints).diagonal())
     ideal = sum(
-        sign * (1 - np.exp(-(cells.radii**2) / (2 * (sigma * step) ** 2)))
+        sign * (1 - np.exp(-((CELL_PX / 2) ** 2) / (2 * sigma**2)))
         for sigma, sign in ((_CELL_SIGMA, 1), (_SURROUND_SIGMA, -1))
     )
     lit = (weights * recording.illumination.reshape(-1, 1)).tocsr()
@@ -172,7 +176,7 @@ def visibility(recording, grid):
         np.asarray(lit.T @ layer.weights[pixels] @ layer.traces) for layer in recording.layers.values()
     )
     own = np.asarray((lit.T @ cells.footprints).diagonal())[:, None] * cells.traces
-    return Visibility(response / np.maximum(ideal, 1e-9), own.astype(np.float32), total.astype(np.float32))
+    return Visibility(response / ideal, step, own.astype(np.float32), total.astype(np.float32))
 
 
 def _band_pass_at(centers, shape, step):
@@ -218,7 +222,9 @@ def clarity(recording, seen, span):
     now = np.clip(np.take_along_axis(own[:, span], moment, 1)[:, 0], 0, None)
     beside = np.take_along_axis(rest[:, span], moment, 1)[:, 0]
     part_of_all = now / np.maximum(own.max(axis=1), 1e-9)
-    snr = cells.snr * np.clip(seen.contrast, 0, None) * part_of_all * np.sqrt(recording.exposures)
+    # The snr of the truth is that of the mean over the mask; the band-pass averages a disk of its own.
+    disk = 0.5 * CELL_PX * seen.step / np.maximum(cells.radii, 1e-9)
+    snr = cells.snr * disk * np.clip(seen.contrast, 0, None) * part_of_all * np.sqrt(recording.exposures)
     return snr, now / np.maximum(now + beside, 1e-9)
 
 
@@ -249,7 +255,7 @@ def training_windows(seed, number):
     rng = np.random.default_rng([seed, number, 1])
     spans = [(0, count)]
     for _ in range(2):
-        length = int(rng.integers(48, count))
+        length = int(rng.integers(min(48, count - 1), count))
         start = int(rng.integers(0, count - length + 1))
         spans.append((start, start + length))
     return windows(simulated, spans)

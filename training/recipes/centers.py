@@ -95,12 +95,24 @@ class CentersRecipe:
         """
         return CentersData(self, folders[0] if folders else None)
 
+    def divisor(self):
+        """Return what the sides of the pictures must be multiples of."""
+        module = importlib.import_module(self.builder.split(":")[0])
+        return module.divisor(self.network["filters"]) if "filters" in self.network else module.divisor()
+
+    def predict(self, model, pictures):
+        """Return the heat map (h, w, 3) of the pictures (h, w, C) of a window of any size."""
+        height, width = pictures.shape[:2]
+        pads = [(0, -side % self.divisor()) for side in (height, width)]
+        padded = np.pad(pictures, [*pads, (0, 0)], mode="symmetric")
+        return np.asarray(model.predict_on_batch(padded[None]))[0, :height, :width]
+
     def score(self, model, data):
         """Return F1 of the validation recordings at `threshold`, and the best threshold; and previews."""
         thresholds = np.linspace(0.1, 0.7, 13)
         counts, previews = [], []
         for number, window in enumerate(data.validation):
-            heat = np.asarray(model.predict_on_batch(window.channels[None].astype(np.float32)))[0]
+            heat = self.predict(model, window.channels.astype(np.float32))
             points = local_maxima(heat[..., 0], distance=self.apart * CELL_PX, threshold=thresholds[0])
             scores = heat[..., 0][tuple(points.T)]
             places = refine(heat[..., 0], points)
@@ -124,7 +136,6 @@ class CentersRecipe:
         module = importlib.import_module(self.builder.split(":")[0])
         axes = ("y", "x")
         filters = self.network.get("filters")
-        step = module.divisor(filters) if filters else module.divisor()
         reach = module.halo(filters) if filters else module.halo()
         return {
             "name": self.name,
@@ -143,7 +154,7 @@ class CentersRecipe:
                 Tensor(name="heat", axes="byxc", units="probability, probability, px", channels=OUTPUTS),
             ),
             "normalisation": Normalisation(),
-            "divisor": dict.fromkeys(axes, step),
+            "divisor": dict.fromkeys(axes, self.divisor()),
             "halo": dict.fromkeys(axes, reach),
             "tile": dict.fromkeys(axes, 512),
             "postprocessing": {

@@ -274,7 +274,7 @@ def run_centers(
         )
         if movie.pixel_um is None:
             print(f"calzoo: {path}: the pixel size is not known, columns in um stay empty.", file=sys.stderr)
-        with output_folder(out) as folder:
+        with output_folder(out, stale=("on_mask.png",)) as folder:
             write_table(folder / "centers.csv", found.table(movie.pixel_um))
             write_table(folder / "traces.csv", _trace_table(found, movie))
             write_masks(folder / "masks.npz", cells=found.masks)
