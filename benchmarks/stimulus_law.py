@@ -21,9 +21,10 @@ import numpy as np
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from scipy import ndimage, optimize
+from scipy import ndimage
 
 from calzoo.metrics.decoding import decoding_scores
+from calzoo.training.stimulus_evaluate import logistic_regression, roi_means
 
 HELD = 8  # trials above this one are for testing
 SHOWN = ("exact", "exact_single", "exact_pair", "exact_none", "rule_single", "rule_pair", "macro_f1")
@@ -53,33 +54,12 @@ def recording_folder(law, seed, settings, folder):
     return recording
 
 
-def logistic_rois(recording, together=1, decay=0.1):
-    """Return the logits of one logistic regression per cell, on the mean of each true cell over the frame's.
-
-    Of `together` frames after an onset the features are averaged: (N / together, 25).
-    """
-    frames, table = recording.frames, recording.table
-    masks = recording.masks[:24].reshape(24, -1).astype(np.float32)
-    flat = frames.reshape(len(frames), -1)
-    features = flat @ (masks / masks.sum(axis=1, keepdims=True)).T / flat.mean(axis=1, keepdims=True)
-    features = features.reshape(-1, together, 24).mean(axis=1)
-    table = table[::together]
-    targets = law_targets(table)
-    train = table["trial"] <= HELD
-    features = (features - features[train].mean(axis=0)) / features[train].std(axis=0)
-    features = np.column_stack([features, np.ones(len(features))]).astype(float)
-    logits = np.empty(targets.shape)
-    for k in range(targets.shape[1]):
-        sign = 2.0 * targets[train, k] - 1
-
-        def cost(w, sign=sign):
-            margin = sign * (features[train] @ w)
-            slope = -sign * 0.5 * (1 - np.tanh(margin / 2))
-            free = decay * np.r_[w[:-1], 0]
-            return np.logaddexp(0, -margin).sum() + free @ w / 2, features[train].T @ slope + free
-
-        logits[:, k] = features @ optimize.minimize(cost, np.zeros(features.shape[1]), jac=True).x
-    return logits
+def logistic_rois(recording, together=1):
+    """Return the logits of one logistic regression per cell, on the mean of each true cell."""
+    table = recording.table[::together]
+    numbers = np.arange(0, len(recording.table), together)
+    features = roi_means(recording.frames, numbers, recording.masks[:24], together)
+    return logistic_regression(features, law_targets(table), table["trial"] <= HELD)
 
 
 def law_targets(table):

@@ -9,6 +9,7 @@ import pytest
 from calzoo import cli
 from calzoo.errors import CalzooError
 from calzoo.imaging.images import read_volume
+from calzoo.imaging.masks import Masks, write_masks
 from calzoo.imaging.rest import noise_level, rest_picture, scaled
 from calzoo.imaging.stimuli import read_stimuli
 from calzoo.stimulus import analyse_stimuli, blocks, compare_analyses
@@ -288,7 +289,12 @@ def test_the_command_compares_two_recordings(folder, rng, capsys):
     table_of(other, rows)
     out = folder / "out"
     paths = [str(folder / "frames.npy"), str(other / "frames.npy")]
-    options = ["--target", "stimulated", "--model", str(MODEL), "-o", str(out)]
+    stack = np.zeros((3, 32, 32), bool)
+    for mask, square in zip(stack, SQUARES, strict=True):
+        y, x = divmod(square, 4)
+        mask[8 * y : 8 * y + 8, 8 * x : 8 * x + 8] = True
+    write_masks(folder / "masks.npz", cells=Masks.from_stack(stack))
+    options = ["--masks", str(folder / "masks.npz"), "--model", str(MODEL), "-o", str(out)]
     assert cli.main(["compare", *paths, *options]) == 0
     captured = capsys.readouterr()
     assert captured.out.strip() == str(out)
@@ -296,7 +302,7 @@ def test_the_command_compares_two_recordings(folder, rng, capsys):
     names = {path.name for path in out.iterdir()}
     pictures = {"matrices.png", "changes.png", "maps.png", "report.html"}
     assert names == pictures | {"comparison.csv", "zncc_before.csv", "zncc_after.csv", "run.json"}
-    head, row, whole = (line.split(",") for line in (out / "comparison.csv").read_text().splitlines())
+    head, row, whole, cells = (line.split(",") for line in (out / "comparison.csv").read_text().splitlines())
     values = dict(zip(head, row, strict=True))
     assert values["group"] == "1"
     assert 0 <= float(values["p"]) <= 1
@@ -304,6 +310,7 @@ def test_the_command_compares_two_recordings(folder, rng, capsys):
     # One group alone is all there is.
     assert whole[0] == "all"
     assert whole[1] == row[1]
+    assert cells[0] == "all (cosine of cells)"
 
 
 def test_a_simulated_recording_is_what_the_pipeline_reads(tmp_path, capsys):

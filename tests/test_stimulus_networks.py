@@ -57,7 +57,7 @@ def test_thesis_variant_has_three_equal_convolutions_and_two_hidden_layers():
 
 
 def test_default_has_about_a_million_parameters_whatever_the_frame():
-    assert symbolic().count_params() == symbolic((512, 512)).count_params() == 1_062_089
+    assert symbolic().count_params() == symbolic(shape=(512, 512)).count_params() == 1_062_089
     assert symbolic(frames=5).count_params() - symbolic().count_params() == 4 * 25 * 16
 
 
@@ -114,7 +114,7 @@ def taped(model, frames, classes):
     """Return Grad-CAM by GradientTape, enlarged by TensorFlow: nothing of ours but the network."""
     import tensorflow as tf
 
-    both = keras.Model(model.inputs, [model.get_layer("features").output, model.output])
+    both = keras.Model(model.input, [model.get_layer("features").output, model.output])
     with tf.GradientTape() as tape:
         watched = tf.convert_to_tensor(frames)
         tape.watch(watched)
@@ -148,7 +148,7 @@ def test_hires_cam_weights_every_pixel_by_its_own_gradient(rng):
 
     model = at_work(stimulus(**SMALL))
     frames = rng.uniform(0.5, 1.5, (3, 32, 24, 2)).astype(np.float32)
-    both = keras.Model(model.inputs, [model.get_layer("features").output, model.output])
+    both = keras.Model(model.input, [model.get_layer("features").output, model.output])
     with tf.GradientTape() as tape:
         features, logits = both(frames, training=False)
         score = tf.reduce_sum(logits[:, 1])

@@ -224,10 +224,8 @@ def test_a_run_goes_from_frames_to_an_onnx_file(folder, tmp_path, capsys):
     result = decode_stimuli(frames, stimuli=stimuli, model=path)
     test = [r for _, r in data.test]
     np.testing.assert_allclose(result.logits[test], recipe.predict(model, data, data.test), atol=1e-3)
-    from calzoo.networks.gradcam import with_cam
-
     x, y = data.samples(data.test[:3])
-    cams = with_cam(model)([x, np.zeros_like(y)])[1]
+    cams = recipe.graph(model)([x, np.zeros_like(y)])[1]
     np.testing.assert_allclose(result.cams[test[:3]], cams, atol=1e-3)
     card = StimulusNetwork.load(path).card
     assert card.builder == "calzoo.networks.gradcam:stimulus_cam"

@@ -143,7 +143,7 @@ def layer_gradient(model, layer, inputs, class_index):
     maps = model.get_layer(layer).output
     if keras.backend.backend() == "tensorflow":
         tensorflow = _tensorflow()
-        both = keras.Model(model.inputs, [maps, model.output])
+        both = keras.Model(model.inputs[0], [maps, model.output])
         with tensorflow.GradientTape() as tape:
             watched = tensorflow.convert_to_tensor(inputs)
             tape.watch(watched)  # so that what depends on no variable is recorded too
@@ -152,7 +152,7 @@ def layer_gradient(model, layer, inputs, class_index):
         return features.numpy(), tape.gradient(total, features).numpy()
     import jax
 
-    features = keras.Model(model.inputs, maps)(inputs, training=False)
+    features = keras.Model(model.inputs[0], maps)(inputs, training=False)
     head = keras.Model(maps, model.output)
     gradients = jax.grad(lambda x: keras.ops.sum(head(x, training=False) * chosen))(features)
     return keras.ops.convert_to_numpy(features), keras.ops.convert_to_numpy(gradients)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from calzoo.errors import CalzooError
+from calzoo.imaging.rest import rest_picture, scaled
 from calzoo.imaging.stimuli import Stimuli
 from calzoo.inference.stimulus import PRESET, StimulusNetwork, probability
 from calzoo.metrics.correlation import MeanSimilarity, TrialSimilarity, block_means, ssd_matrix, zncc_matrix
@@ -190,6 +191,35 @@ def predictions(analysis):
     }
 
 
+def roi_answers(movie, stimuli, masks):
+    """Return the classical answers to each stimulus: dF/F of each cell, the mean over its frames.
+
+    Parameters
+    ----------
+    movie : Movie or ndarray, (T, Y, X)
+    stimuli : Stimuli
+    masks : ndarray of bool, (A, Y, X)
+
+    Returns
+    -------
+    answers : ndarray of float, (E, A)
+    condition, trial : ndarray of int, (E,)
+    """
+    weights = masks.reshape(len(masks), -1).astype(np.float32)
+    weights = (weights / np.maximum(weights.sum(axis=1, keepdims=True), 1)).T
+    still = rest_picture(movie)
+    level = still.ravel() @ weights
+    events, first, place = np.unique(stimuli.event, return_index=True, return_inverse=True)
+    answers = np.zeros((len(events), len(masks)))
+    for start in range(0, len(stimuli), 256):
+        part = slice(start, start + 256)
+        numbers = stimuli.frames[part]
+        frames = movie.take(numbers) if hasattr(movie, "frames") else movie[numbers]
+        change = (scaled(frames).reshape(len(frames), -1) @ weights - level) / level
+        np.add.at(answers, place[part], change)
+    return answers / np.bincount(place)[:, None], stimuli.condition[first], stimuli.trial[first]
+
+
 @dataclass(frozen=True)
 class StimulusComparison:
     """Two recordings of one field, seen by one network.
@@ -201,21 +231,26 @@ class StimulusComparison:
         Mean pairwise similarity of the maps of each group's conditions.
     overall : calzoo.metrics.permutation.Change
         The mean over groups.
+    classical : calzoo.metrics.permutation.Change or None
+        The same of the cosine similarity of the answers of given cells.
     """
 
     before: StimulusAnalysis
     after: StimulusAnalysis
     changes: dict
     overall: Change
+    classical: Change | None = None
 
 
-def compare_analyses(before, after, *, seed=0, resamples=1000):
+def compare_analyses(before, after, *, answers=None, seed=0, resamples=1000):
     """Compare the maps of two recordings of the same conditions.
 
     Parameters
     ----------
     before, after : StimulusAnalysis
         By the same network.
+    answers : pair, optional
+        What `roi_answers` returned of each, for the classical comparison beside.
     seed : int, optional
         Of the resampling.
     resamples : int, optional
@@ -252,7 +287,20 @@ def compare_analyses(before, after, *, seed=0, resamples=1000):
         for group in np.unique(before.groups[before.groups > 0])
     }
     whole = (MeanSimilarity([side.similarity(group) for group in changes]) for side in (before, after))
-    return StimulusComparison(before, after, changes, compare_means(*whole, rng=rng, resamples=resamples))
+    overall = compare_means(*whole, rng=rng, resamples=resamples)
+    classical = None
+    if answers is not None:
+        cosines = (
+            MeanSimilarity(
+                [
+                    TrialSimilarity(*of_one, np.flatnonzero(before.groups == group).tolist(), centred=False)
+                    for group in changes
+                ]
+            )
+            for of_one in answers
+        )
+        classical = compare_means(*cosines, rng=rng, resamples=resamples)
+    return StimulusComparison(before, after, changes, overall, classical)
 
 
 def blocks(analysis):
@@ -330,7 +378,17 @@ def run_stimulus(path, out, table, *, conditions=None, frame_rate_hz=None, progr
 
 
 def run_compare(
-    first, second, out, tables, *, conditions=None, frame_rate_hz=None, seed=0, progress=None, **options
+    first,
+    second,
+    out,
+    tables,
+    *,
+    conditions=None,
+    masks=None,
+    frame_rate_hz=None,
+    seed=0,
+    progress=None,
+    **options,
 ):
     """Compare two recordings of a field into a folder.
 
@@ -344,6 +402,8 @@ def run_compare(
         The folder.
     tables : pair of path-like
         Stimuli of each.
+    masks : path-like, optional
+        A file of `calzoo.imaging.masks` with cells of the field: their answers are compared too.
     conditions, frame_rate_hz, progress
         As for `run_stimulus`.
     seed : int, optional
@@ -355,6 +415,7 @@ def run_compare(
     -------
     StimulusComparison
     """
+    from calzoo.imaging.masks import read_masks
     from calzoo.imaging.outputs import output_folder, write_run_json, write_table
     from calzoo.imaging.stimulus_report import write_comparison
 
@@ -369,7 +430,13 @@ def run_compare(
         _analyse(path, table, network, conditions, frame_rate_hz, progress, options)
         for path, table in zip((first, second), tables, strict=True)
     ]
-    comparison = compare_analyses(*sides, seed=seed)
+    answers = None
+    if masks is not None:
+        stack = read_masks(masks).stack()
+        answers = [
+            _roi_answers(path, side, stack, masks) for path, side in zip((first, second), sides, strict=True)
+        ]
+    comparison = compare_analyses(*sides, answers=answers, seed=seed)
     with output_folder(out) as folder:
         columns = comparison_table(comparison)
         write_table(folder / "comparison.csv", columns)
@@ -391,8 +458,11 @@ def run_compare(
 def comparison_table(comparison):
     """Return the columns of comparison.csv, one row per group and one for their mean."""
     listed = [*comparison.changes.values(), comparison.overall]
+    names = [*map(str, comparison.changes), "all"]
+    if comparison.classical is not None:
+        listed, names = [*listed, comparison.classical], [*names, "all (cosine of cells)"]
     columns = {
-        "group": [*map(str, comparison.changes), "all"],
+        "group": names,
         "similarity_before": [c.before for c in listed],
         "similarity_after": [c.after for c in listed],
         "difference": [c.difference for c in listed],
@@ -403,8 +473,19 @@ def comparison_table(comparison):
     for name, side in (("before", comparison.before), ("after", comparison.after)):
         raw = block_means(side.zncc, side.groups)
         values = [raw[group] for group in comparison.changes]
-        columns[f"mean_zncc_{name}"] = [*values, float(np.mean(values))]
+        values = [*values, float(np.mean(values))]
+        columns[f"mean_zncc_{name}"] = values + [None] * (len(names) - len(values))
     return columns
+
+
+def _roi_answers(path, analysis, stack, masks):
+    from calzoo.imaging.movies import open_movie
+
+    with open_movie(path) as movie:
+        if stack.shape[1:] != tuple(movie.shape[1:]):
+            message = f"{masks}: expected masks of {tuple(movie.shape[1:])} pixels as {path} has, got {stack.shape[1:]}."
+            raise CalzooError(message)
+        return roi_answers(movie, analysis.stimuli, stack)
 
 
 def _analyse(path, table, network, conditions, frame_rate_hz, progress, options):

@@ -21,6 +21,9 @@ def add_arguments(parser):
     parser.add_argument("after", type=Path, metavar="AFTER", help="the same field, later")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR")
     add_tables(parser, nargs=2)
+    parser.add_argument(
+        "--masks", type=Path, metavar="FILE.npz", help="cells whose answers are compared too, by their cosine"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the resampling (default: 0)")
     _options.add_network(parser)
 
@@ -43,6 +46,7 @@ def run(args):
             args.output,
             tables,
             conditions=args.conditions,
+            masks=args.masks,
             frame_rate_hz=args.rate,
             seed=args.seed,
             model=model,
@@ -50,7 +54,10 @@ def run(args):
             progress=bar.update,
         )
     named = {f"group {group}": change for group, change in comparison.changes.items()}
-    for name, change in (named | {"all groups": comparison.overall}).items():
+    named["all groups"] = comparison.overall
+    if comparison.classical is not None:
+        named["all groups, cells"] = comparison.classical
+    for name, change in named.items():
         low, high = change.interval
         tell(
             f"{name}: similarity {change.before:.3f} -> {change.after:.3f}, change "
