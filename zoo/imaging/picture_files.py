@@ -86,6 +86,8 @@ def as_pictures(summary):
             raise CalzooError(message)
     else:
         pictures = _from_array(np.asarray(summary))
+    # Zeros of a picture count as never recorded, which those of a mask are not.
+    pictures = {n: p.astype(np.uint8) + np.uint8(1) if p.dtype == bool else p for n, p in pictures.items()}
     for name, picture in pictures.items():
         _check_picture(name, picture, next(iter(pictures.values())).shape)
     return pictures

@@ -7,6 +7,7 @@ import numpy as np
 from calzoo.errors import CalzooError
 from calzoo.imaging.cell_pictures import resize, scaled_shape
 from calzoo.imaging.peaks import local_maxima
+from calzoo.inference.cell_masks import binarised
 
 _SIZE = re.compile(r"\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*(px|um|µm)?\s*")
 #: Diameters in pixels that are tried where nothing is known.
@@ -111,7 +112,7 @@ def _try(networks, image, present, diameter):
     sure = scores >= 0.5
     if sure.sum() < _FEWEST:
         return 0.0, 1.0
-    areas = (masks[sure] >= 0.5).sum(axis=(1, 2))
+    areas = binarised(masks[sure], 0.5).sum(axis=(1, 2))
     measured = 2 * np.sqrt(np.median(areas) / np.pi) / networks.diameter
     # Many sure cells count, and masks of the size that is expected: elsewhere the networks only guess.
     fit = np.exp(-((np.log(max(measured, 1e-3)) / 0.35) ** 2))
