@@ -483,7 +483,8 @@ def _roi_answers(path, analysis, stack, masks):
 
     with open_movie(path) as movie:
         if stack.shape[1:] != tuple(movie.shape[1:]):
-            message = f"{masks}: expected masks of {tuple(movie.shape[1:])} pixels as {path} has, got {stack.shape[1:]}."
+            wanted, got = tuple(movie.shape[1:]), stack.shape[1:]
+            message = f"{masks}: expected masks of {wanted} pixels, as {path} has, got {got}."
             raise CalzooError(message)
         return roi_answers(movie, analysis.stimuli, stack)
 
