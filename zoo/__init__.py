@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "CalzooError": "calzoo.errors",
+    "find_centers": "calzoo.inference.centers",
     "analyse_stimuli": "calzoo.stimulus",
     "decode_stimuli": "calzoo.inference.stimulus",
     "explain": "calzoo.inference.explain",
