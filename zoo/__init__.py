@@ -17,11 +17,11 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "CalzooError": "calzoo.errors",
-    "find_centers": "calzoo.inference.centers",
     "analyse_stimuli": "calzoo.stimulus",
     "decode_stimuli": "calzoo.inference.stimulus",
     "explain": "calzoo.inference.explain",
     "find_cells": "calzoo.inference.cells",
+    "find_centers": "calzoo.inference.centers",
     "load_model": "calzoo.inference.models",
     "open_movie": "calzoo.imaging.movies",
     "read_volume": "calzoo.imaging.images",
