@@ -184,11 +184,14 @@ class AxonsRecipe:
             predicted = self.predict(model, recording.volume).argmax(-1)
             # Nobody measured TRAILMAP's edge: it is where the annotators left off.
             target = np.where(truth == 2, IGNORE, truth) if recording.source == "trailmap" else truth
-            f1 = scores_by_class(confusion(target, predicted, 3, ignore=IGNORE)).f1[1]
-            groups.setdefault(_group(recording), []).append(np.nan_to_num(f1))
+            # Counted together, so that stacks without axons tell as well.
+            group = _group(recording)
+            groups[group] = groups.get(group, 0) + confusion(target, predicted, 3, ignore=IGNORE)
             z = int(np.argmax(((truth == 1) | (truth == 2)).sum((1, 2))))
             previews.append((f"{recording.name}, plane {z}", recording.volume[z], truth[z], predicted[z]))
-        scores = {f"f1_{name}": float(np.mean(values)) for name, values in groups.items()}
+        scores = {
+            f"f1_{name}": float(np.nan_to_num(scores_by_class(counts).f1[1])) for name, counts in groups.items()
+        }
         return {"score": float(np.mean(list(scores.values()))), **scores} if scores else {}, previews
 
     def card_fields(self, model, sources=("simulation",)):

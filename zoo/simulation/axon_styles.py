@@ -72,7 +72,7 @@ def _settled(style):
     """Return a style in which dim axons can be seen and the background does not saturate."""
     noise = np.sqrt((style["background"] + 0.5) / style["photons"])  # of one voxel
     patch = np.sqrt(3 * 3) * style["diameter_px"]  # root of the voxels in a short piece of axon
-    visible = 4 * noise / patch + style["grain"] * style["background"]
+    visible = 4 * noise / patch + (style["grain"] + style["speckle"]) * style["background"]
     dark = style["background"] - style["black_level"]
     return style | {
         "dimmest": float(np.clip(visible, style["dimmest"], 0.7)),
