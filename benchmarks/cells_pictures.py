@@ -22,6 +22,8 @@ from calzoo.inference.cells import find_cells
 from calzoo.training.cells_data import FOLDS, held_out
 from calzoo.training.cells_scores import score_cells
 from calzoo.training.cells_sources import read_cell_pictures
+from calzoo.training.runs import load_run, save_scores
+from calzoo.weights.card import Score
 
 SETS = {"abo": "abo20_summary", "neurofinder": "neurofinder_summary"}
 
@@ -89,8 +91,12 @@ def main():
     parser.add_argument("--score", type=float, help="least score of a cell")
     parser.add_argument("--known-diameter", action="store_true", help="give the true median diameter")
     parser.add_argument("--no-baseline", action="store_true")
+    parser.add_argument(
+        "--save", action="append", default=[], type=Path, metavar="RUN", help="write the scores into a run"
+    )
     args = parser.parse_args()
     networks = networks_of(args)
+    kept = []
     for source, folder in SETS.items():
         pictures = read_cell_pictures(args.data / folder)
         fold_of = {name: k for k in range(FOLDS) for name in held_out(pictures, k, 0)}
@@ -112,11 +118,33 @@ def main():
             f"{source}: F1 {f1.mean():.3f} [{f1.min():.3f}, {f1.max():.3f}], "
             f"centre {center.mean():.3f} [{center.min():.3f}, {center.max():.3f}], {len(rows)} pictures"
         )
+        best, best_center = None, None
         if not args.no_baseline:
             best, best_center, each = baseline(pictures)
             print(f"{source}: LoG + watershed F1 {best:.3f}, centre {best_center:.3f}")
             for p, ours, theirs in zip(pictures, rows, each, strict=True):
                 print(f"  {p.name:20} ours {ours.f1:.3f}  LoG + watershed {theirs.f1:.3f}")
+
+        protocol = f"{len(rows)} pictures" + (", 4 folds by field of view" if args.folds else "")
+        kept += [
+            score_of(source, "F1 at IoU 0.5", f1, protocol, best),
+            score_of(source, "F1 by centre", center, protocol, best_center),
+        ]
+    for run in args.save:
+        save_scores(load_run(run), kept)
+
+
+def score_of(source, metric, values, protocol, baseline_value):
+    """Return what a card says of one number."""
+    return Score(
+        data={"abo": "Allen Brain Observatory", "neurofinder": "Neurofinder"}[source],
+        metric=metric,
+        value=round(float(values.mean()), 4),
+        protocol=f"{protocol}, diameter estimated",
+        spread=(round(float(values.min()), 4), round(float(values.max()), 4)),
+        baseline=None if baseline_value is None else round(baseline_value, 4),
+        baseline_name="LoG + watershed, best settings per source",
+    )
 
 
 if __name__ == "__main__":

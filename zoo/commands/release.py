@@ -9,6 +9,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from calzoo.errors import CalzooError
+
 GROUP = "networks"
 
 
@@ -56,6 +58,10 @@ def _evaluate(trained):
     from calzoo.commands.evaluate import score
     from calzoo.training import evaluate, runs
 
+    if trained.recipe.name.startswith("cells-"):
+        # Neither of the two networks can be scored without the other.
+        message = f"{trained.path}: score it first, with python benchmarks/cells_pictures.py --save."
+        raise CalzooError(message)
     if _registration.is_registration(trained.path, trained):
         from calzoo.training.registration_evaluate import keras_registrar
 
@@ -71,7 +77,8 @@ def write_golden(model, path, *, seed=0):
     ----------
     model : calzoo.inference.models.Model
     path : path
-        A .npz file. Each side of the input is two of the card's divisors, and 8 at least.
+        A .npz file. Each side of the input is two of the card's divisors, and 8 at least; where the tile is
+        the divisor, it is the tile.
     seed : int, optional
         Of the input: uniform noise between 0 and 1.
     """
@@ -82,6 +89,8 @@ def write_golden(model, path, *, seed=0):
     arrays = {}
     for tensor in card.inputs:
         sizes = {"b": 1, "t": 1, "c": len(tensor.channels) or 1}
-        sizes |= {axis: max(2 * divisor, 8 + -8 % divisor) for axis, divisor in card.divisor.items()}
+        for axis, divisor in card.divisor.items():
+            only = divisor == card.tile.get(axis)  # crops have one size
+            sizes[axis] = divisor if only else max(2 * divisor, 8 + -8 % divisor)
         arrays[tensor.name] = rng.random([sizes[axis] for axis in tensor.axes], np.float32)
     np.savez_compressed(path, **arrays, **model.run(arrays))
