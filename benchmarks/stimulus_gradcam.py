@@ -10,6 +10,7 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import keras
 import numpy as np
 
 from calzoo.networks.stimulus import stimulus
@@ -18,6 +19,7 @@ from calzoo.training.explain import GradCAM
 
 def network():
     """Return a small network whose biases are all at work."""
+    keras.utils.set_random_seed(0)
     model = stimulus(cells=4, filters=(3, 5), hidden=(7,), grid=3)
     rng = np.random.default_rng(0)
     for variable in model.weights:
@@ -50,10 +52,16 @@ def main():
         found = True
         explainer, worst = Gradcam(model, clone=False), 0.0
         for c in range(5):
-            theirs = explainer(
-                CategoricalScore([c] * 4), frames, penultimate_layer="features", expand_cam=False,
-                normalize_cam=False,
-            )  # fmt: skip
+            theirs = [  # one by one: it takes the mean over a batch
+                explainer(
+                    CategoricalScore([c]),
+                    frame[None],
+                    penultimate_layer="features",
+                    expand_cam=False,
+                    normalize_cam=False,
+                )[0]
+                for frame in frames
+            ]
             ours = GradCAM().maps(frames, model, c, "features", relu=True, scale=False)
             worst = max(worst, float(np.abs(np.asarray(theirs) - ours).max()))
         print(f"tf-keras-vis: largest difference {worst:.1e}")
