@@ -57,6 +57,7 @@ def main():
                     CategoricalScore([c]),
                     frame[None],
                     penultimate_layer="features",
+                    seek_penultimate_conv_layer=False,
                     expand_cam=False,
                     normalize_cam=False,
                 )[0]

@@ -79,7 +79,7 @@ def peer(model, frames):
         return None
     pictures = np.moveaxis(frames, 1, -1)
     explainer, score = Gradcam(model, clone=False), CategoricalScore([0] * len(frames))
-    return lambda: explainer(score, pictures, penultimate_layer="features")
+    return lambda: explainer(score, pictures, penultimate_layer="features", seek_penultimate_conv_layer=False)
 
 
 if __name__ == "__main__":
