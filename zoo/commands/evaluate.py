@@ -5,7 +5,8 @@ are kept in its folder and go into the card at export. Each --data is told by wh
 it holds: val_volume_partial.tif (TRAILMAP), volume.tif and label.tif (OCT-A), or
 a .py file with make_stack(seed). Confusion matrices are drawn as confusion_DATA.png.
 Networks for registration are scored on simulated pairs, or with --data on a .py file
-with make_pair(seed, photons, variant).
+with make_pair(seed, photons, variant). Networks for stimuli are scored on the last trials
+of the recording whose folder (frames and table) is given with --data.
 """
 
 import os
@@ -37,12 +38,15 @@ def add_arguments(parser):
 def run(args):
     """Print one line for each score."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from calzoo.commands import _registration
+    from calzoo.commands import _registration, _stimulus
     from calzoo.training import evaluate, runs
     from calzoo.training.pictures import draw_confusions
 
     if _registration.is_registration(args.network):
         _registration.evaluate(args)
+        return
+    if _stimulus.is_stimulus(args.network):
+        _stimulus.evaluate(args)
         return
     matrices, pictures = {}, args.pictures
     if Path(args.network).is_dir():
