@@ -3,6 +3,7 @@
     python benchmarks/stimulus_law.py --law ../shared/laws/stimulus_law.py --seeds 0 1 2 -o RUNS
     python benchmarks/stimulus_law.py --law ... --seeds 0 --recipe stimulus-temporal -o RUNS
     python benchmarks/stimulus_law.py --law ... --seeds 0 --snr 1 2 4 8 -o RUNS         the curve over noise
+    python benchmarks/stimulus_law.py --law ... --seeds 0 --recipe stimulus-seed --size 256 -o RUNS
     python benchmarks/stimulus_law.py --law ... --seeds 0 --cams -o RUNS                 where the maps point
 
 A run that is there already is only scored; one that was stopped goes on. The baseline
@@ -152,6 +153,7 @@ def main(argv=None):
     parser.add_argument("--law", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--snr", type=float, nargs="+", default=[4.0])
+    parser.add_argument("--size", type=int, default=128, help="pixels")
     parser.add_argument("--recipe", default="stimulus")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=JSON")
     parser.add_argument("--threads", type=int)
@@ -165,8 +167,8 @@ def main(argv=None):
     for snr in args.snr:
         for seed in args.seeds:
             with tempfile.TemporaryDirectory() as folder:
-                recording = recording_folder(law, seed, {"snr": snr}, Path(folder))
-                run = args.output / f"{args.recipe}-seed{seed}-snr{snr:g}"
+                recording = recording_folder(law, seed, {"snr": snr, "size": args.size}, Path(folder))
+                run = args.output / f"{args.recipe}-seed{seed}-snr{snr:g}-{args.size}px"
                 model, recipe, data = trained(args.recipe, Path(folder), run, settings, args.threads)
                 logits = recipe.predict(model, data, data.test)
                 truth = np.array([data.prepared[i].targets[r] > 0 for i, r in data.test])
@@ -182,7 +184,7 @@ def main(argv=None):
                     entry["cams"] = cam_scores(model, recipe, data, recording)
             results.append(entry)
             args.output.mkdir(parents=True, exist_ok=True)
-            (args.output / f"{args.recipe}.json").write_text(json.dumps(results, indent=1))
+            (args.output / f"{args.recipe}-{args.size}px.json").write_text(json.dumps(results, indent=1))
             print(f"seed {seed}, SNR {snr:g}")
             for name in ("network", "ROI", "chance"):
                 print(f"  {name:<9}" + "  ".join(f"{n} {entry[name][n]:.3f}" for n in SHOWN))

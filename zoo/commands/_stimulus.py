@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def is_stimulus(network):
-    """Tell whether a run or a file is for stimuli.
+    """Tell whether a run, a preset or a file is for stimuli.
 
     Parameters
     ----------
@@ -14,9 +14,13 @@ def is_stimulus(network):
         from calzoo.training.runs import load_run
 
         return hasattr(load_run(network).recipe, "test_trials")
-    from calzoo.inference.models import load_model
+    if Path(network).suffix == ".onnx":
+        from calzoo.inference.models import load_model
 
-    return load_model(network, provider="cpu", threads=1).card.task == "stimulus"
+        return load_model(network, provider="cpu", threads=1).card.task == "stimulus"
+    from calzoo.weights import registry
+
+    return registry.preset(str(network)).task == "stimulus"
 
 
 def score_run(trained, folders=()):
