@@ -1,0 +1,201 @@
+"""What other programs read: ROIs of ImageJ, a folder of Suite2p, seeds of CaImAn, NWB; and the command line."""
+
+import cell_fakes
+import numpy as np
+import pytest
+from scipy import sparse
+
+from calzoo import cli
+from calzoo.errors import CalzooError
+from calzoo.imaging import cell_files, imagej_rois, suite2p_folder
+from calzoo.imaging.cell_overlay import draw_cells
+from calzoo.imaging.masks import Masks
+from calzoo.imaging.traces import extract_traces
+
+
+@pytest.fixture
+def masks(rng):
+    """Return round masks, two of which overlap, and one that is cut off by the edge."""
+    y, x = np.indices((50, 64))
+    disks = [np.hypot(y - a, x - b) <= r for a, b, r in ((12, 15, 6), (14, 23, 5), (35, 40, 7), (48, 61, 6))]
+    return Masks.from_stack(np.stack(disks))
+
+
+@pytest.fixture
+def traces(rng, masks):
+    movie = rng.poisson(50, (40, 50, 64)).astype(np.uint16)
+    return extract_traces(movie, masks)
+
+
+def test_rois_are_read_back_as_the_masks_that_they_were(masks, tmp_path):
+    pytest.importorskip("roifile")
+    imagej_rois.write_rois(tmp_path / "rois.zip", masks)
+    again = imagej_rois.read_rois(tmp_path / "rois.zip", masks.shape)
+    np.testing.assert_array_equal(again.stack(), masks.stack())
+
+
+def test_every_roi_is_a_polygon_with_the_number_of_its_cell(masks, tmp_path):
+    roifile = pytest.importorskip("roifile")
+    imagej_rois.write_rois(tmp_path / "rois.zip", masks)
+    rois = roifile.roiread(tmp_path / "rois.zip")
+    assert [roi.name for roi in rois] == ["cell_0001", "cell_0002", "cell_0003", "cell_0004"]
+    assert all(roi.roitype == roifile.ROI_TYPE.POLYGON for roi in rois)
+    assert (rois[3].bottom, rois[3].right) == (50, 64)
+
+
+def test_rectangles_and_ovals_are_areas_too(tmp_path):
+    roifile = pytest.importorskip("roifile")
+    box = roifile.ImagejRoi(roitype=roifile.ROI_TYPE.RECT, top=2, left=3, bottom=6, right=10)
+    oval = roifile.ImagejRoi(roitype=roifile.ROI_TYPE.OVAL, top=10, left=10, bottom=20, right=20)
+    roifile.roiwrite(tmp_path / "r.zip", [box, oval])
+    masks = imagej_rois.read_rois(tmp_path / "r.zip", (30, 30))
+    assert masks.areas[0] == 4 * 7
+    assert masks.areas[1] == pytest.approx(np.pi * 25, rel=0.05)
+    np.testing.assert_allclose(masks.centers[1], (14.5, 14.5))
+
+
+def test_file_that_holds_no_rois_is_refused(tmp_path):
+    pytest.importorskip("roifile")
+    (tmp_path / "r.zip").write_bytes(b"PK nothing")
+    with pytest.raises(CalzooError, match="expected regions of interest of ImageJ"):
+        imagej_rois.read_rois(tmp_path / "r.zip", (30, 30))
+
+
+def test_polygon_is_filled_by_the_centres_of_pixels():
+    square = np.array([(1, 2), (1, 5), (4, 5), (4, 2)], float)
+    filled = imagej_rois.fill_polygon(square)
+    assert filled.sum() == 9
+    assert filled[1:4, 2:5].all()
+
+
+def test_suite2p_folder_has_what_its_viewer_asks_for(masks, traces, tmp_path):
+    scores = np.array([0.9, 0.8, 0.7, 0.6])
+    picture = {"brightness": np.ones((50, 64)), "correlation": np.zeros((50, 64))}
+    suite2p_folder.write_suite2p(
+        tmp_path, masks, scores, traces, pictures=picture, diameter=12.0, frame_rate_hz=15.0
+    )
+    plane = tmp_path / "plane0"
+    stat = np.load(plane / "stat.npy", allow_pickle=True)
+    ops = np.load(plane / "ops.npy", allow_pickle=True).item()
+    fluorescence, neuropil, spikes, iscell = (
+        np.load(plane / f"{n}.npy") for n in ("F", "Fneu", "spks", "iscell")
+    )
+    assert fluorescence.shape == neuropil.shape == spikes.shape == (4, 40)
+    np.testing.assert_array_equal(iscell, np.stack([np.ones(4), scores], axis=1))
+    np.testing.assert_array_equal(fluorescence, traces.cells)
+    assert (ops["Ly"], ops["Lx"], ops["nframes"], ops["fs"]) == (50, 64, 40, 15.0)
+    assert ops["meanImg"].shape == (50, 64)
+    for cell, (rows, cols) in zip(stat, masks, strict=True):
+        np.testing.assert_array_equal(cell["ypix"], rows)
+        np.testing.assert_array_equal(cell["xpix"], cols)
+        assert len(cell["lam"]) == len(cell["overlap"]) == cell["npix"] == len(rows)
+        assert cell["lam"].sum() == pytest.approx(1)
+        assert all(np.isfinite(cell[name]) for name in ("radius", "aspect_ratio", "compact", "skew", "std"))
+    assert stat[0]["overlap"].sum() == stat[1]["overlap"].sum() > 0
+    assert stat[2]["overlap"].sum() == 0
+    assert stat[2]["radius"] == pytest.approx(7, rel=0.1)
+    assert stat[2]["compact"] == pytest.approx(1, abs=0.05)
+
+
+def test_traces_that_do_not_change_have_no_events(masks):
+    flat = extract_traces(np.full((10, 50, 64), 3, np.uint16), masks)
+    assert not suite2p_folder.deconvolved(flat).any()
+
+
+def test_seeds_of_caiman_run_down_the_columns_of_the_frame(masks, tmp_path):
+    cell_files.write_caiman(tmp_path / "A.npz", masks)
+    matrix = sparse.load_npz(tmp_path / "A.npz")
+    assert matrix.shape == (50 * 64, 4)
+    for index, mask in enumerate(masks.stack()):
+        column = matrix[:, [index]].toarray()[:, 0]
+        np.testing.assert_array_equal(column.reshape((50, 64), order="F") > 0, mask)
+        assert np.linalg.norm(column) == pytest.approx(1)
+
+
+def test_nwb_holds_masks_and_traces(masks, traces, tmp_path):
+    pynwb = pytest.importorskip("pynwb")
+    from calzoo.imaging.nwb_output import write_nwb
+
+    write_nwb(
+        tmp_path / "cells.nwb",
+        masks,
+        np.array([0.9, 0.8, 0.7, 0.6]),
+        traces,
+        pictures={"brightness": np.arange(50 * 64).reshape(50, 64)},
+        frame_rate_hz=15.0,
+        pixel_um=(1.0, 0.5),
+        spikes=suite2p_folder.deconvolved(traces),
+    )
+    with pynwb.NWBHDF5IO(str(tmp_path / "cells.nwb"), "r") as file:
+        module = file.read().processing["ophys"]
+        table = module["ImageSegmentation"]["PlaneSegmentation"]
+        assert len(table) == 4
+        pixels = np.array([(p[1], p[0]) for p in table["pixel_mask"][2]])
+        assert {tuple(p) for p in pixels} == set(zip(*(a.tolist() for a in masks[2]), strict=True))
+        series = module["Fluorescence"]["RoiResponseSeries"]
+        np.testing.assert_array_equal(series.data[:], traces.cells.T)
+        assert series.rate == 15.0
+        assert module["SummaryImages"]["brightness"].data.shape == (64, 50)
+
+
+def test_nwb_without_pynwb_says_how_to_get_it(masks, tmp_path, monkeypatch):
+    import sys
+
+    from calzoo.imaging.nwb_output import write_nwb
+
+    monkeypatch.setitem(sys.modules, "pynwb", None)
+    with pytest.raises(CalzooError, match=r"needs pynwb, which is not installed; run: .*calzoo\[nwb\]"):
+        write_nwb(tmp_path / "cells.nwb", masks, np.ones(4))
+
+
+def test_overlay_shows_outlines_heat_and_traces(masks, traces, tmp_path, rng):
+    image = pytest.importorskip("PIL.Image")
+    picture, heat = rng.random((50, 64)), (masks.count() > 0).astype(np.float32)
+    draw_cells(
+        tmp_path / "o.png", picture, masks, heat, scores=np.ones(4), traces=traces.cells, frame_rate_hz=10.0
+    )
+    drawn = np.asarray(image.open(tmp_path / "o.png"))
+    zoom = 10
+    assert drawn.shape[1] == 2 * 64 * zoom + 8
+    assert drawn.shape[0] > 50 * zoom + 4 * 30
+    right = drawn[24 : 24 + 50 * zoom, 64 * zoom + 8 :]
+    np.testing.assert_array_equal((right[::zoom, ::zoom] == 255).all(axis=-1), masks.count() > 0)
+    colourful = np.ptp(drawn[24 : 24 + 50 * zoom, : 64 * zoom].astype(int), axis=-1) > 60
+    assert 0.01 < colourful.mean() < 0.3
+
+
+def test_overlay_of_nothing_is_a_picture(tmp_path):
+    nothing = Masks.from_pixels((20, 30), [])
+    draw_cells(tmp_path / "o.png", np.zeros((20, 30)), nothing, np.zeros((20, 30)), scores=np.empty(0))
+    assert (tmp_path / "o.png").stat().st_size > 100
+
+
+@pytest.fixture
+def networks(monkeypatch):
+    """Let the command line find the networks for disks."""
+    from calzoo.inference.cell_networks import CellNetworks
+
+    monkeypatch.setattr(CellNetworks, "load", classmethod(lambda cls, *_, **__: cell_fakes.fake_networks()))
+
+
+def test_command_finds_cells_in_pictures_and_skips_what_is_finished(rng, tmp_path, capsys, networks):
+    np.save(tmp_path / "a.npy", cell_fakes.disks(rng, (60, 70), 12.0, 4)[0])
+    command = ["cells", "--summary", str(tmp_path / "a.npy"), "-o", str(tmp_path / "out"), "--diameter", "12"]
+    assert cli.main(command) == 0
+    told = capsys.readouterr()
+    assert told.out.strip() == str(tmp_path / "out")
+    assert "4 cells of about 12.0 px" in told.err
+    assert cli.main(command) == 0
+    assert "skipped" in capsys.readouterr().err
+
+
+def test_command_says_what_is_wrong_in_one_line(tmp_path, capsys, networks):
+    np.save(tmp_path / "a.npy", np.zeros((60, 70)))
+    assert cli.main(["cells", str(tmp_path / "a.npy"), "-o", str(tmp_path / "out")]) == 1
+    told = capsys.readouterr().err.strip()
+    assert told.startswith("calzoo: ")
+    assert "\n" not in told
+    assert not (tmp_path / "out").exists()
+    model = ["--model", "proposal=a.onnx"]
+    assert cli.main(["cells", "a.tif", "-o", str(tmp_path / "out"), *model]) == 1
+    assert "this task needs all of proposal, instance" in capsys.readouterr().err
