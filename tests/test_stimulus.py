@@ -12,7 +12,7 @@ from calzoo.imaging.images import read_volume
 from calzoo.imaging.masks import Masks, write_masks
 from calzoo.imaging.rest import noise_level, rest_picture, scaled
 from calzoo.imaging.stimuli import read_stimuli
-from calzoo.stimulus import analyse_stimuli, blocks, compare_analyses
+from calzoo.stimulus import analyse_stimuli, blocks, compare_analyses, stimulated_pixels
 
 pytest.importorskip("onnxruntime")
 
@@ -116,6 +116,22 @@ def test_hidden_pixels_do_not_count(recorded):
     plain, other = (decode_stimuli(f, model=MODEL, mask=mask, cams=False).logits for f in (frames, spoilt))
     # The median of frames that are each divided by their mean, hidden pixels included, hardly differs.
     np.testing.assert_allclose(plain, other, atol=0.3)
+
+
+def test_masks_that_do_not_fit_are_refused(recorded, tmp_path):
+    frames, _ = recorded
+    with pytest.raises(CalzooError, match=r"expected a mask of \(32, 32\) pixels, got \(4, 4\)"):
+        decode_stimuli(frames, model=MODEL, mask=np.ones((4, 4), bool))
+    write_masks(tmp_path / "masks.npz", cells=Masks.from_stack(np.eye(32, dtype=bool)[None]))
+    with pytest.raises(CalzooError, match="expected masks of 3 stimulated cells, the first ones, got 1"):
+        stimulated_pixels(tmp_path / "masks.npz", 3)
+
+
+def test_a_network_of_masked_frames_asks_for_the_mask(recorded):
+    network = StimulusNetwork.load(MODEL)
+    network.masked = True
+    with pytest.raises(CalzooError, match="frames that show the stimulated cells alone; give the mask"):
+        decode_stimuli(recorded[0], model=network)
 
 
 def test_rest_is_the_median_whatever_the_light(rng):

@@ -15,6 +15,12 @@ from calzoo.simulation.stimulus import simulate_stimulus
 from calzoo.simulation.stimulus_files import write_stimulation
 from calzoo.training import recipes
 from calzoo.training.runs import build_model, load_run
+from calzoo.training.stimulus_evaluate import (
+    logistic_regression,
+    recordings_of,
+    roi_means,
+    score_stimulus,
+)
 from calzoo.training.stimulus_losses import stimulus_loss
 from calzoo.training.trainer import train
 
@@ -258,3 +264,42 @@ def test_all_recipes_of_the_task_are_listed():
     for name in names:
         assert recipes.recipe(name).name == name
         assert recipes.from_json(recipes.to_json(recipes.recipe(name))) is not None
+
+
+def test_logistic_regression_finds_what_decides(rng):
+    features = rng.normal(5, 2, (400, 3))
+    targets = np.column_stack([features[:, 0] > 5, features[:, 2] < 4])
+    train = np.arange(400) < 300
+    logits = logistic_regression(features, targets, train)
+    assert ((logits > 0) == targets)[~train].mean() > 0.95
+
+
+def test_means_of_cells_are_those_of_their_pixels(rng):
+    frames = rng.uniform(1, 2, (6, 5, 5))
+    masks = np.zeros((2, 5, 5), bool)
+    masks[0, :2], masks[1, 3:, 3:] = True, True
+    found = roi_means(frames, np.array([0, 3]), masks, together=2)
+    light = frames / frames.mean(axis=(1, 2), keepdims=True)
+    expected = [[light[n : n + 2][:, m].mean() for m in masks] for n in (0, 3)]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_scores_stand_beside_true_cells_and_chance(folder):
+    recipe = tiny()
+    (recorded,) = recordings_of(recipe, [folder])
+    rows = np.arange(len(recorded.stimuli))
+    right = np.where(recorded.stimuli.targets > 0, 5.0, -5.0)
+    scores = {s.metric: s for s in score_stimulus(lambda _: (rows, right), [recorded])}
+    assert scores["exact match"].value == scores["macro-F1"].value == 1
+    assert 0.2 < scores["exact match"].baseline <= 1
+    assert scores["exact match"].chance < 0.5
+    assert scores["exact match"].protocol.startswith("last 2 trials, ")
+    with pytest.raises(CalzooError, match="give its folder"):
+        recordings_of(recipe)
+
+
+def test_a_run_is_scored_by_its_command(folder, tmp_path, capsys):
+    train(tiny(), tmp_path / "run", folders=[folder], quiet=True)
+    assert cli.main(["evaluate", str(tmp_path / "run"), "--data", str(folder)]) == 0
+    assert "exact match, pairs" in capsys.readouterr().out
+    assert {score.metric for score in load_run(tmp_path / "run").scores} >= {"exact match", "macro-F1"}

@@ -322,7 +322,9 @@ def matrix_table(matrix, names):
     return {"condition": list(names), **{name: matrix[:, i] for i, name in enumerate(names)}}
 
 
-def run_stimulus(path, out, table, *, conditions=None, frame_rate_hz=None, progress=None, **options):
+def run_stimulus(
+    path, out, table, *, conditions=None, frame_rate_hz=None, masks=None, progress=None, **options
+):
     """Decode a recording into a folder.
 
     The folder gets predictions.csv, cams.tif (mean map of each condition), zncc.csv,
@@ -340,6 +342,8 @@ def run_stimulus(path, out, table, *, conditions=None, frame_rate_hz=None, progr
         Cells of each condition.
     frame_rate_hz : float, optional
         Where the file does not say.
+    masks : path-like, optional
+        Masks of the cells, the stimulated ones first: the network sees these alone.
     progress : callable, optional
         As for `analyse_stimuli`.
     **options
@@ -363,6 +367,8 @@ def run_stimulus(path, out, table, *, conditions=None, frame_rate_hz=None, progr
         provider=options.pop("provider", "auto"),
         threads=options.pop("threads", None),
     )
+    if masks is not None:
+        options["mask"] = stimulated_pixels(masks, network.cells)
     analysis = _analyse(path, table, network, conditions, frame_rate_hz, progress, options)
     with output_folder(out) as folder:
         _write_analysis(folder, analysis, Path(path).name)
@@ -426,6 +432,8 @@ def run_compare(
         provider=options.pop("provider", "auto"),
         threads=options.pop("threads", None),
     )
+    if masks is not None and network.masked:
+        options["mask"] = stimulated_pixels(masks, network.cells)
     sides = [
         _analyse(path, table, network, conditions, frame_rate_hz, progress, options)
         for path, table in zip((first, second), tables, strict=True)
@@ -453,6 +461,17 @@ def run_compare(
             seconds=round(time.perf_counter() - began, 3),
         )
     return comparison
+
+
+def stimulated_pixels(masks, cells):
+    """Return where the stimulated cells are, (Y, X) bool, from a file of masks, theirs first."""
+    from calzoo.imaging.masks import read_masks
+
+    stack = read_masks(masks).stack()
+    if len(stack) < cells:
+        message = f"{masks}: expected masks of {cells} stimulated cells, the first ones, got {len(stack)}."
+        raise CalzooError(message)
+    return stack[:cells].any(axis=0)
 
 
 def comparison_table(comparison):

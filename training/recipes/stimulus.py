@@ -208,6 +208,7 @@ class StimulusRecipe:
                 "threshold": 0.5,
                 "frames_after": self.after,
                 "scale": 1.0 if self.rests else 255.0,
+                "masked": self.masked,
             },
             "builder": "calzoo.networks.gradcam:stimulus_cam",
             "config": config,

@@ -18,6 +18,9 @@ def add_arguments(parser):
     """Add recordings, tables and network."""
     _options.add_inputs(parser, "FRAMES", "movies, or frames after the onsets: TIFF, NPY, HDF5, ...")
     add_tables(parser)
+    parser.add_argument(
+        "--masks", type=Path, metavar="FILE.npz", help="let the network see the stimulated cells alone"
+    )
     _options.add_network(parser)
 
 
@@ -85,6 +88,7 @@ def run(args):
                 args.table or table_beside(path),
                 conditions=args.conditions,
                 frame_rate_hz=args.rate,
+                masks=args.masks,
                 model=model,
                 target=args.target,
                 progress=bar.update,

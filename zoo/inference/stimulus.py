@@ -86,6 +86,7 @@ class StimulusNetwork:
         self.cells = len(outputs["logits"].channels) - 1
         self.threshold = float(card.postprocessing.get("threshold", 0.5))
         self.after = int(card.postprocessing.get("frames_after", 5))
+        self.masked = bool(card.postprocessing.get("masked", False))
         self._scale = float(card.postprocessing.get("scale", 1.0))
 
     @classmethod
@@ -109,6 +110,15 @@ class StimulusNetwork:
             Pixels that the network may see.
         """
         check_movie(movie)
+        if mask is not None and mask.shape != tuple(movie.shape[1:]):
+            message = f"expected a mask of {tuple(movie.shape[1:])} pixels, got {mask.shape}."
+            raise CalzooError(message)
+        if mask is None and self.masked:
+            message = (
+                f"the network {self.card.name!r} was trained on frames that show the stimulated cells alone; "
+                "give the mask of these cells (--masks FILE.npz on the command line)."
+            )
+            raise CalzooError(message)
         scaling = None
         if self.rests:
             rest = rest_picture(movie) if rest is None else np.asarray(rest, np.float32)
