@@ -1,4 +1,4 @@
-"""What other programs read: ROIs of ImageJ, a folder of Suite2p, seeds of CaImAn, NWB; and the command line."""
+"""What other programs read: ROIs of ImageJ, a Suite2p folder, CaImAn seeds, NWB; and the command line."""
 
 import cell_fakes
 import numpy as np

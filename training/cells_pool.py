@@ -10,7 +10,7 @@ interrupted command goes on.
 
 import argparse
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from calzoo.imaging.masks import FIELDS, Masks
 from calzoo.imaging.outputs import output_file
 from calzoo.imaging.summary import summary_images
 from calzoo.simulation.two_photon import simulate_two_photon
-from calzoo.simulation.two_photon_style import draw_two_photon_style
+from calzoo.simulation.two_photon_style import draw_two_photon_style, log_uniform
 
 #: Pictures of a scene, in the order of `Scene.pictures`.
 PICTURES = (
@@ -36,6 +36,8 @@ PICTURES = (
 FACTS = ("in_focus", "active", "snr", "clarity")
 #: Field of view in cell diameters, and its limits in pixels.
 FIELD, SIDES = 16.0, (144, 272)
+#: Share of the scenes in which cells are as dense as in recordings that people analyse.
+CROWDED = 0.75
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def draw_scene(seed, number):
         What was drawn.
     """
     rng = np.random.default_rng([seed, number])
-    style = draw_two_photon_style(rng)
+    style = populated(rng, draw_two_photon_style(rng))
     side = int(np.clip(FIELD * style.soma_um / style.pixel_um, *SIDES))
     # Long recordings cost no more than short ones: what is drawn are means of many frames.
     size = int(np.exp(rng.uniform(0, np.log(64))))
@@ -85,6 +87,22 @@ def draw_scene(seed, number):
     facts["snr"] = facts["snr"] * np.float32(np.sqrt(size))
     pictures = {name: np.asarray(getattr(images, name), np.float32) for name in PICTURES}
     return Scene(pictures, cells.masks, facts), asdict(style) | {"bin": size, "frames": frames}
+
+
+def populated(rng, style):
+    """Return a style with more cells in the plane, most of the time.
+
+    Recordings are made where cells are: of the simulator's own draws half show fewer than ten, from
+    which there is little to learn.
+    """
+    if style.packed or rng.random() >= CROWDED:
+        return style
+    return replace(
+        style,
+        density=max(style.density, log_uniform(rng, 100_000, 400_000)),
+        labelled=rng.uniform(0.6, 1),
+        cell_level=max(style.cell_level, log_uniform(rng, 1.2, 6)),
+    )
 
 
 def write_scene(path, scene, style):

@@ -43,6 +43,8 @@ _DEVIATION = ("standard_deviation",)
 #: A simulated cell that is seen less clearly is background, one that is seen more clearly a cell.
 _CLEAR, _HIDDEN = 0.5, 0.3
 _ACTIVE, _SILENT = 6.0, 3.0
+#: ... beyond the focal plane it must stand out more, as its light is real, but its outline is not sharp.
+_CLEAR_BEYOND, _ACTIVE_BEYOND = 0.65, 15.0
 _ALLEN = re.compile(r"L\d{3}_\d+")
 _NEUROFINDER = re.compile(r"(\d\d)\.(\d\d)(\.test)?_mean")
 #: Several fields of view that overlap, or lie above each other, by the part of the name that they share.
@@ -100,11 +102,11 @@ class CellPicture:
         if not self.facts:
             return np.ones(len(self.masks), np.int8)
         clear, snr = self.facts["clarity"], self.facts["snr"] * self.facts["active"]
-        seen, hidden = clear >= _CLEAR, clear < _HIDDEN
+        focus = self.facts["in_focus"].astype(bool)
+        seen, hidden = clear >= np.where(focus, _CLEAR, _CLEAR_BEYOND), clear < _HIDDEN
         if present[0] or present[2]:
-            seen, hidden = seen | (snr >= _ACTIVE), hidden & (snr < _SILENT)
-        # Light of cells above and below is real, but nobody can outline it.
-        seen &= self.facts["in_focus"].astype(bool)
+            seen |= snr >= np.where(focus, _ACTIVE, _ACTIVE_BEYOND)
+            hidden &= snr < _SILENT
         return np.where(seen, 1, np.where(hidden, -1, 0)).astype(np.int8)
 
     def scaled(self, diameter):
