@@ -17,7 +17,7 @@ def zncc(first, second):
 
     Examples
     --------
-    >>> zncc(np.array([0.0, 1.0, 2.0]), np.array([5.0, 3.0, 1.0]))
+    >>> round(zncc(np.array([0.0, 1.0, 2.0]), np.array([5.0, 3.0, 1.0])), 6)
     -1.0
     """
     return float(zncc_matrix(np.stack([first, second]))[0, 1])
