@@ -190,7 +190,8 @@ class AxonsRecipe:
             z = int(np.argmax(((truth == 1) | (truth == 2)).sum((1, 2))))
             previews.append((f"{recording.name}, plane {z}", recording.volume[z], truth[z], predicted[z]))
         scores = {
-            f"f1_{name}": float(np.nan_to_num(scores_by_class(counts).f1[1])) for name, counts in groups.items()
+            f"f1_{name}": float(np.nan_to_num(scores_by_class(counts).f1[1]))
+            for name, counts in groups.items()
         }
         return {"score": float(np.mean(list(scores.values()))), **scores} if scores else {}, previews
 
