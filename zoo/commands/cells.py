@@ -4,8 +4,12 @@ Of each recording: masks.npz, labels.tif, rois.zip (ImageJ), cells.csv, overlay.
 caiman_A.npz and run.json; of a movie also traces.csv and a suite2p folder.
 """
 
+import json
+from pathlib import Path
+
 from calzoo.commands import _options
 from calzoo.commands._messages import tell
+from calzoo.errors import CalzooError
 
 GROUP = "recordings"
 
@@ -33,7 +37,13 @@ def add_arguments(parser):
     parser.add_argument(
         "--no-traces", action="store_true", help="masks only: the movie is read once, not twice"
     )
-    parser.add_argument("--nwb", action="store_true", help="also write cells.nwb (needs pynwb)")
+    parser.add_argument(
+        "--nwb",
+        nargs="?",
+        const=True,
+        metavar="META.json",
+        help="also write cells.nwb (needs pynwb), with experimenter, subject, ... from a JSON file",
+    )
     _options.add_movie_reading(parser)
     _options.add_network(parser)
 
@@ -47,6 +57,8 @@ def run(args):
     files = _options.models(args, ROLES) or None
     networks = CellNetworks.load(files, args.preset or PRESET, provider=args.provider, threads=args.threads)
 
+    nwb = _metadata(args.nwb)
+
     def find(path, folder):
         result = run_cells(
             path,
@@ -58,10 +70,25 @@ def run(args):
             score=args.score,
             prior=args.prior,
             traces=not args.no_traces,
-            nwb=args.nwb,
+            nwb=nwb,
             **_options.movie_reading(args),
         )
         tell(f"{path}: {result.count} cells of about {result.diameter:.1f} px, computed on {result.provider}")
         print(folder)
 
     return run_each(args.inputs, args.output, find, network=network_hash(networks), overwrite=args.overwrite)
+
+
+def _metadata(path):
+    """Read the metadata of an NWB file; False without one, True where it is to be written without."""
+    if path is None or path is True:
+        return bool(path)
+    try:
+        metadata = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        message = f"{path}: expected a JSON object with metadata of NWB, got {error}."
+        raise CalzooError(message) from error
+    if not isinstance(metadata, dict):
+        message = f"{path}: expected a JSON object with metadata of NWB, got {type(metadata).__name__}."
+        raise CalzooError(message)
+    return metadata

@@ -23,8 +23,8 @@ def write_cells(folder, found, *, title="", pixel_um=None, frame_rate_hz=None, n
     pixel_um : tuple of float, optional
         (y, x).
     frame_rate_hz : float, optional
-    nwb : bool, optional
-        Also write cells.nwb.
+    nwb : bool or mapping, optional
+        Also write cells.nwb, with metadata where a mapping is given.
     facts : dict, optional
         For run.json.
     """
@@ -55,6 +55,7 @@ def write_cells(folder, found, *, title="", pixel_um=None, frame_rate_hz=None, n
             frame_rate_hz=frame_rate_hz,
             pixel_um=pixel_um,
             spikes=spikes,
+            metadata=None if nwb is True else nwb,
         )
     height, width = masks.shape
     draw_cells(

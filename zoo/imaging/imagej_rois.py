@@ -32,6 +32,8 @@ def write_rois(path, masks, *, prefix="cell"):
             name = f"{prefix}_{number:04d}"
             roi = roifile.ImagejRoi.frompoints(corners, name=name)
             roi.roitype = roifile.ROI_TYPE.POLYGON
+            # Corners lie between pixels: the box ends at the last one, not a pixel beyond it.
+            roi.right, roi.bottom = (int(side) for side in corners.max(axis=0))
             archive.writestr(f"{name}.roi", roi.tobytes())
 
 

@@ -1,6 +1,7 @@
 """Cells as an NWB file: PlaneSegmentation, fluorescence, deconvolved activity, summary images."""
 
 import datetime
+import os
 import uuid
 
 import numpy as np
@@ -9,6 +10,11 @@ from calzoo.errors import CalzooError
 from calzoo.imaging.outputs import output_file
 
 UNKNOWN_RATE_HZ = 1.0
+_SERIES = {
+    "RoiResponseSeries": "mean over the pixels that each cell shares with no other",
+    "Neuropil": "mean over the ring around each cell",
+    "DeconvolvedActivity": "events behind the fluorescence, 0.7 times the neuropil subtracted",
+}
 
 
 def write_nwb(
@@ -21,8 +27,7 @@ def write_nwb(
     frame_rate_hz=None,
     pixel_um=None,
     spikes=None,
-    description="cells found by calzoo",
-    session_start=None,
+    metadata=None,
 ):
     """Write cells and their traces in the NWB format [1]_; needs pynwb.
 
@@ -42,14 +47,16 @@ def write_nwb(
         (y, x).
     spikes : ndarray, (N, T), optional
         Deconvolved activity.
-    description : str, optional
-    session_start : datetime.datetime, optional
-        With a time zone; by default the time of writing.
+    metadata : mapping, optional
+        What only the laboratory knows: fields of `pynwb.NWBFile` ("experimenter", "institution",
+        "session_start_time" in ISO format, ...), "location" of the imaging plane, and "subject", a mapping
+        of fields of `pynwb.file.Subject`.
+        nwbinspector asks for these.
 
     Raises
     ------
     CalzooError
-        If pynwb is not installed, or the file cannot be written.
+        If pynwb is not installed, the metadata are not those of NWB, or the file cannot be written.
 
     References
     ----------
@@ -61,34 +68,55 @@ def write_nwb(
     except ImportError as error:
         message = "an NWB file needs pynwb, which is not installed; run: python -m pip install 'calzoo[nwb]'."
         raise CalzooError(message) from error
-    start = session_start or datetime.datetime.now(datetime.UTC)
-    file = pynwb.NWBFile(
-        session_description=description, identifier=str(uuid.uuid4()), session_start_time=start
-    )
-    plane = _imaging_plane(file, ophys, frame_rate_hz, pixel_um)
+    metadata = dict(metadata or {})
+    location = metadata.pop("location", "unknown")
+    file = _new_file(pynwb, metadata)
+    plane = _imaging_plane(file, ophys, frame_rate_hz, pixel_um, location)
     module = file.create_processing_module(
         "ophys", "cells found by calzoo in the summary images of a recording"
     )
-    table = ophys.PlaneSegmentation(
-        name="PlaneSegmentation",
-        description="one row for each cell, the best score first",
-        imaging_plane=plane,
-    )
-    table.add_column("score", "probability that this is a cell, 0 to 1")
-    for (rows, cols), score in zip(masks, scores, strict=True):
-        pixels = [(int(x), int(y), 1.0) for y, x in zip(rows, cols, strict=True)]
-        table.add_roi(pixel_mask=pixels, score=float(score))
-    module.add(ophys.ImageSegmentation(plane_segmentations=[table]))
-    if traces is not None and len(masks):
-        region = table.create_roi_table_region("all cells", region=list(range(len(masks))))
-        _add_traces(module, ophys, region, traces, spikes, frame_rate_hz)
+    if len(masks):  # NWB has no tables without rows
+        table = _add_masks(module, ophys, plane, masks, scores)
+        if traces is not None:
+            region = table.create_roi_table_region("all cells", region=list(range(len(masks))))
+            _add_traces(module, ophys, region, traces, spikes, frame_rate_hz)
     if pictures:
         _add_pictures(module, pictures)
-    with output_file(path) as part, pynwb.NWBHDF5IO(str(part), "w") as writer:
-        writer.write(file)
+    with output_file(path) as part:
+        named = part.with_name(part.name + ".nwb")  # pynwb warns of any other ending
+        try:
+            with pynwb.NWBHDF5IO(str(named), "w") as writer:
+                writer.write(file)
+            os.replace(named, part)
+        finally:
+            named.unlink(missing_ok=True)
 
 
-def _imaging_plane(file, ophys, frame_rate_hz, pixel_um):
+def _new_file(pynwb, metadata):
+    """Return a file with its metadata and nothing else."""
+    from pynwb.file import Subject
+
+    subject = metadata.pop("subject", None)
+    start = metadata.pop("session_start_time", None)
+    try:
+        start = datetime.datetime.fromisoformat(start) if start else datetime.datetime.now(datetime.UTC)
+        fields = {
+            "session_description": "cells found by calzoo in a two-photon recording",
+            "identifier": str(uuid.uuid4()),
+            "experiment_description": "cells and their fluorescence, from the summary images of a recording",
+            "keywords": ["calcium imaging", "two-photon", "segmentation"],
+            **metadata,
+        }
+        file = pynwb.NWBFile(session_start_time=start, **fields)
+        if subject:
+            file.subject = Subject(**subject)
+    except (TypeError, ValueError) as error:
+        message = f"NWB metadata: expected fields of pynwb.NWBFile and of its Subject, got: {error}"
+        raise CalzooError(message) from error
+    return file
+
+
+def _imaging_plane(file, ophys, frame_rate_hz, pixel_um, location):
     device = file.create_device("Microscope", description="two-photon microscope; nothing else is known")
     channel = ophys.OpticalChannel(
         name="OpticalChannel", description="calcium indicator, green", emission_lambda=520.0
@@ -108,9 +136,24 @@ def _imaging_plane(file, ophys, frame_rate_hz, pixel_um):
         device=device,
         excitation_lambda=920.0,
         indicator="unknown",
-        location="unknown",
+        location=location,
         **options,
     )
+
+
+def _add_masks(module, ophys, plane, masks, scores):
+    """Add the table of cells, and return it."""
+    table = ophys.PlaneSegmentation(
+        name="PlaneSegmentation",
+        description="one row for each cell, the best score first",
+        imaging_plane=plane,
+    )
+    table.add_column("score", "probability that this is a cell, 0 to 1")
+    for (rows, cols), score in zip(masks, scores, strict=True):
+        pixels = [(int(x), int(y), 1.0) for y, x in zip(rows, cols, strict=True)]
+        table.add_roi(pixel_mask=pixels, score=float(score))
+    module.add(ophys.ImageSegmentation(plane_segmentations=[table]))
+    return table
 
 
 def _add_traces(module, ophys, region, traces, spikes, frame_rate_hz):
@@ -124,10 +167,12 @@ def _add_traces(module, ophys, region, traces, spikes, frame_rate_hz):
         groups["Deconvolved"] = {"DeconvolvedActivity": spikes}
     for name, series in groups.items():
         container = ophys.Fluorescence(name=name)
+        module.add(container)
         for label, values in series.items():
             container.add_roi_response_series(
                 ophys.RoiResponseSeries(
                     name=label,
+                    description=_SERIES[label],
                     data=np.ascontiguousarray(values.T),
                     rois=region if label == "RoiResponseSeries" else _again(region),
                     unit="a.u.",
@@ -135,7 +180,6 @@ def _add_traces(module, ophys, region, traces, spikes, frame_rate_hz):
                     comments=comment,
                 )
             )
-        module.add(container)
 
 
 def _again(region):
@@ -147,8 +191,9 @@ def _add_pictures(module, pictures):
     from pynwb.base import Images
     from pynwb.image import GrayscaleImage
 
-    images = Images("SummaryImages", description="what the networks saw")
+    images = Images(name="SummaryImages", description="what the networks saw")
     for name, picture in pictures.items():
         # NWB's pictures are (x, y).
-        images.add_image(GrayscaleImage(name=name, data=np.asarray(picture, np.float32).T))
+        data = np.asarray(picture, np.float32).T
+        images.add_image(GrayscaleImage(name=name, data=data, description=f"{name} of the recording"))
     module.add(images)

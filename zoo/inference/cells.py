@@ -325,8 +325,8 @@ def run_cells(
         `path` is one picture, or a stack of correlation, median and standard deviation.
     preset, model, provider, threads, diameter, score, prior, traces
         As for `find_cells`.
-    nwb : bool, optional
-        Also write cells.nwb; needs pynwb.
+    nwb : bool or mapping, optional
+        Also write cells.nwb, with metadata where a mapping is given; needs pynwb.
     pixel_um, frame_rate_hz, **reading : optional
         As for `calzoo.open_movie`.
 
