@@ -286,9 +286,7 @@ class CropData(CellData):
         """Return a picture, the centres of its cells, and the places that only look like one."""
         diameter = picture.diameter()
         centers = picture.masks.centers
-        decoys = [lookalikes(p, diameter=diameter) for p in picture.pictures.values()]
-        decoys = np.concatenate([d for d in decoys if len(d)] or [np.empty((0, 2))])
-        return picture, centers, decoys
+        return picture, centers, decoys_of(picture, diameter)
 
     def sample(self, rng, ready, source):
         """Return a crop: image, present; mask with its weight, score with its weight."""
@@ -350,6 +348,12 @@ class CropData(CellData):
         return float(picture.known[y, x] and not (status[near] == 0).any() and not cell.any())
 
 
+def decoys_of(picture, diameter):
+    """Return places (N, 2) that look like a cell in one of the usual pictures, cells among them."""
+    usual = [picture.pictures[kind] for kind in usual_pictures(picture) if kind is not None]
+    return np.concatenate([lookalikes(p, diameter=diameter) for p in usual])
+
+
 def mask_sample(masks, cell, view, side):
     """Return the mask of a cell in a view, (side, side) of 0 and 1."""
     rows, cols = masks[cell]
@@ -372,8 +376,7 @@ def score_crops(recipe, model, pictures):
     """
     measured, previews = {}, []
     for picture in pictures:
-        decoys = [lookalikes(p, diameter=recipe.diameter) for p in picture.pictures.values()]
-        decoys = np.concatenate([d for d in decoys if len(d)] or [np.empty((0, 2))])
+        decoys = decoys_of(picture, recipe.diameter)
         for group, chosen in shown_pictures(picture):
             status = picture.status([kind is not None for kind in chosen])
             cells = np.flatnonzero(status > 0)[:100]
