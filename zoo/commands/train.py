@@ -13,6 +13,7 @@ from calzoo.commands._messages import tell
 from calzoo.errors import CalzooError
 
 GROUP = "networks"
+REGISTRATION = "registration"
 
 
 def add_arguments(parser):
@@ -27,7 +28,7 @@ def add_arguments(parser):
         metavar="DIR",
         help="folder of recordings; may be repeated",
     )
-    movie = parser.add_argument_group("the cells of one movie, without labels (recipe centers)")
+    movie = parser.add_argument_group("one movie, without labels (recipes centers and registration)")
     movie.add_argument("--movie", type=Path, metavar="MOVIE", help="fit this movie, in place of --data")
     movie.add_argument("--diameter", metavar="PX", help="of its cells, in pixels (default: measured)")
     own = parser.add_argument_group("one recording of photostimulation, in place of --data")
@@ -51,7 +52,7 @@ def add_arguments(parser):
 def run(args):
     """Train until the end of the schedule or until a signal; the status is 1 if it was stopped."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if args.movie is not None:
+    if args.movie is not None and args.recipe != REGISTRATION:
         from calzoo.commands._fit_centers import fit
 
         return fit(args, dict(map(_setting, args.set)))
@@ -82,14 +83,16 @@ def _recipe(args, folders):
     """Return the recipe of the run, or a new one with the settings."""
     from calzoo.training import recipes
 
+    # Only this recipe comes here with a movie.
+    name = f"{REGISTRATION}-movie" if args.movie else args.recipe
     begun = args.output / "recipe.json"
     if begun.is_file() and not args.set:
         recipe = recipes.from_json(begun.read_text(encoding="utf-8"))
-        if recipe.name != args.recipe:
-            message = f"{args.output} holds a run of the recipe {recipe.name!r}, not of {args.recipe!r}."
+        if recipe.name != name:
+            message = f"{args.output} holds a run of the recipe {recipe.name!r}, not of {name!r}."
             raise CalzooError(message)
         return recipe
-    recipe = recipes.recipe(args.recipe)
+    recipe = recipes.recipe(name)
     if folders and hasattr(recipe, "fitted"):
         recipe = recipe.fitted(folders)
     return recipes.changed(recipe, dict(map(_setting, args.set)))
@@ -101,7 +104,7 @@ def _folders(args):
         message = "a recording needs both --frames FILE and --table FILE.csv; one of them is missing."
         raise CalzooError(message)
     if args.frames is None:
-        return args.data
+        return args.data if args.movie is None else [*args.data, args.movie]
     return [*args.data, (args.frames, args.table, args.conditions)]
 
 
