@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from calzoo.errors import CalzooError
 from calzoo.imaging import center_channels as channels
-from calzoo.imaging.center_channels import CELL_PX, CHANNELS, grid_for, window_channels
+from calzoo.imaging.center_channels import CELL_PX, CHANNELS, grid_for, smoothed, window_channels
 
 
 def blinking(rng, shape=(60, 48, 56), at=((14, 20), (30, 40)), noise=1.0, height=20.0, sigma=2.0):
@@ -42,6 +43,14 @@ def test_band_pass_of_an_even_frame_is_nothing_up_to_the_border():
     sharp, cell = grid.band_passed(np.full((2, 40, 50), 1000, np.uint16))
     assert np.abs(sharp).max() < 1e-2
     assert np.abs(cell).max() < 1e-2
+
+
+def test_smoothing_is_that_of_a_gaussian_filter_inside_and_keeps_an_even_frame(rng):
+    frames = rng.normal(size=(2, 60, 70)).astype(np.float32)
+    expected = ndimage.gaussian_filter(frames, (0, 3, 3), truncate=5)
+    inside = np.s_[:, 15:-15, 15:-15]
+    np.testing.assert_allclose(smoothed(frames, 3.0)[inside], expected[inside], atol=1e-4)
+    np.testing.assert_allclose(smoothed(np.full((1, 9, 12), 7), 4.0), 7, rtol=1e-5)
 
 
 def test_band_pass_keeps_the_place_of_a_spot():

@@ -124,6 +124,25 @@ def grid_for(frame_shape, diameter_px):
     return Grid((height, width), shape, *pairs)
 
 
+def smoothed(frames, sigma):
+    """Smooth frames by a Gaussian whose weights sum to 1 up to the border.
+
+    As two products of matrices; for wide Gaussians some ten times faster than a filter.
+
+    Parameters
+    ----------
+    frames : ndarray, (n, Y, X)
+    sigma : float
+        Standard deviation in pixels.
+
+    Returns
+    -------
+    ndarray of float32, (n, Y, X)
+    """
+    rows, columns = (_gaussian(side, side, sigma) for side in frames.shape[1:])
+    return _both(np.asarray(frames, np.float32), (rows, np.ascontiguousarray(columns.T)))
+
+
 def window_channels(movie, grid, start=0, stop=None, *, threads=2):
     """Sum up a window of a movie in the pictures that the network sees.
 

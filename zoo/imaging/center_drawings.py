@@ -3,15 +3,15 @@
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
 from calzoo.errors import CalzooError
+from calzoo.imaging.center_channels import smoothed
 from calzoo.imaging.center_traces import splats
 from calzoo.imaging.contours import Outlines, display_range, enlarge, palette, screen_zoom, to_grey
 from calzoo.imaging.frames import as_movie
 from calzoo.imaging.outputs import output_file
 
-_SAMPLES = 400  # frames that a still picture is made of
+_SAMPLES = 200  # frames that a still picture is made of
 _TRACES = 12
 
 
@@ -28,8 +28,9 @@ def still_picture(movie, diameter_px):
     """
     movie = as_movie(movie)
     step = max(movie.shape[0] // _SAMPLES, 1)
-    frames = [movie.frames(t, t + 1)[0].astype(np.float32) for t in range(0, movie.shape[0], step)]
-    frames = np.stack([f - ndimage.gaussian_filter(f, 0.75 * diameter_px) for f in frames])
+    sample = range(0, movie.shape[0], step)
+    frames = np.concatenate([movie.frames(t, t + 1) for t in sample]).astype(np.float32)
+    frames -= smoothed(frames, 0.75 * diameter_px)
     return frames.max(axis=0) - np.median(frames[:: max(len(frames) // 60, 1)], axis=0)
 
 
@@ -85,8 +86,8 @@ def draw_stages(path, found, movie, *, frame=None):
     movie = as_movie(movie)
     if frame is None:
         frame = int(found.traces.sum(axis=0).argmax()) if found.count else 0
-    picture = movie.frames(frame, frame + 1)[0].astype(np.float32)
-    picture -= ndimage.gaussian_filter(picture, 0.75 * found.diameter_px)
+    picture = movie.frames(frame, frame + 1).astype(np.float32)
+    picture = (picture - smoothed(picture, 0.75 * found.diameter_px))[0]
     basis = splats(found.points, found.radii, picture.shape)
     rendered = np.asarray(basis.sum(axis=0)).reshape(picture.shape)
     made = (basis.T @ found.traces[:, frame]).reshape(picture.shape) if found.count else rendered
