@@ -49,6 +49,12 @@ def test_pixel_size_is_where_the_estimate_begins(rng):
     assert found.diameter == pytest.approx(10.0, rel=0.15)
 
 
+def test_wrong_pixel_size_in_a_file_does_no_harm(rng):
+    picture, _ = cell_fakes.disks(rng, (200, 200), 10.0, 20)
+    found = find_cells(summary=picture, model=cell_fakes.fake_networks(), pixel_um=(0.02, 0.02))
+    assert found.diameter == pytest.approx(10.0, rel=0.15)
+
+
 def test_cell_at_the_edge_is_cut_off_there(rng):
     picture, truth = cell_fakes.disks(rng, (96, 96), 12.0, 4, edge=1.5)
     y, x = np.indices((96, 96))

@@ -48,13 +48,13 @@ class CellsInstanceRecipe(CellsRecipe):
     )
     schedule: Schedule = field(
         default_factory=lambda: Schedule(
-            epochs=60,
+            epochs=80,
             steps=120,
             batch=64,
             learning_rate=2e-3,
             warmup=100,
             average=0.995,
-            score_every=4,
+            score_every=5,
             frozen_norm=0.3,
         )
     )

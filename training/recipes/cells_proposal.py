@@ -37,13 +37,13 @@ class CellsProposalRecipe(CellsRecipe):
     postprocessing: Mapping = field(default_factory=lambda: {"heat_threshold": 0.12, "peak_distance": 0.25})
     schedule: Schedule = field(
         default_factory=lambda: Schedule(
-            epochs=60,
+            epochs=100,
             steps=60,
             batch=8,
             learning_rate=2e-3,
             warmup=100,
             average=0.995,
-            score_every=4,
+            score_every=5,
             frozen_norm=0.3,
         )
     )

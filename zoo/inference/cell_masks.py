@@ -59,20 +59,32 @@ def suppressed(masks, corners, scores, *, overlap, contained=0.75):
     side = masks.shape[-1]
     areas = masks.sum(axis=(1, 2))
     tree = cKDTree(corners) if len(corners) else None
+    low, high = _boxes(masks, corners)
     free = areas > 0
     kept = []
     for index in np.argsort(-scores, kind="stable"):
         if not free[index]:
             continue
         kept.append(index)
-        for other in tree.query_ball_point(corners[index], side, p=np.inf):
-            if other == index or not free[other]:
-                continue
+        near = np.array(tree.query_ball_point(corners[index], side, p=np.inf), int)
+        near = near[free[near] & (near != index)]
+        touching = ((low[near] <= high[index]) & (high[near] >= low[index])).all(axis=1)
+        for other in near[touching]:
             common = _common(masks, corners, index, other, side)
             union = areas[index] + areas[other] - common
             if common > overlap * union or common > contained * min(areas[index], areas[other]):
                 free[other] = False
     return np.array(kept, int)
+
+
+def _boxes(masks, corners):
+    """Return the first and the last row and column of each mask, two (N, 2)."""
+    low, high = np.empty((2, len(masks), 2), int)
+    for axis, other in ((0, 2), (1, 1)):
+        lines = masks.any(axis=other)
+        low[:, axis] = corners[:, axis] + lines.argmax(axis=1)
+        high[:, axis] = corners[:, axis] + masks.shape[-1] - 1 - lines[:, ::-1].argmax(axis=1)
+    return low, high
 
 
 def _common(masks, corners, a, b, side):

@@ -83,6 +83,8 @@ def estimate_diameter(networks, image, present, *, first=None):
     ladder = LADDER if first is None else (first / 1.3, first, first * 1.3)
     tried = [(_try(networks, image, present, d), d) for d in ladder]
     tried = [(sure, d * measured) for (sure, measured), d in tried if sure > 0]
+    if not tried and first is not None:  # the pixel size in the file may be wrong
+        return estimate_diameter(networks, image, present)
     if not tried:
         return None
     _, diameter = max(tried)

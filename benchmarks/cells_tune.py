@@ -1,0 +1,93 @@
+"""Choose the least score of a cell, and keep it in the runs: the last step before a network is released.
+
+    python benchmarks/cells_tune.py --runs RUNS/sim --pool POOL [--data ../shared/data/abo20_summary ...]
+
+RUNS/sim holds proposal.onnx and instance.onnx, exported from the runs proposal and instance beside them. The
+scenes of the pool that the recipes hold out, as movies and as pictures, and the pictures of --data are searched
+once with a low threshold; the threshold of the best mean F1 at IoU 0.5 goes into
+RUNS/sim/instance/recipe.json, and instance.onnx is exported again. For a network of simulation alone give no --data: it must not know them.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from calzoo.inference.cell_networks import CellNetworks
+from calzoo.inference.cells import detect
+from calzoo.training.cells_data import held_out, shown_pictures
+from calzoo.training.cells_samples import picked
+from calzoo.training.cells_scores import score_cells
+from calzoo.training.cells_sources import read_cell_pictures
+
+LOWEST = 0.05
+GRID = np.round(np.arange(0.05, 0.96, 0.05), 2)
+KINDS = ("correlation", "brightness", "deviation")
+
+
+def cases(args, scenes):
+    """Yield (group, picture, pictures by channel) of everything that is scored."""
+    pool = read_cell_pictures(args.pool, scenes=scenes)
+    kept = held_out(pool, -1, args.scenes)
+    pictures = [p for p in pool if p.name in kept]
+    for folder in args.data:
+        pictures += read_cell_pictures(folder)
+    for picture in pictures:
+        for group, chosen in shown_pictures(picture):
+            yield group, picture, {k: picked(picture, c) for k, c in zip(KINDS, chosen, strict=True) if c}
+
+
+def curve(networks, group, picture, shown):
+    """Return F1 for each threshold of the grid."""
+    status = picture.status([kind in shown for kind in KINDS])
+    truth = picture.masks.select(status > 0)
+    found = detect(networks, shown, diameter=picture.diameter(), score=LOWEST)
+    unsure = picture.masks.select(status == 0)
+    values = []
+    for threshold in GRID:
+        masks = found.masks.select(found.scores >= threshold)
+        scores = score_cells(truth, masks, region=picture.known)
+        # What was found where nobody knows is no mistake.
+        excused = score_cells(unsure, masks, region=picture.known).hits if len(unsure) else 0
+        false = max(scores.false - excused, 0)
+        values.append(2 * scores.hits / max(2 * scores.hits + scores.misses + false, 1))
+    return values
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--pool", type=Path, required=True)
+    parser.add_argument("--data", type=Path, action="append", default=[])
+    parser.add_argument("--scenes", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--dry", action="store_true", help="only print")
+    args = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    recipe = json.loads((args.runs / "instance" / "recipe.json").read_text())
+    files = {role: args.runs / f"{role}.onnx" for role in ("proposal", "instance")}
+    networks = CellNetworks.load(files, None, provider="cpu", threads=args.threads)
+    groups = {}
+    for group, picture, shown in cases(args, recipe["scenes"]):
+        groups.setdefault(group, []).append(curve(networks, group, picture, shown))
+    means = {group: np.mean(values, axis=0) for group, values in groups.items()}
+    total = np.mean(list(means.values()), axis=0)
+    print("least score ", *(f"{t:6.2f}" for t in GRID))
+    for group, values in {**means, "mean": total}.items():
+        print(f"{group[:12]:12}", *(f"{v:6.3f}" for v in values))
+    best = float(GRID[total.argmax()])
+    print(f"best: {best}")
+    if args.dry:
+        return
+    recipe["postprocessing"]["score_threshold"] = best
+    (args.runs / "instance" / "recipe.json").write_text(json.dumps(recipe, indent=1) + "\n")
+    from calzoo.export import export_run
+
+    export_run(args.runs / "instance", files["instance"], timing=False)
+    print(files["instance"])
+
+
+if __name__ == "__main__":
+    main()
