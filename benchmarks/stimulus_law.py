@@ -193,6 +193,27 @@ def main(argv=None):
                     f"{value:.3f}" if isinstance(value, float) else "{:.3f} [{:.3f}, {:.3f}]".format(*value)
                 )
                 print(f"  {name:<22}{text}")
+    if len(args.snr) > 1:
+        draw_noise(args.output / f"{args.recipe}-noise.png", results)
+
+
+def draw_noise(path, results):
+    """Draw exact match and macro-F1 over the noise, network and true cells."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure((9, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    levels = sorted({entry["snr"] for entry in results})
+    for panel, score in zip(figure.subplots(1, 2), ("exact", "macro_f1"), strict=True):
+        for name in ("network", "ROI", "chance"):
+            rows = [[e[name][score] for e in results if e["snr"] == level] for level in levels]
+            panel.plot(levels, [np.mean(row) for row in rows], "o-", label=name)
+        panel.set(xscale="log", xlabel="SNR of a pixel", ylabel=score.replace("_", " "), ylim=(0, 1.02))
+        panel.set_xticks(levels, [f"{level:g}" for level in levels])
+        panel.grid(alpha=0.3)
+        panel.legend(fontsize=8)
+    figure.savefig(path, dpi=90)
 
 
 if __name__ == "__main__":
