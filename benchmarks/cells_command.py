@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from calzoo.imaging.cell_summary import cell_pictures
 from calzoo.imaging.picture_files import as_pictures
 from calzoo.inference.cell_networks import CellNetworks
-from calzoo.inference.cells import detect, find_cells, summarise
+from calzoo.inference.cells import detect, find_cells
 from calzoo.simulation.two_photon import simulate_two_photon
 
 _SUITE2P = """
@@ -70,7 +71,7 @@ def main():
         ours, theirs, parts = [], [], []
         for round_ in range(args.rounds + 1):
             start = time.perf_counter()
-            summary = summarise(movie, threads=2)
+            summary = cell_pictures(movie, threads=2)
             middle = time.perf_counter()
             found = detect(networks, as_pictures(summary), diameter=12.0)
             end = time.perf_counter()

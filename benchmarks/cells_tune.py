@@ -2,10 +2,11 @@
 
     python benchmarks/cells_tune.py --runs RUNS/sim --pool POOL [--data ../shared/data/abo20_summary ...]
 
-RUNS/sim holds proposal.onnx and instance.onnx, exported from the runs proposal and instance beside them. The
-scenes of the pool that the recipes hold out, as movies and as pictures, and the pictures of --data are searched
-once with a low threshold; the threshold of the best mean F1 at IoU 0.5 goes into
-RUNS/sim/instance/recipe.json, and instance.onnx is exported again. For a network of simulation alone give no --data: it must not know them.
+RUNS/sim holds proposal.onnx and instance.onnx, exported from the runs proposal and instance beside them.
+The scenes of the pool that the recipes hold out, as movies and as pictures, and the pictures of --data are
+searched once with a low threshold; the threshold of the best mean F1 at IoU 0.5 goes into
+RUNS/sim/instance/recipe.json, and instance.onnx is exported again. For a network of simulation alone give
+no --data: it must not know them.
 """
 
 import argparse

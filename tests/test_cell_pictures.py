@@ -2,12 +2,53 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from calzoo.errors import CalzooError
-from calzoo.imaging import cell_pictures
+from calzoo.imaging import cell_pictures, cell_summary
+from calzoo.imaging.frames import ArrayMovie
 from calzoo.imaging.masks import Masks
 from calzoo.imaging.peaks import local_maxima
 from calzoo.imaging.picture_files import as_pictures, read_pictures
+from calzoo.imaging.summary import summary_images
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_pictures_of_a_short_movie_are_those_of_its_summary(rng, dtype):
+    activity = ndimage.gaussian_filter(rng.normal(size=(90, 20, 23)), (0, 2, 2)) * 400
+    movie = (500 + activity + rng.normal(0, 10, activity.shape)).clip(0).astype(dtype)
+    movie[:, 3, 4] = 7
+    pictures = cell_summary.cell_pictures(movie)
+    summary = summary_images(movie)
+    np.testing.assert_allclose(pictures["correlation"], summary.correlation, atol=2e-3)
+    np.testing.assert_allclose(pictures["brightness"], summary.mean, rtol=1e-5)
+    np.testing.assert_allclose(pictures["deviation"], summary.standard_deviation, rtol=1e-3, atol=1e-3)
+
+
+def test_long_movie_is_averaged_as_it_is_read(rng):
+    movie = rng.poisson(50, (1003, 9, 11)).astype(np.uint16)
+    assert cell_summary.bin_size(ArrayMovie(movie)) == 5
+    pictures = cell_summary.cell_pictures(movie)
+    means = movie[:1000].reshape(200, 5, 9, 11).mean(axis=1)
+    np.testing.assert_allclose(pictures["brightness"], means.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(pictures["deviation"], means.std(axis=0), rtol=1e-4)
+
+
+def test_means_are_no_longer_than_a_second_where_the_rate_is_known():
+    assert cell_summary.bin_size(ArrayMovie(np.zeros((9000, 4, 4), np.uint8), 10.0)) == 10
+    assert cell_summary.bin_size(ArrayMovie(np.zeros((9000, 4, 4), np.uint8))) == 38
+
+
+def test_flash_does_not_make_pixels_look_correlated(rng):
+    movie = rng.poisson(50, (100, 12, 12)).astype(np.uint16)
+    movie[40] = 60_000
+    assert np.abs(cell_summary.cell_pictures(movie)["correlation"]).max() < 0.3
+
+
+def test_movie_of_one_row_or_one_pixel_has_pictures(rng):
+    for shape in ((10, 1, 7), (10, 1, 1), (2, 3, 3)):
+        pictures = cell_summary.cell_pictures(rng.poisson(9, shape))
+        assert all(picture.shape == shape[1:] and np.isfinite(picture).all() for picture in pictures.values())
 
 
 def test_place_goes_with_its_picture(rng):

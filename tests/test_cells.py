@@ -11,7 +11,7 @@ from calzoo.errors import CalzooError
 from calzoo.imaging.masks import Masks, read_masks
 from calzoo.inference import cell_masks, cell_scale
 from calzoo.inference.cell_networks import CellNetworks, _spans
-from calzoo.inference.cells import find_cells, run_cells, summarise
+from calzoo.inference.cells import find_cells, run_cells
 from calzoo.metrics.matching import assign
 
 
@@ -101,11 +101,6 @@ def test_any_real_dtype_gives_the_same_cells(rng, dtype):
     picture = picture > 300 if dtype == "bool" else np.clip(picture, 0, 255 if dtype == "uint8" else None)
     found = find_cells(summary=picture.astype(dtype), model=cell_fakes.fake_networks(), diameter=12)
     assert matched(truth, found.masks, 0.6) == len(truth)
-
-
-def test_long_movie_is_averaged_before_it_is_summed_up(rng):
-    movie = rng.poisson(5, (1700, 8, 9)).astype(np.uint8)
-    assert summarise(movie).n_frames == 1700 // 4
 
 
 def test_input_that_is_no_movie_is_refused():

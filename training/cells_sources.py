@@ -37,7 +37,7 @@ from calzoo.imaging.normalisation import normalise
 from calzoo.training.cells_pool import pool_files, read_scene
 
 #: Pictures that can stand for the channel of the same name, or for the brightness.
-BRIGHTNESS = ("median", "mean", "maximum")
+BRIGHTNESS = ("mean", "median", "maximum")
 _CORRELATION = ("correlation", "gaussian_correlation")
 _DEVIATION = ("standard_deviation",)
 #: A simulated cell that is seen less clearly is background, one that is seen more clearly a cell.

@@ -5,7 +5,7 @@ import numpy as np
 from calzoo.imaging.masks import Masks
 from calzoo.imaging.resampling import Taps
 
-#: Channels of the networks' input; "brightness" is the median of a movie, or any one picture.
+#: Channels of the networks' input; "brightness" is the mean of a movie, or any one picture.
 KINDS = ("correlation", "brightness", "deviation")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.cell_pictures import KINDS, resize, scaled_shape
+from calzoo.imaging.cell_summary import cell_pictures
 from calzoo.imaging.frames import as_movie
 from calzoo.imaging.masks import Masks
 from calzoo.imaging.normalisation import normalise
@@ -21,10 +22,6 @@ from calzoo.inference.cell_networks import CellNetworks
 from calzoo.inference.cell_scale import estimate_diameter, told_diameter
 
 PRESET = "cells-2p"
-#: Movies are averaged over time to about so many frames before they are summed up.
-SUMMARY_FRAMES = 400
-#: ... but never over more seconds than this, where the frame rate is known: transients would be lost.
-LONGEST_BIN_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -129,7 +126,7 @@ def find_cells(
     if movie is not None:
         movie = _checked_movie(movie)
         pixel_um = pixel_um or getattr(movie, "pixel_um", None)
-        summary = summarise(movie, threads=threads) if summary is None else summary
+        summary = cell_pictures(movie, threads=threads or 2) if summary is None else summary
     pictures = as_pictures(summary)
     shape = next(iter(pictures.values())).shape
     if movie is not None and shape != tuple(movie.shape[1:]):
@@ -150,29 +147,6 @@ def _checked_movie(movie):
         )
         raise CalzooError(message)
     return as_movie(movie, at_least=2)
-
-
-def summarise(movie, *, threads=None):
-    """Sum up a movie as the networks want it: averaged over time first where it is long.
-
-    Parameters
-    ----------
-    movie : movie or ndarray of shape (T, Y, X)
-    threads : int, optional
-
-    Returns
-    -------
-    SummaryImages
-    """
-    from calzoo.imaging.preprocessing import bin_frames
-    from calzoo.imaging.summary import summary_images
-
-    movie = as_movie(movie, at_least=2)
-    size = max(movie.shape[0] // SUMMARY_FRAMES, 1)
-    rate = getattr(movie, "frame_rate_hz", None)
-    if rate:
-        size = min(size, max(int(LONGEST_BIN_S * rate), 1))
-    return summary_images(bin_frames(movie, size) if size > 1 else movie, threads=threads or 2)
 
 
 def detect(networks, pictures, *, diameter=None, pixel_um=None, score=None, prior=False):
