@@ -54,7 +54,7 @@ def run(args):
 
 def _evaluate(trained):
     """Score a run that was not scored, so that no network is released without numbers."""
-    from calzoo.commands import _registration
+    from calzoo.commands import _registration, _stimulus
     from calzoo.commands.evaluate import score
     from calzoo.training import evaluate, runs
 
@@ -66,6 +66,9 @@ def _evaluate(trained):
         from calzoo.training.registration_evaluate import keras_registrar
 
         runs.save_scores(trained, _registration.score(keras_registrar(trained)))
+        return
+    if _stimulus.is_stimulus(trained.path):
+        runs.save_scores(trained, _stimulus.score_run(trained))
         return
     runs.save_scores(trained, score(evaluate.keras_segmenter(trained)))
 
