@@ -1,8 +1,8 @@
 """Centres on the four sessions of lin_1p with masks, beside chance and the classical ways.
 
-    python benchmarks/centers_lin.py DATA [--model FILE.onnx] [--fit RUNS] [--count 100] [--picture PICTURE]
+    python benchmarks/centers_lin.py DATA [--model FILE.onnx [--run RUN]] [--fit FITS] [--count 100]
 
-DATA is the folder lin_1p. For each way: recall of the sparse regions and the chance-corrected score on
+DATA is the folder lin_1p; FITS has a folder of 'calzoo train centers --movie' for each session. For each way: recall of the sparse regions and the chance-corrected score on
 the dense mask, at COUNT centres; their pool, with 95 % intervals of a bootstrap over blocks of the
 frames, and of the gain over each classical way. Classical ways get the best of several settings on these
 very data, which the network does not. The masks are used for nothing but this report.
@@ -80,6 +80,13 @@ class Pooled:
         ]
         return dense.hit, np.full(counts.sum(), dense.expected), blocks[0][counts], sparse.regions, blocks[1]
 
+    def mean_of_sessions(self):
+        """Return the mean over sessions of recall and chance-corrected score."""
+        count = BLOCKS**2
+        sessions = int(self.block.max()) // count + 1
+        each = [self.scores(np.repeat(np.eye(sessions)[s], count)) for s in range(sessions)]
+        return np.mean(each, axis=0)
+
     def scores(self, weights=None):
         """Return recall of regions and chance-corrected score; `weights` says how often each block counts."""
         w = np.ones(len(self.hit)) if weights is None else weights[self.block]
@@ -123,41 +130,22 @@ def network(sessions, model, count):
     return [find_centers(session.frames, model=model, threads=2, count=count) for session in sessions]
 
 
-def main(argv=None):
-    """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--model", type=Path, help="network, besides the released one's place")
-    parser.add_argument(
-        "--fit", type=Path, help="folder with a run of 'calzoo train centers --movie' per session"
-    )
-    parser.add_argument("--count", type=int, default=100)
-    parser.add_argument("--json", type=Path, help="also write the numbers here")
-    args = parser.parse_args(argv)
-    rng = np.random.default_rng(0)
-    sessions = [read(args.data, name) for name in SESSIONS]
-    ways = {
-        "random": Pooled.of(sessions, [random_points(s.frames.shape[1:], args.count, rng) for s in sessions])
-    }
-    ways |= classical(sessions, args.count)
-    others = len(ways)
-    if args.model:
-        found = network(sessions, args.model, args.count)
-        ways["network"] = Pooled.of(sessions, [f.points for f in found])
-        print("diameters:", *(f"{f.diameter_px:.1f}" for f in found))
-    if args.fit:
-        points = [np.load(args.fit / s.name / "centers.npz")["points"][: args.count] for s in sessions]
-        ways["fit"] = Pooled.of(sessions, points)
-    draws = bootstrap(list(ways.values()), len(sessions), rng)
+def fitted(folder, sessions, count):
+    """Return points of the runs of 'calzoo train centers --movie' in FOLDER/SESSION, by session."""
+    return [np.load(folder / s.name / "centers.npz")["points"][:count] for s in sessions]
+
+
+def report(ways, others, draws):
+    """Print scores with intervals, and the gain of ours over the others; return the table."""
     table = {}
     for number, (name, pooled) in enumerate(ways.items()):
         low, high = np.percentile(draws[:, number], (2.5, 97.5), axis=0)
         recall, corrected = pooled.scores()
+        mean = pooled.mean_of_sessions()
         print(
             f"{name:44s} recall {recall:.3f} [{low[0]:.2f}, {high[0]:.2f}]   "
-            f"chance-corrected {corrected:.3f} [{low[1]:.2f}, {high[1]:.2f}]"
+            f"chance-corrected {corrected:.3f} [{low[1]:.2f}, {high[1]:.2f}]   "
+            f"mean of sessions {mean[0]:.3f} / {mean[1]:.3f}"
         )
         table[name] = {"recall": recall, "corrected": corrected, "low": low.tolist(), "high": high.tolist()}
     for ours in range(others, len(ways)):
@@ -167,8 +155,68 @@ def main(argv=None):
                 f"{list(ways)[ours]} over {name:38s} recall [{low[0]:+.2f}, {high[0]:+.2f}]   "
                 f"chance-corrected [{low[1]:+.2f}, {high[1]:+.2f}]"
             )
+    return table
+
+
+def keep(run, table, count):
+    """Write the scores of the network into the folder of its run."""
+    from calzoo.training.runs import load_run, save_scores
+    from calzoo.weights.card import Score
+
+    ours = table["network"]
+    scores = []
+    for number, (metric, what) in enumerate(
+        (("recall", "regions of the sparse masks that hold a centre"),
+         ("corrected", "centres on the dense masks, hits beyond chance"))
+    ):  # fmt: skip
+        best = max(
+            (n for n in table if n not in ("network", "fit", "random")), key=lambda n: table[n][metric]
+        )
+        scores.append(
+            Score(
+                data=f"lin_1p, four sessions, {count} centres each, zero-shot",
+                metric="recall" if metric == "recall" else "chance-corrected score",
+                value=float(ours[metric]),
+                protocol=f"{what}, pooled; spread: 95 % interval of a bootstrap over blocks",
+                spread=(ours["low"][number], ours["high"][number]),
+                baseline=float(table[best][metric]),
+                baseline_name=f"{best}, best setting on these data",
+                chance=float(table["random"][metric]),
+            )
+        )
+    save_scores(load_run(run), scores)
+
+
+def main(argv=None):
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--model", help="a preset or an .onnx file")
+    parser.add_argument("--run", type=Path, help="folder of the run of --model, which keeps its scores")
+    parser.add_argument(
+        "--fit", type=Path, help="folder with a fit of each session, in folders of their names"
+    )
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--json", type=Path, help="also write the numbers here")
+    args = parser.parse_args(argv)
+    rng = np.random.default_rng(0)
+    sessions = [read(args.data, name) for name in SESSIONS]
+    chance = [random_points(s.frames.shape[1:], args.count, rng) for s in sessions]
+    ways = {"random": Pooled.of(sessions, chance)} | classical(sessions, args.count)
+    others = len(ways)
+    if args.model:
+        found = network(sessions, args.model, args.count)
+        ways["network"] = Pooled.of(sessions, [f.points for f in found])
+        print("diameters that were measured:", *(f"{f.diameter_px:.1f}" for f in found))
+    if args.fit:
+        ways["fit"] = Pooled.of(sessions, fitted(args.fit, sessions, args.count))
+    table = report(ways, others, bootstrap(list(ways.values()), len(sessions), rng))
     if args.json:
         args.json.write_text(json.dumps(table, indent=1))
+    if args.run and args.model:
+        keep(args.run, table, args.count)
 
 
 if __name__ == "__main__":
