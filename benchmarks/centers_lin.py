@@ -2,10 +2,11 @@
 
     python benchmarks/centers_lin.py DATA [--model FILE.onnx [--run RUN]] [--fit FITS] [--count 100]
 
-DATA is the folder lin_1p; FITS has a folder of 'calzoo train centers --movie' for each session. For each way: recall of the sparse regions and the chance-corrected score on
-the dense mask, at COUNT centres; their pool, with 95 % intervals of a bootstrap over blocks of the
-frames, and of the gain over each classical way. Classical ways get the best of several settings on these
-very data, which the network does not. The masks are used for nothing but this report.
+DATA is the folder lin_1p; FITS has a folder of 'calzoo train centers --movie' for each session. For
+each way: recall of the sparse regions and the chance-corrected score on the dense mask, at COUNT centres;
+their pool, with 95 % intervals of a bootstrap over blocks of the frames, and of the gain over each
+classical way. Classical ways get the best of several settings on these very data, which the network
+does not. The masks are used for nothing but this report.
 """
 
 import argparse
