@@ -12,9 +12,9 @@ from calzoo.export.sampling import as_operators
 #: Fiji's engines read up to 17, and IR 8 belongs to it (spec: opset 17 runs from onnxruntime 1.12 on).
 OPSET = 17
 IR_VERSION = 8
-#: Inputs of which one may serve a whole batch: their first axis has a name of its own.
-SHARED = {"template": "templates"}
 AXIS_NAMES = {"b": "batch", "t": "time", "c": "channel", "z": "z", "y": "y", "x": "x"}
+#: Axes that may have another length than those of the same letter: equal names promise equal lengths.
+OWN_NAMES = {"template": {"b": "templates"}, "uncertainty": {"y": "cells_y", "x": "cells_x"}}
 
 
 def channels_first(axes):
@@ -120,7 +120,7 @@ def name_axes(graph, inputs, outputs):
         axes = channels_first(tensor.axes)
         for axis, side in zip(axes, value.type.tensor_type.shape.dim, strict=True):
             if not side.dim_value:
-                side.dim_param = SHARED.get(tensor.name, "batch") if axis == "b" else AXIS_NAMES[axis]
+                side.dim_param = OWN_NAMES.get(tensor.name, {}).get(axis, AXIS_NAMES[axis])
 
 
 def _channels_first_call(model, inputs, outputs, kernels):

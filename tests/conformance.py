@@ -80,6 +80,8 @@ class Case:
                 variable.assign(rng.uniform(0.5, 1.5, variable.shape))
             elif len(variable.shape) == 1:  # biases, scales, shifts, means
                 variable.assign(variable + rng.normal(size=variable.shape, scale=0.1))
+            elif not np.any(variable):  # heads that begin with nothing
+                variable.assign(rng.normal(size=variable.shape, scale=0.1))
         return model
 
     def feeds(self, size=0):
@@ -265,6 +267,51 @@ CASES = (
         parameters=3134,
         task="cells",
         role="instance",
+    ),
+    Case(
+        builder="calzoo.networks.registration:registration",
+        config={
+            "filters": (2, 2, 4),
+            "features": (3, 1),
+            "width": 4,
+            "steps": ((8, 32), (2, 16), (2, 8)),
+        },
+        inputs={"frame": "byxc", "template": "byxc", "shift": "bc"},
+        outputs={"flow": "byxc", "registered": "byxc", "uncertainty": "byxc"},
+        divisor={"y": 64, "x": 64},
+        sizes=(
+            (
+                {"frame": (2, 64, 128, 1), "template": (2, 64, 128, 1), "shift": (2, 2)},
+                {"flow": (2, 64, 128, 2), "registered": (2, 64, 128, 1), "uncertainty": (2, 8, 16, 1)},
+            ),
+            (
+                {"frame": (1, 128, 64, 1), "template": (1, 128, 64, 1), "shift": (1, 2)},
+                {"flow": (1, 128, 64, 2), "registered": (1, 128, 64, 1), "uncertainty": (1, 16, 8, 1)},
+            ),
+        ),
+        parameters=8939,
+        operators=("Slice", "Transpose", "Unsqueeze"),
+        task="registration",
+    ),
+    Case(
+        builder="calzoo.networks.registration_unet:registration_unet",
+        config={"filters": (2, 3, 4, 4)},
+        inputs={"frame": "byxc", "template": "byxc"},
+        outputs={"flow": "byxc", "registered": "byxc"},
+        divisor={"y": 8, "x": 8},
+        sizes=(
+            (
+                {"frame": (2, 16, 24, 1), "template": (2, 16, 24, 1)},
+                {"flow": (2, 16, 24, 2), "registered": (2, 16, 24, 1)},
+            ),
+            (
+                {"frame": (1, 24, 16, 1), "template": (1, 24, 16, 1)},
+                {"flow": (1, 24, 16, 2), "registered": (1, 24, 16, 1)},
+            ),
+        ),
+        parameters=1911,
+        operators=("Slice", "Transpose", "Unsqueeze"),
+        task="registration",
     ),
 )
 

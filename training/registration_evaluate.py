@@ -12,7 +12,7 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.rigid import RigidSearch
-from calzoo.metrics.flow import end_point_error
+from calzoo.metrics.flow import end_point_error, seen_in_frame
 from calzoo.training.registration_pairs import Conditions, draw_pair
 from calzoo.training.registration_scenes import draw_scene
 from calzoo.training.runs import build_model
@@ -122,7 +122,8 @@ def score_registration_law(register, path, *, seeds=range(24)):
 def _errors(register, template, frame, motion):
     """Return metric -> (score, baseline, no registration) of one pair."""
     flows = [register(template, frame), rigid_registrar(template, frame), np.zeros_like(motion)]
-    errors = [end_point_error(flow, motion) for flow in flows]
+    known = seen_in_frame(motion)
+    errors = [end_point_error(flow, motion, known=known) for flow in flows]
     return {f"EPE {place}": tuple(getattr(e, place) for e in errors) for place in ("interior", "border")}
 
 

@@ -21,8 +21,8 @@ def registration_loss(kind="flow_mse", *, early=0.3, uncertainty=0.1, smoothness
     kind : {"flow_mse", "image_mse", "ncc", "mix"}, optional
         "flow_mse": length of the error of the motion, in pixels (robust: its root is
         taken, so that what cannot be known does not count most). "image_mse", "ncc": the mean
-        squared difference and 1 minus the normalised correlation in windows between the frame and the template
-        looked up by the motion, which need no truth. "mix": motion plus `image` times "ncc".
+        squared difference and 1 minus the normalised correlation in windows between the frame and the
+        template looked up by the motion, which need no truth. "mix": motion plus `image` times "ncc".
     early : float, optional
         Weight of each step before the last against it.
     uncertainty : float, optional

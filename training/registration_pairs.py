@@ -1,4 +1,4 @@
-"""Registration pairs: a template, and a frame of the same tissue that has moved, with the motion known exactly.
+"""Registration pairs: a template, and a frame of tissue that has moved, with the motion known exactly.
 
 ``frame(y) = tissue(y + motion(y))``, template(y) = tissue(y). Both are read from a scene that is larger
 than they are, so that what moves in at the edge is tissue.
@@ -165,7 +165,7 @@ def _cubic(at, count):
 
 
 def _line_motion(rng, size, largest):
-    """Return displacements of scan lines, (size, 2): trembling along x, less along y, or slow sway of both."""
+    """Return displacements of scan lines, (size, 2): trembling along x, less along y, or slow sway."""
     lines = np.zeros((size, 2))
     if rng.random() < 0.75:
         memory = rng.uniform(0.7, 0.98)
@@ -212,7 +212,7 @@ def _look(image, y, x, order=1):
 
 
 def _activity(rng, scene, where, strength):
-    """Return by how much each pixel is brighter or dimmer than at rest: cells of the scene, and spots anywhere."""
+    """Return by how much each pixel is brighter than at rest: cells of the scene, and spots anywhere."""
     gain = np.ones(where[0].shape, np.float32)
     if scene.cells is not None and rng.random() < 0.8:
         count = int(scene.cells.max()) + 1

@@ -1,4 +1,4 @@
-"""Pictures of tissue to cut registration pairs from: random shapes, simulated recordings, means of real frames."""
+"""Tissue to cut registration pairs from: random shapes, simulated recordings, means of real frames."""
 
 from dataclasses import dataclass
 

@@ -58,7 +58,7 @@ def add_arguments(parser):
         "--highpass",
         type=_options.positive_number,
         metavar="PX",
-        help="see only structure narrower than this when motion is estimated; for one-photon movies about a cell",
+        help="see only structure narrower than this when motion is estimated; one-photon: about a cell",
     )
     parser.add_argument(
         "--bidirectional",
@@ -119,7 +119,8 @@ def run(args):
         )
         report = result.report
         tell(
-            f"{path}: correlation {_short(report['correlation_before'])} -> {_short(report['correlation_after'])}, "
+            f"{path}: correlation {_short(report['correlation_before'])} -> "
+            f"{_short(report['correlation_after'])}, "
             f"{len(report['bad_frames'])} bad frames of {report['frames']}, computed on {result.provider}"
         )
         print(out)

@@ -1,4 +1,4 @@
-"""The picture of a registration: means before and after, the template in red and the mean in green, motion over time."""
+"""The picture of a registration: means before and after, the template over them, motion over time."""
 
 import numpy as np
 

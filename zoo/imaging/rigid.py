@@ -33,7 +33,7 @@ class RigidSearch:
     def __init__(self, template, *, reach=None):
         template = np.asarray(template, np.float32)
         if template.ndim != 2 or min(template.shape) < 4:
-            message = f"expected a template (Y, X) of at least 4 x 4 pixels, got an array of shape {template.shape}."
+            message = f"expected a template (Y, X) of at least 4 x 4 pixels, got shape {template.shape}."
             raise CalzooError(message)
         self.shape = template.shape
         self.factor = max(1, min(template.shape) // SIDE)
@@ -135,8 +135,8 @@ def rigid_template(frames, *, rounds=3):
     frames = np.asarray(frames, np.float32)
     small = binned(frames, max(1, min(frames.shape[1:]) // 64)).reshape(len(frames), -1)
     small = small - small.mean(axis=1, keepdims=True)
-    alike = np.corrcoef(small) if len(frames) > 1 else np.ones((1, 1))
-    alike = np.nan_to_num(alike)
+    small /= np.linalg.norm(small, axis=1, keepdims=True) + 1e-12  # blank frames are like no other
+    alike = small @ small.T
     count = max(1, min(20, len(frames)))
     # The frame that has the most similar companions, with them.
     best = np.argmax(np.sort(alike, axis=1)[:, -count:].sum(axis=1))

@@ -321,11 +321,12 @@ class _Job:
             raise CalzooError(message)
         if template is not None and np.shape(template) != self.movie.shape[1:]:
             message = (
-                f"expected a template of the movie's shape {self.movie.shape[1:]}, got {np.shape(template)}; cut or pad "
-                "one of them."
+                f"expected a template of the movie's shape {self.movie.shape[1:]}, got {np.shape(template)}; "
+                "cut or pad one of them."
             )
             raise CalzooError(message)
         sample = _sample(self.movie)
+        check_template(sample[0])  # is a frame large enough?
         self.offset = 0.0
         if bidirectional is not None:
             mean = sample.mean(axis=0)
@@ -377,7 +378,7 @@ class _Job:
             start += len(frames)
 
     def finish(self, read):
-        """Complete the quality with the movement that is left; ``read(start, stop)`` gives registered frames."""
+        """Complete the quality with what moves still; ``read(start, stop)`` gives registered frames."""
         self.quality.finish(read, self.align)
         return self.quality
 
@@ -454,8 +455,8 @@ def _template(network, sample, reach, prepare, rounds=2):
 
 
 def _joint_weights(samples):
-    """Return what makes the contrast of all channels equal."""
-    return [1 / (float(ndimage.gaussian_filter(s.mean(axis=0), 2).std()) + 1e-6) for s in samples]
+    """Return what makes the noise of all channels equal, from the spread of pixels around their neighbours."""
+    return [1 / (float((f - ndimage.gaussian_filter(f, 1)).std()) + 1e-6) for f in (s[0] for s in samples)]
 
 
 def _preparation(highpass, lines):

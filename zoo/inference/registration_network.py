@@ -111,7 +111,10 @@ class Aligner:
         """
         frames = np.ascontiguousarray(frames, np.float32)
         if frames.shape[1:] != self.shape:
-            message = f"expected frames of the template's shape {self.shape}, got {frames.shape[1:]}; cut or pad one of them."
+            message = (
+                f"expected frames of the template's shape {self.shape}, got {frames.shape[1:]}; cut or pad one "
+                "of them."
+            )
             raise CalzooError(message)
         seen = frames if self.prepare is None else self.prepare(frames)
         shifts, clarity = self.search(seen)
@@ -172,7 +175,8 @@ def check_template(template):
         )
         raise CalzooError(message)
     if min(template.shape) < SMALLEST:
-        message = f"expected at least {SMALLEST} x {SMALLEST} pixels, got {template.shape[0]} x {template.shape[1]}."
+        height, width = template.shape
+        message = f"expected at least {SMALLEST} x {SMALLEST} pixels, got {height} x {width}; pad the frames."
         raise CalzooError(message)
     if not np.isfinite(template).all():
         message = "the template holds NaN or infinity; replace such values, for example by numpy.nan_to_num."
@@ -185,7 +189,7 @@ def _check(model):
     inputs, outputs = {t.name for t in card.inputs}, {t.name for t in card.outputs}
     if card.task != "registration" or inputs != _INPUTS or not outputs >= _OUTPUTS:
         message = (
-            f"{model.path}: expected a network for the task 'registration' with the inputs {sorted(_INPUTS)}, got one "
-            f"for {card.task!r} with {sorted(inputs)}; 'calzoo list' names what there is."
+            f"{model.path}: expected a network for the task 'registration' with the inputs {sorted(_INPUTS)}, "
+            f"got one for {card.task!r} with {sorted(inputs)}; 'calzoo list' names what there is."
         )
         raise CalzooError(message)

@@ -25,7 +25,7 @@ class Quality:
     deformation : ndarray of float32, (T,)
         95th percentile of the distance of the flow from its mean, in pixels.
     uncertainty, before, after, inside : ndarray of float32, (T,)
-        Expected error in pixels; correlation with the template before and after; share of pixels that were seen.
+        Expected error in pixels; correlation with the template before and after; share of pixels seen.
     bad : ndarray of bool, (T,)
     valid : ndarray of bool, (Y, X)
     """
@@ -68,8 +68,9 @@ class Quality:
     def finish(self, read, align):
         """Flag bad frames, and measure what moves still."""
         limit = float(self.card.postprocessing.get("bad_uncertainty_px", 1.5))
-        usual = np.nanmedian(self.after)
-        spread = 1.4826 * np.nanmedian(np.abs(self.after - usual))
+        known = self.after[np.isfinite(self.after)]
+        usual = np.median(known) if len(known) else 0.0
+        spread = 1.4826 * np.median(np.abs(known - usual)) if len(known) else 0.0
         lost = self.after < min(usual - 6 * max(spread, 0.01), 0.7 * usual)
         self.bad = (
             self.blank | ~np.isfinite(self.after) | (self.uncertainty > limit) | lost | (self.inside < 0.5)

@@ -34,7 +34,7 @@ class EndPointError:
     percentile_95: float
 
 
-def end_point_error(flow, motion, *, border=BORDER):
+def end_point_error(flow, motion, *, border=BORDER, known=None):
     """Measure a flow against the true motion of a frame.
 
     Parameters
@@ -45,6 +45,8 @@ def end_point_error(flow, motion, *, border=BORDER):
         (dy, dx) in pixels: frame(y, x) = tissue(y + dy, x + dx).
     border : int, optional
         Width of the border in pixels.
+    known : ndarray of bool, (Y, X), optional
+        What `seen_in_frame` returns for `motion`, where several flows are measured against it.
 
     Returns
     -------
@@ -69,7 +71,7 @@ def end_point_error(flow, motion, *, border=BORDER):
         message = f"expected a flow and a motion (Y, X, 2) of one shape, got {flow.shape} and {motion.shape}."
         raise CalzooError(message)
     length = np.linalg.norm(flow_error(flow, motion), axis=-1)
-    known = looks_inside(invert(motion, iterations=40))
+    known = seen_in_frame(motion) if known is None else known
     middle = np.zeros(known.shape, bool)
     middle[border : known.shape[0] - border, border : known.shape[1] - border] = True
     counted = length[known]
@@ -79,6 +81,17 @@ def end_point_error(flow, motion, *, border=BORDER):
         median=float(np.median(counted)) if counted.size else float("nan"),
         percentile_95=float(np.percentile(counted, 95)) if counted.size else float("nan"),
     )
+
+
+def seen_in_frame(motion):
+    """Return for which pixels of the tissue the frame shows what is there, (Y, X) bool.
+
+    Parameters
+    ----------
+    motion : ndarray, (Y, X, 2)
+        See `end_point_error`.
+    """
+    return looks_inside(invert(motion))
 
 
 def flow_error(flow, motion):

@@ -1,4 +1,6 @@
-"""Motion between a template and a frame, from coarse to fine: learned features, least squares, learned trust."""
+"""Motion between a template and a frame, from coarse to fine: features, least squares, trust."""
+
+import itertools
 
 import keras
 import numpy as np
@@ -73,7 +75,7 @@ def registration(shape=(None, None), *, filters=(8, 16, 32), features=(8, 1), wi
     moving, still = (encode(image) for image in _standardised(frame, template))
     grids = {scale: PixelGrid(name=f"grid{scale}")(moving[scale]) for scale in scales}
 
-    # Scan lines belong to the frame, so inside, motion has the other sense: frame(y) = template(y + motion(y)).
+    # Scan lines belong to the frame, so motion has the other sense here: frame(y) = template(y + motion(y)).
     coarsest = layers.AveragePooling2D(DIVISOR // 8, name="coarsest")(moving[8])
     smooth = 0 * coarsest[..., :2] - ops.reshape(shift, (-1, 1, 1, 2))
     before, lines = DIVISOR, None
@@ -228,7 +230,7 @@ def _solution(equations):
 
 
 def _solve_cells(equations, smooth, cell, width, name):
-    """Improve the smooth motion: solve for the frame, then for ever smaller cells; return it with the last state."""
+    """Improve the smooth motion: solve for the frame, then for ever smaller cells; return the state too."""
     pyramid = {cell: equations}
     while cell < DIVISOR:
         pyramid[2 * cell] = layers.AveragePooling2D(2, name=f"{name}_merge{2 * cell}")(pyramid[cell])
@@ -256,7 +258,7 @@ def _solve_cells(equations, smooth, cell, width, name):
 
 
 def _solve_lines(equations, lines, scale, width, name):
-    """Improve the displacement of the lines, (B, h, 1, 2); return the equations that are left and the lines."""
+    """Improve the displacement of the lines, (B, h, 1, 2); return first the equations that are left."""
     rows = layers.Concatenate(name=f"{name}_rows")([ops.mean(e, axis=2, keepdims=True) for e in equations])
     rows = rows * _units(scale)
     few = layers.AveragePooling2D((3, 1), 1, padding="same", name=f"{name}_few")(rows)
@@ -299,17 +301,15 @@ def _check(shape, steps):
     if any(side is not None and side % DIVISOR for side in shape):
         larger = tuple(side and -(-side // DIVISOR) * DIVISOR for side in shape)
         message = (
-            f"registration: height and width must be multiples of {DIVISOR}, got shape={tuple(shape)}. Pad the "
-            f"frames to {larger}, or build the network with shape=(None, None) and pad at run time."
+            f"registration: height and width must be multiples of {DIVISOR}, got shape={tuple(shape)}. Pad "
+            f"the frames to {larger}, or build the network with shape=(None, None) and pad at run time."
         )
         raise ValueError(message)
     known = all(scale in (2, 8) and cell in (8, 16, 32, 64) for scale, cell in steps)
-    falling = all(
-        a >= b for one, two in zip(steps, steps[1:], strict=False) for a, b in zip(one, two, strict=True)
-    )
+    falling = all(a >= b for one, two in itertools.pairwise(steps) for a, b in zip(one, two, strict=True))
     if not steps or not known or not falling or steps[0][0] != 8:
         message = (
-            "registration: steps must be pairs of pixels per feature (8, later 2) and smallest cell (64, 32, 16, 8), "
-            f"both never rising, got {steps}."
+            "registration: steps must be pairs of pixels per feature (8, later 2) and smallest cell (64, 32, "
+            f"16, 8), both never rising, got {steps}."
         )
         raise ValueError(message)

@@ -1,11 +1,11 @@
-"""The registration network that the system's author described: a U-Net on both pictures, fields at three levels."""
+"""The registration network that the idea's author described: a U-Net on the pair, fields at three levels."""
 
 import keras
 from keras import layers
 
 from calzoo.networks.sampling import PixelGrid, Stretch, Warp
 
-#: Arguments of `registration_unet` as reconstructed from the report (1,002,070 parameters).
+#: Arguments of `registration_unet` as reconstructed from the report (910,374 parameters).
 SEED = {"filters": (16, 32, 64, 96, 128)}
 
 
@@ -85,7 +85,7 @@ def _check(shape, filters):
     step = 2 ** (len(filters) - 1)
     if len(filters) < 3 or any(side is not None and side % step for side in shape):
         message = (
-            f"registration_unet: filters need at least three levels and sides must be multiples of {step}, got "
+            f"registration_unet: filters need at least three levels, sides must be multiples of {step}, got "
             f"filters={tuple(filters)}, shape={tuple(shape)}. Pad the frames, or leave sides None."
         )
         raise ValueError(message)

@@ -1,0 +1,363 @@
+"""The pipeline of registration, with a network that moves frames by the shift it is given alone."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+pytest.importorskip("onnxruntime")
+
+import calzoo.inference.registration_files as files
+from calzoo.cli import main
+from calzoo.errors import CalzooError
+from calzoo.imaging.movies import open_movie
+from calzoo.imaging.warping import warp
+from calzoo.imaging.writers import VolumeWriter, write_movie
+from calzoo.inference.models import load_model
+from calzoo.inference.registration import Registrar, register_movie, run_registration
+from calzoo.inference.registration_network import RegistrationNetwork
+
+RIGID = Path(__file__).resolve().parent / "models" / "rigid.onnx"
+INSIDE = np.s_[..., 12:-12, 12:-12]
+
+
+@pytest.fixture(scope="module")
+def network():
+    return RegistrationNetwork.load(RIGID, threads=2, provider="cpu")
+
+
+@pytest.fixture
+def still(rng):
+    """Return a picture of 100 x 120 pixels: fine and coarse texture, from 0 to some 2000."""
+    fine, coarse = (ndimage.gaussian_filter(rng.normal(size=(100, 120)), s) * s for s in (1.5, 5))
+    return np.clip(600 + 900 * fine + 900 * coarse, 0, None)
+
+
+def moving(still, shifts):
+    """Return frames that `shifts` bring back: frame(y) = still(y - shift)."""
+    fields = [np.broadcast_to(-np.float32(s), (*still.shape, 2)) for s in shifts]
+    return np.stack([warp(still.astype(np.float32), f) for f in fields])
+
+
+@pytest.fixture
+def shifts(rng):
+    return rng.integers(-5, 6, (14, 2))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32", "float64", ">u2", "int32"])
+def test_registered_frames_lie_on_the_template_in_the_type_of_the_movie(network, still, shifts, dtype):
+    scale = 0.1 if dtype == "uint8" else 1.0
+    still = scale * still
+    movie = moving(still, shifts).round().astype(dtype)
+    result = register_movie(movie, model=network, template=still, return_flow=True)
+    assert result.movie.dtype == np.dtype(dtype).newbyteorder("=")
+    np.testing.assert_allclose(result.flow.mean(axis=(1, 2)), shifts, atol=0.3)
+    np.testing.assert_allclose(result.motion, shifts, atol=0.3)
+    off = np.abs(result.movie[INSIDE].astype(float) - still[INSIDE]).mean()
+    assert off < 0.25 * np.abs(movie[INSIDE].astype(float) - still[INSIDE]).mean()
+    assert not result.bad.any()
+
+
+def test_flow_says_where_each_registered_pixel_was_read(network, still, shifts):
+    movie = moving(still, shifts)
+    result = register_movie(movie, model=network, return_flow=True)
+    np.testing.assert_allclose(result.movie, warp(movie, result.flow), atol=0.2)
+    cubic = register_movie(movie, model=network, return_flow=True, interpolation="cubic")
+    np.testing.assert_allclose(cubic.movie, warp(movie, cubic.flow, order=3), atol=1e-3)
+
+
+def test_report_tells_that_it_went_well(network, still, shifts):
+    result = register_movie(moving(still, shifts), model=network)
+    report = result.report
+    assert report["correlation_after"] > 0.97 > report["correlation_before"]
+    assert report["crispness_after"] > report["crispness_before"]
+    assert report["residual_flow_px"] < 0.5
+    assert report["frames"] == 14
+    assert report["bad_frames"] == []
+    assert report["uncertainty_px"] == 0.25
+    assert json.loads(json.dumps(report)) == report
+
+
+def test_only_pixels_that_all_frames_saw_are_valid(network, still):
+    shifts = [(0, 0), (6, 0), (0, -4)] * 3
+    result = register_movie(moving(still, shifts), model=network, template=still)
+    # A shift of +6 rows reads beyond the bottom, one of -4 columns before the left edge.
+    assert result.report["valid_rows"][0] <= 1
+    assert result.report["valid_rows"][1] in (93, 94, 95)
+    assert result.report["valid_columns"][0] in (3, 4, 5)
+    assert result.report["valid_columns"][1] >= 119
+    assert result.valid.mean() == pytest.approx(94 / 100 * 116 / 120, abs=0.03)
+
+
+def test_frames_without_light_and_without_likeness_are_flagged(network, rng, still, shifts):
+    movie = moving(still, shifts)
+    movie[3] = 0
+    movie[7] = ndimage.gaussian_filter(rng.normal(size=still.shape), 3) * 2000
+    result = register_movie(movie, model=network, template=still)
+    assert np.flatnonzero(result.bad).tolist() == [3, 7]
+    assert result.report["bad_frames"] == [3, 7]
+
+
+def test_a_given_template_decides_where_frames_come_to_lie(network, still, shifts):
+    there = moving(still, [(-7, 3)])[0]
+    result = register_movie(moving(still, shifts), model=network, template=there)
+    np.testing.assert_allclose(result.motion, shifts + [7, -3], atol=0.35)
+
+
+def test_other_channels_move_with_the_first(network, rng, still, shifts):
+    movie = moving(still, shifts)
+    other = moving(np.roll(still, 17, axis=1), shifts).astype(np.uint16)
+    result = register_movie(movie, model=network, others=[other], return_flow=True)
+    assert result.others[0].dtype == np.uint16
+    np.testing.assert_allclose(result.others[0], warp(other, result.flow), atol=0.51)
+
+
+def test_channels_are_estimated_together(network, rng, still, shifts):
+    """The first channel alone is noise; with the second the motion is known."""
+    noise = rng.normal(500, 50, (len(shifts), *still.shape))
+    result = register_movie(noise, model=network, others=[moving(still, shifts)], joint=True)
+    fixed = result.motion - result.motion.mean(axis=0)
+    np.testing.assert_allclose(fixed, shifts - shifts.mean(axis=0), atol=0.6)
+
+
+def test_smoothing_averages_the_flow_over_time(network, still):
+    shifts = np.array([(0, 0)] * 8 + [(4, 0)] + [(0, 0)] * 8)
+    plain = register_movie(moving(still, shifts), model=network, template=still)
+    smooth = register_movie(
+        moving(still, shifts), model=network, template=still, smoothing=1.5, return_flow=True
+    )
+    weights = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
+    expected = np.convolve(plain.motion[:, 0], weights / weights.sum(), mode="same")
+    np.testing.assert_allclose(smooth.motion[5:-5, 0], expected[5:-5], atol=0.02)
+    np.testing.assert_allclose(smooth.flow[:, 0, 0, 0], smooth.motion[:, 0], atol=1e-4)
+
+
+def test_highpass_sees_cells_through_a_glow_that_stands_still(network, rng, still, shifts):
+    y, x = np.mgrid[:100, :120]
+    glow = 20000 * np.exp(-((y - 50) ** 2 + (x - 60) ** 2) / (2 * 25**2))
+    movie = moving(still, shifts) + glow
+    seen = register_movie(movie, model=network, highpass=6, template=still + glow)
+    np.testing.assert_allclose(seen.motion, shifts, atol=0.5)
+
+
+def test_shifted_odd_lines_are_brought_back(network, still, shifts):
+    movie = moving(still, shifts)
+    movie[:, 1::2] = np.roll(movie[:, 1::2], 3, axis=2)
+    result = register_movie(movie, model=network, bidirectional="auto")
+    given = register_movie(movie, model=network, bidirectional=3.0)
+    for r in (result, given):
+        rows = r.movie.mean(axis=0)[12:-12, 12:-12]
+        even = (rows[:-2:2] + rows[2::2]) / 2
+        assert np.corrcoef(even.ravel(), rows[1:-1:2].ravel())[0, 1] > 0.9
+
+
+def test_a_blank_flyback_stripe_does_not_hold_the_frame_fast(network, still, shifts):
+    movie = moving(still, shifts)
+    movie[:, :8] = 0
+    result = register_movie(movie, model=network)
+    fixed = result.motion - result.motion.mean(axis=0)
+    np.testing.assert_allclose(fixed, shifts - shifts.mean(axis=0), atol=0.5)
+
+
+def test_a_frame_at_a_time_gives_the_same(network, still, shifts):
+    movie = moving(still, shifts)
+    registrar = Registrar(still, model=load_model(RIGID, provider="cpu", threads=1))
+    whole = register_movie(movie, model=network, template=still)
+    one = registrar(movie[4])
+    np.testing.assert_allclose(one.frame, whole.movie[4], atol=1e-3)
+    assert one.flow.shape == (100, 120, 2)
+    assert one.uncertainty == 0.25
+    with pytest.raises(CalzooError, match=r"one frame \(Y, X\)"):
+        registrar(movie)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"interpolation": "nearest"}, "'linear' or 'cubic', got 'nearest'"),
+        ({"smoothing": -1}, "smoothing must be a number of frames from 0 on"),
+        ({"highpass": 0}, "highpass must be a width in pixels above 0"),
+        ({"bidirectional": "left"}, "a number of pixels or 'auto', got 'left'"),
+        ({"template": np.zeros((50, 60))}, r"template of the movie's shape \(100, 120\), got \(50, 60\)"),
+        ({"template": np.full((100, 120), np.nan)}, "template holds NaN"),
+        ({"others": [np.zeros((14, 50, 60))]}, "channels of one shape"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(network, still, shifts, options, message):
+    with pytest.raises(CalzooError, match=message):
+        register_movie(moving(still, shifts), model=network, **options)
+
+
+@pytest.mark.parametrize(
+    ("movie", "message"),
+    [
+        (np.zeros((100, 120)), "a movie has three axes"),
+        (np.zeros((1, 100, 120)), r"at least 2 frame\(s\)"),
+        (np.zeros((5, 20, 120)), "at least 32 x 32 pixels, got 20 x 120"),
+        (np.full((4, 64, 64), np.inf), "NaN or infinity"),
+        (np.zeros((4, 64, 64), complex), "real numbers"),
+    ],
+)
+def test_movies_that_cannot_be_registered_are_refused(network, movie, message):
+    with pytest.raises(CalzooError, match=message):
+        register_movie(movie, model=network)
+
+
+@pytest.mark.parametrize("value", [0, 7])
+def test_a_constant_movie_stays_as_it_is_and_is_flagged(network, value):
+    movie = np.full((4, 64, 70), value, np.uint8)
+    result = register_movie(movie, model=network)
+    np.testing.assert_array_equal(result.movie, movie)
+    assert result.bad.all()
+
+
+def test_a_network_for_something_else_is_refused(still):
+    with pytest.raises(CalzooError, match=r"for the task 'registration'.*got one for 'axons'"):
+        register_movie(np.stack([still] * 3), model=RIGID.with_name("smooth.onnx"))
+
+
+# On disk.
+
+
+@pytest.fixture
+def recorded(tmp_path, still, shifts):
+    movie = moving(still, shifts).round().astype(np.uint16)
+    path = tmp_path / "raw.tif"
+    write_movie(path, movie, frame_rate_hz=30.0, pixel_um=(1.2, 1.2))
+    return path, movie
+
+
+def test_command_writes_movie_report_picture_and_flow(recorded, network, tmp_path, capsys):
+    path, movie = recorded
+    out = tmp_path / "out.tif"
+    assert main(["register", str(path), "-o", str(out), "--model", str(RIGID), "--flow"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.strip() == str(out)
+    assert "0 bad frames of 14" in printed.err
+    expected = register_movie(movie, model=network, return_flow=True)
+    with open_movie(out) as registered:
+        assert (registered.dtype, registered.frame_rate_hz) == (np.uint16, pytest.approx(30))
+        np.testing.assert_array_equal(registered.frames(0, 14), expected.movie)
+    np.testing.assert_allclose(np.load(tmp_path / "out.flow.npy"), expected.flow, atol=1e-4)
+    facts = json.loads((tmp_path / "out.json").read_text())
+    assert facts["report"]["bad_frames"] == []
+    assert len(facts["by_frame"]["dy"]) == 14
+    assert facts["model"]["name"] == "rigid"
+    assert (tmp_path / "out.png").read_bytes()[:4] == b"\x89PNG"
+    assert not (tmp_path / "out.part").exists()
+
+
+def test_finished_movies_are_skipped_and_others_are_not_replaced(recorded, tmp_path, capsys):
+    path, _ = recorded
+    arguments = ["register", str(path), "-o", str(tmp_path / "out.tif"), "--model", str(RIGID)]
+    assert main(arguments) == 0
+    before = (tmp_path / "out.tif").stat().st_mtime_ns
+    assert main(arguments) == 0
+    assert "is finished" in capsys.readouterr().err
+    assert (tmp_path / "out.tif").stat().st_mtime_ns == before
+    other = tmp_path / "other.tif"
+    other.write_bytes(path.read_bytes())
+    assert main(["register", str(other), *arguments[2:]]) == 1
+    assert "holds the result of another input" in capsys.readouterr().err
+
+
+def test_several_movies_go_into_a_folder_and_one_that_fails_stops_no_other(recorded, tmp_path, capsys):
+    path, _ = recorded
+    bad = tmp_path / "bad.tif"
+    bad.write_bytes(b"no tiff")
+    folder = tmp_path / "many"
+    assert main(["register", str(bad), str(path), "-o", str(folder), "--model", str(RIGID)]) == 1
+    assert (folder / "raw.tif").exists()
+    assert (folder / "raw.json").exists()
+    assert "1 of 2 failed" in capsys.readouterr().err
+
+
+def test_interrupted_work_goes_on_where_it_stopped(recorded, network, tmp_path, monkeypatch):
+    path, movie = recorded
+    out = tmp_path / "out.tif"
+    add, seen = files._Work.add, []
+
+    def stopping(work, piece, job):
+        add(work, piece, job)
+        seen.append(work.done)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(files._Work, "add", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        run_registration(path, out, model=network, flow=True)
+    assert not out.exists()
+    assert (tmp_path / "out.part").is_dir()
+    run_registration(path, out, model=network, flow=True)
+    assert seen[2] > seen[1]  # not from the beginning
+    expected = register_movie(movie, model=network, return_flow=True)
+    with open_movie(out) as registered:
+        np.testing.assert_array_equal(registered.frames(0, 14), expected.movie)
+    np.testing.assert_allclose(np.load(tmp_path / "out.flow.npy"), expected.flow, atol=1e-4)
+    facts = json.loads((tmp_path / "out.json").read_text())
+    assert facts["report"] == expected.report
+    assert not (tmp_path / "out.part").exists()
+
+
+def test_begun_work_of_other_options_begins_anew(recorded, network, tmp_path, monkeypatch):
+    path, _ = recorded
+    out = tmp_path / "out.tif"
+    add, stops = files._Work.add, []
+
+    def stopping(work, piece, job):
+        add(work, piece, job)
+        stops.append(work.done)
+        if len(stops) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(files._Work, "add", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        run_registration(path, out, model=network)
+    run_registration(path, out, model=network, reach=3.0)
+    assert stops[1] == stops[0]
+
+
+def test_all_channels_are_written_with_the_chosen_one_first(network, tmp_path, still, shifts):
+    both = np.stack([moving(np.roll(still, 9, 0), shifts), moving(still, shifts)], axis=1).astype(np.uint16)
+    path, out = tmp_path / "two.tif", tmp_path / "out.tif"
+    with VolumeWriter(path, both.shape, "uint16", None, "tcyx") as writer:
+        writer.append(both)
+    run_registration(path, out, model=network, open_options={"channel": 1}, all_channels=True)
+    with open_movie(out, channel=0) as first, open_movie(out, channel=1) as second:
+        assert first.n_channels == 2
+        chosen, moved = first.frames(0, 14), second.frames(0, 14)
+    expected = register_movie(both[:, 1], model=network, others=[both[:, 0]])
+    np.testing.assert_array_equal(chosen, expected.movie)
+    np.testing.assert_array_equal(moved, expected.others[0])
+
+
+def test_the_result_must_be_a_tiff(recorded, network, tmp_path):
+    with pytest.raises(CalzooError, match=r"TIFF file for the result \(OUT.tif\), got .*out.avi"):
+        run_registration(recorded[0], tmp_path / "out.avi", model=network)
+
+
+def test_memory_does_not_hold_the_movie(recorded, network, tmp_path, monkeypatch):
+    """Frames are asked for a few at a time, but for the sample that the template is made of."""
+    import calzoo.inference.registration as registration
+
+    path, _movie = recorded
+    monkeypatch.setattr(registration, "SAMPLE_FRAMES", 4)
+    asked = []
+    opened = files.open_movie
+
+    def watched(*args, **options):
+        reader = opened(*args, **options)
+        frames = reader.frames
+
+        def counted(start, stop):
+            asked.append(min(stop, 14) - start)
+            return frames(start, stop)
+
+        reader.frames = counted
+        return reader
+
+    monkeypatch.setattr(files, "open_movie", watched)
+    run_registration(path, tmp_path / "out.tif", model=network)
+    assert max(asked) <= 4

@@ -1,0 +1,200 @@
+"""The recipe of registration: trained, scored, exported and run, in the smallest size."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+from scipy import ndimage
+from test_training_backends import python
+
+pytestmark = pytest.mark.train
+keras = pytest.importorskip("keras")
+
+from calzoo.cli import main
+from calzoo.errors import CalzooError
+from calzoo.imaging.writers import write_movie
+from calzoo.training import recipes
+from calzoo.training.registration_evaluate import (
+    keras_registrar,
+    rigid_registrar,
+    score_registration_law,
+    score_simulated_pairs,
+)
+from calzoo.training.runs import load_run
+from calzoo.training.trainer import train
+
+SETTINGS = {
+    "network": {"filters": [2, 2, 4], "features": [3, 1], "width": 4, "steps": [[8, 32], [2, 16]]},
+    "tile": 64,
+    "scene": 96,
+    "kinds": {"shapes": 1.0},
+    "pool": 2,
+    "fresh": 1,
+    "validation": 1,
+    "schedule.epochs": 1,
+    "schedule.steps": 3,
+    "schedule.batch": 2,
+    "schedule.warmup": 1,
+    "schedule.score_every": 1,
+    "schedule.deterministic": False,
+}
+
+
+def tiny(name="registration", **settings):
+    return recipes.changed(recipes.recipe(name), SETTINGS | settings)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Return a run of three steps."""
+    path = tmp_path_factory.mktemp("runs") / "registration"
+    progress = train(tiny(), path, quiet=True)
+    assert progress.step == 3
+    return path
+
+
+@pytest.fixture
+def movie(tmp_path, rng):
+    """Return the path of a movie that moves by whole pixels."""
+    large = 500 + 400 * ndimage.gaussian_filter(rng.normal(size=(100, 110)), 2)
+    shifts = rng.integers(-3, 4, (8, 2))
+    frames = np.stack([large[10 + y : 80 + y, 10 + x : 90 + x] for y, x in shifts])
+    path = tmp_path / "movie.tif"
+    write_movie(path, np.clip(frames, 0, None).astype(np.uint16))
+    return path
+
+
+def test_run_is_scored_by_level_of_light(trained):
+    run = load_run(trained)
+    (row,) = [line for line in (trained / "history.csv").read_text().splitlines()[1:]]
+    header = (trained / "history.csv").read_text().splitlines()[0].split(",")
+    values = dict(zip(header, map(float, row.split(",")), strict=True))
+    errors = [values[f"epe_{photons}"] for photons in ("12", "3", "0.7")]
+    assert values["score"] == pytest.approx(1 / (1 + np.mean(errors)), rel=1e-6)
+    assert run.sources == ("simulation",)
+
+
+def test_batches_are_functions_of_seed_epoch_and_step():
+    first, second = tiny().data(), tiny().data()
+    try:
+        for data in (first, second):
+            data.prepare(0)
+        (inputs, target), (again, other) = first.batch(0, 1), second.batch(0, 1)
+        np.testing.assert_array_equal(target, other)
+        for name, array in inputs.items():
+            np.testing.assert_array_equal(array, again[name])
+        assert not np.array_equal(first.batch(0, 2)[1], target)
+        assert first.fingerprint() == second.fingerprint()
+    finally:
+        first.close()
+        second.close()
+
+
+def test_keras_run_registers_and_is_scored_beside_baselines(trained):
+    register = keras_registrar(load_run(trained))
+    scores = score_simulated_pairs(register, pairs=1, size=100)
+    assert [s.metric for s in scores] == ["EPE interior (px)", "EPE border (px)"] * 3
+    assert all(np.isfinite(s.value) and s.baseline is not None and s.chance > 0 for s in scores)
+
+
+def test_law_is_scored_by_variant_and_light(tmp_path):
+    law = tmp_path / "law.py"
+    law.write_text(
+        "import numpy as np\n"
+        "from types import SimpleNamespace\n"
+        "VARIANTS, PHOTONS = ('still',), (2.0,)\n"
+        "def make_pair(seed, photons, variant):\n"
+        "    frame = np.random.default_rng(seed).random((64, 64)).astype('float32')\n"
+        "    return SimpleNamespace(frame=frame, template=frame, flow=np.zeros((64, 64, 2), 'float32'))\n"
+    )
+    scores = score_registration_law(rigid_registrar, law, seeds=range(2))
+    assert [(s.data, s.protocol) for s in scores] == [("law", "still, 2 photons, seeds 0-1")] * 2
+    assert scores[0].value == pytest.approx(0, abs=0.01)
+    law.write_text("x = 1")
+    with pytest.raises(CalzooError, match="a function make_pair"):
+        score_registration_law(rigid_registrar, law)
+
+
+def test_run_becomes_a_file_that_the_command_runs(trained, movie, tmp_path, capsys):
+    pytest.importorskip("tf2onnx")
+    from calzoo.export import export_run
+
+    report = export_run(trained, tmp_path / "net.onnx", timing=False)
+    assert report["name"] == "registration-2p"
+    out = tmp_path / "out.tif"
+    assert (
+        main(
+            ["register", str(movie), "-o", str(out), "--model", str(tmp_path / "net.onnx"), "--threads", "1"]
+        )
+        == 0
+    )
+    facts = json.loads(out.with_suffix(".json").read_text())["report"]
+    assert facts["correlation_after"] > facts["correlation_before"]
+    assert main(["evaluate", str(trained)]) == 0
+    assert "simulated pairs" in capsys.readouterr().out
+    assert (trained / "scores.json").exists()
+
+
+def test_network_is_fitted_to_a_movie_without_truth(trained, movie, tmp_path):
+    run = tmp_path / "run"
+    arguments = ["train", "registration", "--movie", str(movie), "-o", str(run), "--init", str(trained)]
+    settings = {"schedule.epochs": 1, "schedule.steps": 2, "schedule.batch": 1, "tile": 64}
+    network = json.dumps(SETTINGS["network"])
+    options = [f"{k}={v}" for k, v in settings.items()] + [
+        f"network={network}",
+        "schedule.deterministic=false",
+    ]
+    assert main([*arguments, *(part for option in options for part in ("--set", option))]) == 0
+    assert load_run(run).sources == ("movies",)
+    assert (run / "weights.safetensors").exists()
+
+
+def test_movies_become_scenes_beside_simulated_ones(movie):
+    data = tiny(movies=1.0).data([movie])
+    try:
+        data.prepare(0)
+        inputs, target = data.batch(0, 0)
+        assert data.sources == ("simulation", "movies")
+        assert inputs["frame"].shape == (2, 64, 64, 1)
+        assert np.isfinite(target).all()
+    finally:
+        data.close()
+
+
+def test_without_movies_nothing_can_be_learnt_from_them(tmp_path):
+    with pytest.raises(CalzooError, match="name them with --data or --movie"):
+        tiny("registration-movie").data()
+    with pytest.raises(CalzooError, match=r"expected movies .* found none"):
+        tiny().data([tmp_path])
+
+
+def test_use_of_an_unknown_kind_is_refused():
+    with pytest.raises(CalzooError, match="use must be 'pairs' or 'movies', got 'both'"):
+        tiny(use="both")
+
+
+STEP = """
+    import json, sys
+    import numpy as np
+    import keras
+    from calzoo.training import recipes
+    from calzoo.training.trainer import train
+    recipe = recipes.changed(recipes.recipe("registration"), json.loads(sys.argv[3]))
+    progress = train(recipe, sys.argv[1], init=sys.argv[2], quiet=True)
+    row = progress.history[0]
+    print(keras.backend.backend(), row["loss"], row["score"])
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="the jax backend needs jax")
+def test_training_works_with_jax_as_with_tensorflow(trained, tmp_path):
+    settings = json.dumps(SETTINGS | {"schedule.steps": 2})
+    backends = ["jax", "tensorflow"]
+    lines = [
+        python(STEP, tmp_path / b, trained / "weights.safetensors", settings, KERAS_BACKEND=b).split()
+        for b in backends
+    ]
+    assert [line[0] for line in lines] == backends
+    numbers = np.array([line[1:] for line in lines], float)
+    np.testing.assert_allclose(numbers[0], numbers[1], rtol=5e-3)

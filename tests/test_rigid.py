@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from calzoo.errors import CalzooError
+from calzoo.imaging.rigid import RigidSearch, binned, rigid_template, shift_frames
+
+
+def texture(rng, shape=(160, 192), sigma=2.0):
+    return 100 + 40 * ndimage.gaussian_filter(rng.normal(size=shape), sigma) / 0.15
+
+
+def views(picture, shifts, size=(96, 128), origin=(32, 32)):
+    """Return frames of a larger picture that `shifts` undo: frame(y) = picture(origin + y - shift)."""
+    frames = []
+    for dy, dx in shifts:
+        y, x = origin[0] - dy, origin[1] - dx
+        frames.append(picture[y : y + size[0], x : x + size[1]])
+    return np.stack(frames)
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (5, -3), (-12, 14), (1, 0)])
+def test_whole_shifts_are_found(rng, shift):
+    template, frame = views(texture(rng), [(0, 0), shift])
+    found, clarity = RigidSearch(template)(frame[None])
+    np.testing.assert_allclose(found[0], shift, atol=0.35)
+    assert clarity[0] > 8
+
+
+def test_equal_pictures_have_no_shift_at_all(rng):
+    (template,) = views(texture(rng), [(0, 0)])
+    found, _ = RigidSearch(template)(template[None])
+    np.testing.assert_allclose(found, 0, atol=1e-3)
+
+
+def test_shifts_are_found_in_the_noise_of_few_photons(rng):
+    picture = texture(rng, (400, 400), 3.0)
+    shifts = [(6, -9), (-4, 3)]
+    template, *frames = views(picture / picture.mean() * 0.7, [(0, 0), *shifts], (320, 320), (40, 40))
+    noisy = rng.poisson(np.clip(np.stack(frames), 0, None))
+    found, _ = RigidSearch(template)(noisy)
+    np.testing.assert_allclose(found, shifts, atol=0.8)
+
+
+def test_no_shift_is_longer_than_the_reach(rng):
+    template, frame = views(texture(rng), [(0, 0), (-20, 20)])
+    found, _ = RigidSearch(template, reach=6)(frame[None])
+    assert np.abs(found).max() <= 6
+
+
+def test_constant_frames_have_finite_shifts():
+    template = np.ones((64, 64))
+    found, clarity = RigidSearch(template)(np.zeros((2, 64, 64)))
+    assert np.isfinite(found).all()
+    assert np.isfinite(clarity).all()
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 64), (2, 64)])
+def test_a_template_that_is_no_picture_is_refused(shape):
+    with pytest.raises(CalzooError, match=r"template \(Y, X\) of at least 4 x 4"):
+        RigidSearch(np.zeros(shape))
+
+
+def test_bins_are_means_and_the_rest_is_cut_off(rng):
+    frames = rng.normal(size=(2, 9, 13)).astype(np.float32)
+    expected = frames[:, :8, :12].reshape(2, 2, 4, 3, 4).mean(axis=(2, 4))
+    np.testing.assert_allclose(binned(frames, 4), expected, atol=1e-6)
+
+
+def test_shifted_frames_are_the_template_inside(rng):
+    shifts = [(4, -6), (-3, 2)]
+    template, *frames = views(texture(rng), [(0, 0), *shifts])
+    moved = shift_frames(np.stack(frames), np.array(shifts))
+    inside = np.s_[8:-8, 8:-8]
+    for frame in moved:
+        np.testing.assert_array_equal(frame[inside], template[inside])
+
+
+def test_template_of_moving_frames_is_sharper_than_their_mean(rng):
+    picture = texture(rng)
+    shifts = rng.integers(-6, 7, (30, 2))
+    frames = views(picture, shifts) + rng.normal(0, 30, (30, 96, 128))
+    template = rigid_template(frames)
+    inside = np.s_[12:-12, 12:-12]
+    best = max(
+        np.corrcoef(template[inside].ravel(), views(picture, [(dy, dx)])[0][inside].ravel())[0, 1]
+        for dy in range(-6, 7)
+        for dx in range(-6, 7)
+    )
+    plain = np.corrcoef(frames.mean(axis=0)[inside].ravel(), views(picture, [(0, 0)])[0][inside].ravel())[
+        0, 1
+    ]
+    assert best > 0.95 > plain
