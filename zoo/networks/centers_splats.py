@@ -38,7 +38,7 @@ class Splats(layers.Layer):
     Examples
     --------
     >>> spots = Splats([[3, 4]], (8, 10), sigma=1.0, radius=2.0)
-    >>> spots(np.ones((2, 8, 10, 1))).shape
+    >>> tuple(spots(np.ones((2, 8, 10, 1))).shape)
     (2, 8, 10, 1)
     """
 
