@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "CalzooError": "calzoo.errors",
+    "Registrar": "calzoo.inference.registration",
     "analyse_stimuli": "calzoo.stimulus",
     "decode_stimuli": "calzoo.inference.stimulus",
     "explain": "calzoo.inference.explain",
@@ -25,6 +26,7 @@ _WHERE = {
     "load_model": "calzoo.inference.models",
     "open_movie": "calzoo.imaging.movies",
     "read_volume": "calzoo.imaging.images",
+    "register_movie": "calzoo.inference.registration",
     "segment_axons": "calzoo.inference.axons",
     "summary_images": "calzoo.imaging.summary",
 }

@@ -455,7 +455,7 @@ def _template(network, sample, reach, prepare, rounds=2):
 
 
 def _joint_weights(samples):
-    """Return what makes the noise of all channels equal, from the spread of pixels around their neighbours."""
+    """Return what makes the noise of all channels equal: from the spread of pixels around neighbours."""
     return [1 / (float((f - ndimage.gaussian_filter(f, 1)).std()) + 1e-6) for f in (s[0] for s in samples)]
 
 

@@ -112,8 +112,8 @@ class Aligner:
         frames = np.ascontiguousarray(frames, np.float32)
         if frames.shape[1:] != self.shape:
             message = (
-                f"expected frames of the template's shape {self.shape}, got {frames.shape[1:]}; cut or pad one "
-                "of them."
+                f"expected frames of the template's shape {self.shape}, got {frames.shape[1:]}; cut or pad "
+                "one of them."
             )
             raise CalzooError(message)
         seen = frames if self.prepare is None else self.prepare(frames)
@@ -189,7 +189,7 @@ def _check(model):
     inputs, outputs = {t.name for t in card.inputs}, {t.name for t in card.outputs}
     if card.task != "registration" or inputs != _INPUTS or not outputs >= _OUTPUTS:
         message = (
-            f"{model.path}: expected a network for the task 'registration' with the inputs {sorted(_INPUTS)}, "
+            f"{model.path}: expected a network for the task 'registration' with inputs {sorted(_INPUTS)}, "
             f"got one for {card.task!r} with {sorted(inputs)}; 'calzoo list' names what there is."
         )
         raise CalzooError(message)
