@@ -117,17 +117,17 @@ class AxonsRecipe:
         }
     )
     stack: tuple = (32, 256, 256)
-    pool: int = 24
-    fresh: int = 2
+    pool: int = 40
+    fresh: int = 5
     validation_stack: tuple = (24, 144, 144)
-    validation_stacks: int = 2
+    validation_stacks: int = 3
     percentiles: tuple = (1.0, 99.8)
     clip: tuple = (-1.0, 4.0)
     ignore_zeros: bool = True
     border_recipe: int = 3
-    class_weights: tuple = (0.9, 1.2, 0.9)
+    class_weights: tuple = (1.0, 1.1, 0.9)
     focus: float = 0.0
-    entropy: float = 1.0
+    entropy: float = 2.0
     variation: Mapping = field(
         default_factory=lambda: {
             "simulation": asdict(Variation(warp=0.15, frame=0.1)),

@@ -26,6 +26,7 @@ what a voxel of a typical axon shows after blurring, density of bodies per milli
 ``brightness_spread``       log standard deviation between axons
 ``brightness_along``        log standard deviation along an axon
 ``dimmest``                 brightness below which an axon does not fall
+``clarity``                 signal-to-noise ratio of a short piece below which it does not fall
 ``psf_px, psf_axial_px``    sigma of the blur, in the plane and across planes
 ``psf_growth``              how much wider it gets across the volume
 ``glare, glare_px``         scattered light of the axons themselves, and its reach
@@ -72,7 +73,7 @@ def _settled(style):
     """Return a style in which dim axons can be seen and the background does not saturate."""
     noise = np.sqrt((style["background"] + 0.5) / style["photons"])  # of one voxel
     patch = np.sqrt(3 * 3) * style["diameter_px"]  # root of the voxels in a short piece of axon
-    visible = 4 * noise / patch + (style["grain"] + style["speckle"]) * style["background"]
+    visible = style["clarity"] * noise / patch + (style["grain"] + style["speckle"]) * style["background"]
     dark = style["background"] - style["black_level"]
     return style | {
         "dimmest": float(np.clip(visible, style["dimmest"], 0.7)),
@@ -111,6 +112,7 @@ def confocal(rng):
         "brightness_spread": rng.uniform(0.15, 0.55),
         "brightness_along": rng.uniform(0.1, 0.35),
         "dimmest": rng.uniform(0.25, 0.4),
+        "clarity": 4.0,
         "psf_px": rng.uniform(0.6, 1.6),
         "psf_axial_px": rng.uniform(1.0, 4.0),
         "psf_growth": 1.0,
@@ -177,6 +179,8 @@ def lightsheet(rng):
         "brightness_spread": log_uniform(rng, 0.2, 1.2),
         "brightness_along": rng.uniform(0.15, 0.5),
         "dimmest": rng.uniform(0.2, 0.4),
+        # Where much else is bright, observers pass over what hardly stands out.
+        "clarity": rng.uniform(6, 12),
         "psf_px": rng.uniform(0.5, 1.1),
         "psf_axial_px": log_uniform(rng, 0.8, 4.5),
         "psf_growth": _sometimes(rng, 0.4, rng.uniform(1.2, 2.2), 1.0),
