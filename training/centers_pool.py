@@ -329,7 +329,7 @@ def main(argv=None):
     """Draw recordings into a folder; recordings that are there are left as they are."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="POOL")
-    parser.add_argument("-n", "--recordings", type=int, default=1200)
+    parser.add_argument("-n", "--recordings", type=int, default=900)
     parser.add_argument("--validation", type=int, default=24, help="recordings for validation")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=1, help="recordings that are drawn at a time")

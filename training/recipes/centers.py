@@ -56,7 +56,7 @@ class CentersRecipe:
     builder: str = "calzoo.networks.centers:centers_encoder"
     network: Mapping = field(default_factory=dict)
     tile: int = 96
-    recordings: int = 1200
+    recordings: int = 900
     validation: int = 24
     near: float = 1.2
     body: float = 0.5
@@ -65,7 +65,7 @@ class CentersRecipe:
     noise: float = 0.08
     schedule: Schedule = field(
         default_factory=lambda: Schedule(
-            epochs=40, steps=150, batch=12, learning_rate=2e-3, warmup=150, score_every=2, frozen_norm=0.3
+            epochs=30, steps=120, batch=10, learning_rate=2e-3, warmup=150, score_every=2, frozen_norm=0.3
         )
     )
     window: int = 200
