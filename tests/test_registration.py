@@ -249,6 +249,27 @@ def test_command_writes_movie_report_picture_and_flow(recorded, network, tmp_pat
     assert not (tmp_path / "out.part").exists()
 
 
+@pytest.mark.parametrize("kind", ["picture", "movie", "npy"])
+def test_template_comes_from_a_picture_or_a_movie(recorded, network, tmp_path, kind):
+    import tifffile
+
+    path, movie = recorded
+    template = movie[2].astype(np.float32)
+    file = tmp_path / ("template.npy" if kind == "npy" else "template.tif")
+    if kind == "npy":
+        np.save(file, template)
+    elif kind == "movie":
+        write_movie(file, np.stack([template] * 3))
+    else:
+        tifffile.imwrite(file, template)
+    out = tmp_path / "out.tif"
+    command = ["register", str(path), "-o", str(out), "--model", str(RIGID), "--template", str(file)]
+    assert main(command) == 0
+    expected = register_movie(movie, model=network, template=template)
+    with open_movie(out) as registered:
+        np.testing.assert_array_equal(registered.frames(0, 14), expected.movie)
+
+
 def test_finished_movies_are_skipped_and_others_are_not_replaced(recorded, tmp_path, capsys):
     path, _ = recorded
     arguments = ["register", str(path), "-o", str(tmp_path / "out.tif"), "--model", str(RIGID)]

@@ -150,11 +150,16 @@ def _is_finished(path, out, network):
 
 
 def _picture(path):
-    """Read a template: a picture, or a movie, whose mean is taken."""
-    from calzoo.imaging.images import read_volume
+    """Read a template: a picture, or a movie, of which the mean of the first 200 frames is taken."""
+    from calzoo.errors import CalzooError
+    from calzoo.imaging.movies import open_movie
+    from calzoo.imaging.picture_files import read_pictures
 
-    with read_volume(path) as volume:
-        return volume.read().astype("float32").mean(axis=0)
+    try:
+        with open_movie(path) as movie:
+            return movie.frames(0, 200).mean(axis=0)
+    except CalzooError:
+        return next(iter(read_pictures(path).values()))
 
 
 def _offset(text):

@@ -14,7 +14,7 @@ from calzoo.imaging.scanning import correct_scan_offset, fill_lines, find_bad_li
 from calzoo.inference.registration_network import Aligner, RegistrationNetwork, check_template
 from calzoo.inference.registration_quality import Quality
 
-SAMPLE_BYTES = 192 * 2**20  # float32 frames that the template is made of
+SAMPLE_BYTES = 96 * 2**20  # float32 frames that the template is made of
 SAMPLE_FRAMES = 200
 
 

@@ -122,7 +122,7 @@ class Aligner:
             {"frame": self._padded(seen)[:, None], "template": self._seen, "shift": shifts}
         )
         height, width = self.shape
-        flow = np.ascontiguousarray(found["flow"][:, :, :height, :width].transpose(0, 2, 3, 1))
+        flow = found["flow"][:, :, :height, :width].transpose(0, 2, 3, 1)  # a view: copies cost time
         if self.prepare is None and self.interpolation == "linear":
             registered = found["registered"][:, 0, :height, :width]
         else:
