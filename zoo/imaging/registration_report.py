@@ -23,10 +23,10 @@ def draw_registration(path, quality, report, *, title=""):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure((15, 9), layout="constrained")
+    figure = Figure((15, 7.8), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=11)
-    top, bottom = figure.subfigures(2, 1, height_ratios=(3, 2))
+    top, bottom = figure.subfigures(2, 1, height_ratios=(4.2, 3.6))
     _draw_means(top.subplots(1, 4), quality, report)
     _draw_traces(bottom.subplots(3, 1, sharex=True), quality)
     figure.savefig(path, format="png", dpi=90)
