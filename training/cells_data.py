@@ -404,8 +404,10 @@ def score_crops(recipe, model, pictures):
             previews.append(_crop_preview(picture, image, present, truth, masks))
     scores = {}
     for group, rows in sorted(measured.items()):
-        iou, area = np.nanmean(np.array(rows, float), axis=0)
-        scores |= {f"iou_{group}": float(iou), f"auc_{group}": float(area)}
+        for name, values in zip(("iou", "auc"), np.array(rows, float).T, strict=True):
+            values = values[np.isfinite(values)]  # no curve where nothing looks like a cell but cells
+            if len(values):
+                scores[f"{name}_{group}"] = float(values.mean())
     return {"score": float(np.mean(list(scores.values()))), **scores} if scores else {}, previews
 
 
