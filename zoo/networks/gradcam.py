@@ -112,7 +112,10 @@ class HeadCam(layers.Layer):
         else:
             along = ops.transpose(share_matrix(height, rows)), share_matrix(width, columns)
             weight = ops.matmul(ops.matmul(along[0], gradient), along[1])
-        cam = ops.relu(ops.sum(weight * maps, axis=1))  # (B, y, x)
+        parts = weight * maps
+        # Parts that cancel leave a rounding error, which must not be taken for a map.
+        rounding = 1e-6 * ops.sum(ops.abs(parts), axis=1)
+        cam = ops.relu(ops.sum(parts, axis=1) - rounding)  # (B, y, x)
         up, across = stretch_matrix(ops.shape(frame)[1], height), stretch_matrix(ops.shape(frame)[2], width)
         return _from_0_to_1(ops.matmul(ops.matmul(up, cam), ops.transpose(across)))
 
@@ -165,4 +168,4 @@ def _chosen(target, logits):
 def _from_0_to_1(cam):
     low = ops.min(cam, axis=(1, 2), keepdims=True)
     span = ops.max(cam, axis=(1, 2), keepdims=True) - low
-    return (cam - low) / ops.maximum(span, 1e-6)
+    return (cam - low) / ops.maximum(span, 1e-12)
