@@ -24,6 +24,7 @@ References
 import numpy as np
 from scipy import ndimage, stats
 
+from calzoo.imaging.center_channels import smoothed
 from calzoo.imaging.center_peaks import local_maxima
 from calzoo.imaging.center_traces import merge_near
 from calzoo.imaging.summary import summary_images
@@ -34,7 +35,7 @@ _FINE = 0.1  # diameters: what single pixels are smoothed with
 def high_passed(movie, sigma):
     """Subtract a Gaussian average from each frame, (T, Y, X) float32."""
     frames = np.asarray(movie, np.float32)
-    return np.stack([frame - ndimage.gaussian_filter(frame, sigma) for frame in frames])
+    return frames - smoothed(frames, sigma)
 
 
 def random_points(shape, count, rng):
@@ -55,7 +56,7 @@ class Classical:
     def __init__(self, movie, diameter):
         self.movie, self.diameter = np.asarray(movie), float(diameter)
         self._passed = high_passed(self.movie, self.diameter)
-        self._summary = None
+        self._summary = self._minian = None
 
     @property
     def summary(self):
@@ -64,6 +65,13 @@ class Classical:
             fine = ndimage.gaussian_filter(self._passed, (0, *(2 * [_FINE * self.diameter])))
             self._summary = summary_images(fine)
         return self._summary
+
+    @property
+    def minian(self):
+        """Seeds as Minian finds them, before they are merged; see `minian_seeds`."""
+        if self._minian is None:
+            self._minian = minian_seeds(self._passed, self.diameter)
+        return self._minian
 
     def points(self, count=None, *, apart=0.5):
         """Find points in every way.
@@ -77,7 +85,7 @@ class Classical:
 
         Returns
         -------
-        Mapping of str to ndarray of int, (N, 2)
+        dict of str to ndarray of int, (N, 2)
         """
         return {name: self.points_of(name, count, apart=apart) for name in WAYS}
 
@@ -99,13 +107,14 @@ class Classical:
         distance = apart * self.diameter
         if name != "seeds-minian":
             return local_maxima(self.picture(name), distance=distance, count=count)
-        return minian_seeds(self._passed, self.diameter, apart=distance)[:count]
+        seeds, pnr = self.minian
+        return seeds[merge_near(seeds, pnr, distance)][:count]
 
 
 WAYS = ("log-deviation", "log-maximum", "correlation", "seeds-cnmfe", "seeds-minian")
 
 
-def minian_seeds(frames, diameter, *, apart, most=4000):
+def minian_seeds(frames, diameter, *, most=2000):
     """Find seeds as Minian does: summits of projections of some frames, then two tests of their traces.
 
     Parameters
@@ -114,15 +123,14 @@ def minian_seeds(frames, diameter, *, apart, most=4000):
         After a high-pass.
     diameter : float
         Of a cell, in pixels.
-    apart : float
-        Pixels within which seeds are merged.
     most : int, optional
         Seeds that are tested.
 
     Returns
     -------
-    ndarray of int, (N, 2)
-        The highest peak-to-noise first.
+    seeds : ndarray of int, (N, 2)
+    pnr : ndarray of float, (N,)
+        Their peak-to-noise, by which they are merged.
     """
     smooth = ndimage.gaussian_filter(frames, (0, 0.15 * diameter, 0.15 * diameter))
     votes = np.zeros(frames.shape[1:], int)
@@ -141,5 +149,4 @@ def minian_seeds(frames, diameter, *, apart, most=4000):
     )
     odd = np.array([stats.kstest(trace, "norm").pvalue < 0.01 for trace in scaled], bool)
     chosen = odd & (pnr > 1)
-    seeds, pnr = seeds[chosen], pnr[chosen]
-    return seeds[merge_near(seeds, pnr, apart)]
+    return seeds[chosen], pnr[chosen]
