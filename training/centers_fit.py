@@ -6,6 +6,7 @@ rebuilds them from spots, whose coordinates follow the gradient. What explains
 nothing of its own is pruned in the end, and what lies together is merged.
 """
 
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -307,8 +308,6 @@ def fit_recording(path, run, recipe, *, diameter=None, quiet=False, **reading):
     -------
     CentersFit
     """
-    import time
-
     from calzoo.imaging import center_drawings as drawings
     from calzoo.imaging.masks import write_masks
     from calzoo.imaging.movies import open_movie
