@@ -336,5 +336,5 @@ def test_batch_depends_on_seed_epoch_and_step_alone(folder, name):
 
 
 def test_recipe_without_pictures_says_how_to_make_some():
-    with pytest.raises(CalzooError, match=r"none was given. .* cells_pool -o POOL draws simulated ones"):
+    with pytest.raises(CalzooError, match=r"none was given.*cells_pool -o POOL draws simulated ones"):
         recipes.recipe("cells-proposal").data([])
