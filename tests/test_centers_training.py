@@ -155,6 +155,20 @@ def test_windows_hold_what_should_be_found(recording):
     assert covered.mean() > 0.8
 
 
+def test_streaks_are_bright_bars_of_some_frames(rng):
+    frames = rng.integers(90, 110, (40, 50, 60)).astype(np.uint8)
+    streaked = pools.with_streaks(rng, frames, 9.0)
+    assert streaked.dtype == np.uint8
+    added = streaked.astype(int) - frames
+    assert added.min() >= 0
+    assert added.max() > 20
+    assert (added > 5).any(axis=0).mean() < 0.5
+    np.testing.assert_array_equal(
+        pools.with_streaks(np.random.default_rng(5), frames, 9.0),
+        pools.with_streaks(np.random.default_rng(5), frames, 9.0),
+    )
+
+
 def test_pool_keeps_recordings_and_refuses_another_seed(small_pool, tmp_path):
     pool = pools.Pool(3, tmp_path / "pool")
     made, again = pool.windows(2), pools.Pool(3, tmp_path / "pool").windows(2)

@@ -26,7 +26,7 @@ from calzoo.simulation.one_photon import simulate_one_photon
 from calzoo.training.simulated import VALIDATION
 
 #: Changes whenever the same number would give another recording.
-POOL_VERSION = 3
+POOL_VERSION = 4
 #: How clearly a cell must stand out to be one that should be found, and from when on it may be found.
 CLEAR, DOUBTFUL = 5.0, 2.0
 #: Least contrast of a cell that should be found, over that of an evenly bright disk: else it is out of focus.
@@ -37,6 +37,7 @@ SHARE = 0.5
 _SIDE = 112  # pixels of the grid: a tile and some freedom
 _CELL_SIGMA, _SURROUND_SIGMA = 2.2, 5.0  # pixels of the grid; as in center_channels
 _LOOKS = {"raw": 0.35, "df": 0.4, "background_removed": 0.25}
+_STREAKED = 0.35  # share of the recordings with streaks
 _FASTEST_HZ = 10.0  # faster recordings are averaged down, as at inference
 
 
@@ -253,12 +254,49 @@ def training_windows(seed, number):
     simulated = draw_recording(seed, number)
     count = simulated.recording.shape[0]
     rng = np.random.default_rng([seed, number, 1])
+    frames = simulated.recording.frames()
+    if rng.random() < _STREAKED:
+        frames = with_streaks(rng, frames, simulated.diameter_px)
     spans = [(0, count)]
     for _ in range(2):
         length = int(rng.integers(min(48, count - 1), count))
         start = int(rng.integers(0, count - length + 1))
         spans.append((start, start + length))
-    return windows(simulated, spans)
+    return windows(simulated, spans, frames)
+
+
+def with_streaks(rng, frames, diameter):
+    """Add bright bars that flash and shift, as real recordings have them from lost lines and specks.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    frames : ndarray, (T, Y, X)
+    diameter : float
+        Of a cell, in pixels: bars are longer and mostly thinner.
+
+    Returns
+    -------
+    ndarray of the same type
+    """
+    changed = frames.astype(np.float32)
+    noise = np.median(np.abs(np.diff(changed[:: max(len(frames) // 20, 1)], axis=0))) + 1e-3
+    rows, columns = np.indices(frames.shape[1:])
+    for _ in range(rng.integers(1, 5)):
+        center = rng.uniform(0, 1, 2) * frames.shape[1:]
+        angle = rng.normal(0, 0.06) if rng.random() < 0.7 else rng.uniform(0, np.pi)
+        length, width = diameter * rng.uniform(1.5, 6), diameter * rng.uniform(0.08, 0.3)
+        for _ in range(rng.integers(2, 10)):
+            y, x = center + rng.normal(0, 0.2 * diameter, 2)
+            along = (columns - x) * np.cos(angle) + (rows - y) * np.sin(angle)
+            across = (rows - y) * np.cos(angle) - (columns - x) * np.sin(angle)
+            bar = np.exp(-0.5 * (across / width) ** 2) / (1 + np.exp((np.abs(along) - length / 2) / width))
+            first = int(rng.integers(0, len(frames)))
+            changed[first : first + int(rng.integers(1, 20))] += noise * rng.uniform(5, 40) * bar
+    if frames.dtype.kind == "f":
+        return changed
+    limits = np.iinfo(frames.dtype)
+    return np.clip(np.round(changed), limits.min, limits.max).astype(frames.dtype)
 
 
 class Pool:

@@ -298,7 +298,7 @@ def run_centers(
                 },
                 parameters={
                     "diameter_px": found.diameter_px,
-                    "threshold": threshold if threshold is not None else network.threshold,
+                    "threshold": _limits(network, threshold, count)[0],
                     "count": count,
                     "window_frames": network.window,
                     "averaged_frames": _bin_size(movie),
