@@ -31,7 +31,7 @@ def draw_cells(path, picture, masks, heat, *, scores, traces=None, frame_rate_hz
     """
     from PIL import Image, ImageDraw
 
-    zoom = max(1, round(_SMALLEST / max(picture.shape)))
+    zoom = -(-_SMALLEST // max(picture.shape))
     left = _outlined(picture, masks, zoom)
     right = Image.fromarray(enlarge(_hot(heat), zoom))
     if max(left.size) > _LARGEST:
