@@ -22,13 +22,12 @@ import numpy as np
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from calzoo.imaging.outputs import write_table
-from calzoo.imaging.rest import rest_picture, scaled
 from calzoo.imaging.stimuli import read_stimuli
 from calzoo.inference.models import load_model
 from calzoo.metrics.correlation import MeanSimilarity, TrialSimilarity
 from calzoo.metrics.permutation import compare_means
 from calzoo.simulation.stimulus import StimulusStyle, simulate_stimulus
-from calzoo.stimulus import analyse_stimuli
+from calzoo.stimulus import analyse_stimuli, roi_answers
 
 POOR = StimulusStyle(photons=16 * 0.7, drift_px=2.0, bleaching=0.4)
 TREATMENTS = {
@@ -67,20 +66,10 @@ def measured(model, field, session, treatment, target):
         write_table(Path(folder) / "stimuli.csv", recording.table)
         stimuli = read_stimuli(Path(folder) / "stimuli.csv", frames=len(recording.frames))
     analysis = analyse_stimuli(recording.frames, stimuli, model=model, target=target)
-    masks = recording.masks.reshape(len(recording.masks), -1).astype(np.float32)
-    masks /= masks.sum(axis=1, keepdims=True)
-    still = rest_picture(recording.frames)
-    change = (scaled(recording.frames) - still).reshape(len(recording.frames), -1) @ masks.T
-    traces = (change / (still.ravel() @ masks.T)).reshape(-1, 5, len(masks)).mean(axis=1)
+    answers = roi_answers(recording.frames, analysis.stimuli, recording.masks)
     groups = np.unique(analysis.groups[analysis.groups > 0])
     cells = [
-        TrialSimilarity(
-            traces,
-            analysis.event_condition,
-            analysis.event_trial,
-            np.flatnonzero(analysis.groups == group).tolist(),
-            centred=False,
-        )
+        TrialSimilarity(*answers, np.flatnonzero(analysis.groups == group).tolist(), centred=False)
         for group in groups
     ]
     return MeanSimilarity([analysis.similarity(g) for g in groups]), MeanSimilarity(cells), analysis.scores

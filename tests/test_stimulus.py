@@ -10,7 +10,7 @@ from calzoo import cli
 from calzoo.errors import CalzooError
 from calzoo.imaging.images import read_volume
 from calzoo.imaging.masks import Masks, write_masks
-from calzoo.imaging.rest import noise_level, rest_picture, scaled
+from calzoo.imaging.rest import RestTrack, noise_level, rest_picture, scaled
 from calzoo.imaging.stimuli import read_stimuli
 from calzoo.stimulus import analyse_stimuli, blocks, compare_analyses, stimulated_pixels
 
@@ -139,6 +139,22 @@ def test_rest_is_the_median_whatever_the_light(rng):
     frames = scene * np.linspace(3, 1, 60)[:, None, None]
     frames[::10, 5:9, 5:9] *= 2
     np.testing.assert_allclose(rest_picture(frames), scene / scene.mean(), rtol=0.03)
+
+
+def test_rest_follows_tissue_that_drifts(rng):
+    y, x = np.mgrid[:24, :24]
+    middles = 8 + 8 * np.arange(1200) / 1200
+    frames = 1 + np.exp(-((y - middles[:, None, None]) ** 2 + (x - 12) ** 2) / 8)
+    track = RestTrack(frames)
+    assert track.pictures.shape == (3, 24, 24)
+    for number in (200, 600, 1000):
+        found = np.unravel_index(track.at([number])[0].argmax(), (24, 24))
+        assert abs(found[0] - middles[number]) <= 1
+    still = track.at([400, 0, 1199])
+    np.testing.assert_allclose(still[0], track.pictures[:2].mean(axis=0), rtol=1e-5)
+    np.testing.assert_array_equal(still[1:], track.pictures[[0, 2]])
+    short = RestTrack(frames[:60])
+    np.testing.assert_array_equal(short.at([3])[0], rest_picture(frames[:60]))
 
 
 def test_noise_is_that_of_a_pixel_of_mean_brightness(rng):

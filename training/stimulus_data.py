@@ -10,7 +10,7 @@ from calzoo.errors import CalzooError
 from calzoo.imaging.masks import read_masks
 from calzoo.imaging.movies import open_movie
 from calzoo.imaging.normalisation import normalise
-from calzoo.imaging.rest import noise_level, rest_picture, scaled
+from calzoo.imaging.rest import RestTrack, noise_level, rest_picture, scaled
 from calzoo.imaging.stimuli import read_stimuli
 from calzoo.simulation.stimulus import simulate_stimulus
 
@@ -228,6 +228,7 @@ class _Prepared:
         stimuli = recording.stimuli
         self.count = recipe.network.get("frames", 1)
         self.rest = rest_picture(recording.frames)
+        self.track = RestTrack(recording.frames, every=recipe.rest_every) if recipe.rests else None
         self.noise = noise_level(recording.frames, self.rest)
         self.frames = recording.frames
         if not recipe.rests:  # such networks see intensities: of 0 to 255, as the authors fed them
@@ -250,7 +251,7 @@ class _Prepared:
         """Return the frames from one row of the table on, (Y, X, C), and its target."""
         frames = self.frames[self.numbers[row : row + self.count]]
         if self.recipe.rests:
-            frames = np.concatenate([scaled(frames), self.rest[None]])
+            frames = np.concatenate([scaled(frames), self.track.at(self.numbers[row : row + 1])])
         return self._seen(frames), self.targets[row]
 
     def varied(self, rng, row):
@@ -258,23 +259,19 @@ class _Prepared:
         recipe = self.recipe
         frames = self.frames[self.numbers[row : row + self.count]]
         if recipe.rests:
-            frames = self._dimmed(rng, scaled(frames))
-            frames = np.concatenate([frames, self.rest[None]])
+            rest = self.track.at(self.numbers[row : row + 1])
+            frames = np.concatenate([self._dimmed(rng, scaled(frames), rest), rest])
         else:
             frames = _relit(rng, frames, recipe.brightness, recipe.contrast)
         return self._seen(_moved(rng, frames, recipe.shift_px)), self.targets[row]
 
-    def _dimmed(self, rng, frames):
+    def _dimmed(self, rng, frames, rest):
         """Let answers be fainter or stronger, with the noise that they would have."""
         low, high = self.recipe.amplitude
         amplitude = rng.uniform(low, high)
         missing = np.sqrt(max(1 - amplitude**2, 0.0) + self.recipe.extra_noise**2)
-        noise = rng.standard_normal(frames.shape, np.float32) * np.sqrt(np.maximum(self.rest, 0.1))
-        return (
-            self.rest
-            + np.float32(amplitude) * (frames - self.rest)
-            + np.float32(missing * self.noise) * noise
-        )
+        noise = rng.standard_normal(frames.shape, np.float32) * np.sqrt(np.maximum(rest, 0.1))
+        return rest + np.float32(amplitude) * (frames - rest) + np.float32(missing * self.noise) * noise
 
     def _seen(self, frames):
         if self.visible is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.rest import rest_picture, scaled
+from calzoo.imaging.rest import RestTrack, scaled
 from calzoo.imaging.stimuli import Stimuli
 from calzoo.inference.stimulus import PRESET, StimulusNetwork, probability
 from calzoo.metrics.correlation import MeanSimilarity, TrialSimilarity, block_means, ssd_matrix, zncc_matrix
@@ -207,14 +207,14 @@ def roi_answers(movie, stimuli, masks):
     """
     weights = masks.reshape(len(masks), -1).astype(np.float32)
     weights = (weights / np.maximum(weights.sum(axis=1, keepdims=True), 1)).T
-    still = rest_picture(movie)
-    level = still.ravel() @ weights
+    track = RestTrack(movie)
     events, first, place = np.unique(stimuli.event, return_index=True, return_inverse=True)
     answers = np.zeros((len(events), len(masks)))
     for start in range(0, len(stimuli), 256):
         part = slice(start, start + 256)
         numbers = stimuli.frames[part]
         frames = movie.take(numbers) if hasattr(movie, "frames") else movie[numbers]
+        level = track.at(numbers).reshape(len(frames), -1) @ weights
         change = (scaled(frames).reshape(len(frames), -1) @ weights - level) / level
         np.add.at(answers, place[part], change)
     return answers / np.bincount(place)[:, None], stimuli.condition[first], stimuli.trial[first]

@@ -50,6 +50,9 @@ class StimulusRecipe:
         it takes the place of class weights.
     masked : bool
         Whether everything outside the stimulated cells is black; needs masks.npz.
+    rest_every : int
+        Frames after which the picture at rest is taken anew, for tissue that drifts; 0: one
+        for the whole recording. See `calzoo.imaging.rest.RestTrack`.
     amplitude : tuple of float
         Answers are multiplied by a number between these two.
     extra_noise : float
@@ -76,6 +79,7 @@ class StimulusRecipe:
     test_trials: int = 2
     none_share: float = 0.06
     masked: bool = False
+    rest_every: int = 0
     amplitude: tuple = (0.35, 1.1)
     extra_noise: float = 0.0
     shift_px: int = 2
@@ -209,6 +213,7 @@ class StimulusRecipe:
                 "frames_after": self.after,
                 "scale": 1.0 if self.rests else 255.0,
                 "masked": self.masked,
+                "rest_every": self.rest_every,
             },
             "builder": "calzoo.networks.gradcam:stimulus_cam",
             "config": config,

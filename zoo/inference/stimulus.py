@@ -7,7 +7,7 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging import normalisation
-from calzoo.imaging.rest import rest_picture
+from calzoo.imaging.rest import RestTrack
 from calzoo.inference.models import Model, load_model
 
 PRESET = "stimulus-demo"
@@ -86,6 +86,7 @@ class StimulusNetwork:
         self.cells = len(outputs["logits"].channels) - 1
         self.threshold = float(card.postprocessing.get("threshold", 0.5))
         self.after = int(card.postprocessing.get("frames_after", 5))
+        self.rest_every = int(card.postprocessing.get("rest_every", 0))
         self.masked = bool(card.postprocessing.get("masked", False))
         self._scale = float(card.postprocessing.get("scale", 1.0))
 
@@ -105,7 +106,8 @@ class StimulusNetwork:
         ----------
         movie : Movie or ndarray, (T, Y, X)
         rest : ndarray of float, (Y, X), optional
-            The field at rest; by default the median of the movie.
+            The field at rest; by default the median of the movie, or of the frames around
+            each, as the card says.
         mask : ndarray of bool, (Y, X), optional
             Pixels that the network may see.
         """
@@ -121,8 +123,9 @@ class StimulusNetwork:
             raise CalzooError(message)
         scaling = None
         if self.rests:
-            rest = rest_picture(movie) if rest is None else np.asarray(rest, np.float32)
-            if rest.shape != tuple(movie.shape[1:]):
+            track = RestTrack(movie, every=self.rest_every) if rest is None else None
+            rest = None if rest is None else np.asarray(rest, np.float32)
+            if rest is not None and rest.shape != tuple(movie.shape[1:]):
                 message = f"expected a picture at rest of {tuple(movie.shape[1:])} pixels, got {rest.shape}."
                 raise CalzooError(message)
         else:
@@ -135,8 +138,8 @@ class StimulusNetwork:
             frames = frames.astype(np.float32) if scaling is None else self._scale * scaling.apply(frames)
             frames = frames.reshape(len(numbers), self.together, *frames.shape[1:])
             if self.rests:
-                still = np.broadcast_to(rest, (len(numbers), 1, *rest.shape))
-                frames = np.concatenate([frames, still], axis=1)
+                still = track.at(numbers) if rest is None else np.broadcast_to(rest, frames[:, 0].shape)
+                frames = np.concatenate([frames, still[:, None]], axis=1)
             return frames if mask is None else frames * mask.astype(np.float32)
 
         return read
@@ -233,7 +236,8 @@ def decode_stimuli(
     provider, threads : optional
         As for `load_model`.
     rest : ndarray of float, (Y, X), optional
-        The field at rest, for networks that want it; by default the median of `frames`.
+        The field at rest, for networks that want it; by default the median of the
+        movie, or of the frames around each, as the card says.
     mask : ndarray of bool, (Y, X), optional
         Pixels that the network may see, for networks that were trained so.
     target : {"largest", "stimulated"} or ndarray of float, (N, K + 1), optional
