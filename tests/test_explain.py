@@ -122,7 +122,5 @@ def test_files_that_are_no_classifier_are_refused(tmp_path, picture):
     (tmp_path / "bad.onnx").write_bytes(b"not a network")
     with pytest.raises(CalzooError, match="got a damaged one"):
         explain(tmp_path / "bad.onnx", picture)
-    with pytest.raises(
-        CalzooError, match=r"expected the (input|output) one of [42] axes"
-    ):
+    with pytest.raises(CalzooError, match=r"expected the (input|output) one of [42] axes"):
         explain(MODELS / "smooth.onnx", picture, method="occlusion")

@@ -198,8 +198,8 @@ def test_prediction_pads_small_volumes_and_crops_back(rng):
     np.testing.assert_allclose(predicted.sum(-1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", recipes.RECIPES)
-def test_card_fields_make_a_card_that_survives_json(name):
+@pytest.mark.parametrize("name", [name for name in recipes.RECIPES if name.startswith("axons")])
+def test_card_fields_of_axon_recipes_make_a_card_that_survives_json(name):
     class Counted:
         """Building the VGG16 network takes a second and says nothing here."""
 

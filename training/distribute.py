@@ -1,4 +1,4 @@
-"""What only TensorFlow can do: several GPUs, repeatable kernels, TensorBoard; and gradients. Lazily imported."""
+"""What only TensorFlow can do: several GPUs, repeatable kernels, TensorBoard, gradients. Lazily imported."""
 
 import os
 

@@ -241,7 +241,7 @@ def _check_fingerprint(run, fingerprint):
 
 
 def _network(recipe):
-    """Return the network to train: where it differs from the one that is kept, both have the same variables."""
+    """Return the network to train: where another than the one that is kept, both have the same variables."""
     return recipe.build_for_training() if hasattr(recipe, "build_for_training") else recipe.build()
 
 
