@@ -137,13 +137,16 @@ def from_0_to_1(cam):
 @tensorflow_only
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_map_in_the_graph_is_that_of_a_gradient_tape(rng, name):
-    model = at_work(stimulus(**CONFIGS[name]))
-    channels = model.input.shape[-1]
-    frames = rng.uniform(0.5, 1.5, (6, 44, 36, channels)).astype(np.float32)
     classes = [0, 1, 2, 3, 4, 0]
-    logits, cam = with_cam(model)([frames, np.eye(5, dtype=np.float32)[classes]])
-    expected = taped(model, frames, classes)
+    for seed in range(10):  # in some random networks nothing speaks for any class
+        keras.utils.set_random_seed(seed)
+        model = at_work(stimulus(**CONFIGS[name]))
+        frames = rng.uniform(0.5, 1.5, (6, 44, 36, model.input.shape[-1])).astype(np.float32)
+        expected = taped(model, frames, classes)
+        if expected.max() == 1:
+            break
     assert expected.max() == 1
+    logits, cam = with_cam(model)([frames, np.eye(5, dtype=np.float32)[classes]])
     np.testing.assert_allclose(cam, expected, atol=1e-4)
     np.testing.assert_allclose(logits, model(frames), atol=1e-6)
 
