@@ -1,3 +1,5 @@
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from tiny_recipe import tiny_recipe
@@ -7,6 +9,7 @@ keras = pytest.importorskip("keras")
 
 from calzoo.errors import CalzooError
 from calzoo.training import recipes
+from calzoo.training.augmentation import Variation
 from calzoo.training.frozen import has_frozen_norm, with_frozen_norm
 from calzoo.training.prediction import predict_volume
 from calzoo.training.schedule import Schedule
@@ -139,7 +142,8 @@ def test_only_the_given_planes_of_own_recordings_are_trained_on(rng):
 
     labels = np.zeros((8, 40, 40), np.uint8)
     labels[4:] = 1
-    recipe = tiny_recipe(shares={"own": 1.0}, own_planes=[4, 8])
+    bare = asdict(Variation(frame=0.0))  # a black frame is background
+    recipe = tiny_recipe(shares={"own": 1.0}, own_planes=[4, 8], variation={"own": bare})
     data = AxonData(recipe, [own_recording(labels)])
     for step in range(4):
         _, y = data.batch(0, step)
