@@ -78,12 +78,13 @@ clean:
 	@.venv-check/bin/python $(PIP) ".[cpu,openvino,zarr,dev]"
 	@touch $@
 
-# TensorFlow, Keras and the exporter, with the oldest ONNX Runtime that setup.cfg allows.
+# TensorFlow, Keras and the exporter, with the oldest ONNX Runtime that setup.cfg allows,
+# and the last JAX that works with the NumPy that patchify needs.
 OLDEST = "onnxruntime==1.31.*"
 .venv-test/.requirements: $(SETUP)
 	@python=$$(.ci/find-python train) && { test -x .venv-test/bin/python || $$python -m venv .venv-test; }
 	@echo "Installing TensorFlow and what else the full suite needs ..."
-	@.venv-test/bin/python $(PIP) ".[train,zarr,dev]" $(OLDEST)
+	@.venv-test/bin/python $(PIP) ".[train,zarr,dev]" $(OLDEST) jax==0.6.2
 	@.venv-test/bin/python $(PIP) --no-deps segmentation-models-3D==1.1.1 classification-models-3D==1.1.0
 	@touch $@
 

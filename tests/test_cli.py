@@ -139,7 +139,10 @@ def test_a_process_that_is_interrupted_says_so_without_traceback(tmp_path):
     argv = ["simulate", "axons", "-o", str(tmp_path / "many"), "--count", "100000", "--shape", "4,32,32"]
     part = tmp_path / "many.part" / "000_volume.tif"
     command = [sys.executable, "-m", "calzoo", *argv]
+    # Tests that run in the background of a shell ignore SIGINT, and so would what they start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        signal.signal(signal.SIGINT, before)
         try:
             deadline = time.monotonic() + 60
             while not part.exists() and time.monotonic() < deadline:
