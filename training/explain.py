@@ -1,8 +1,11 @@
 """Grad-CAM of any Keras classifier, in the manner of tf-explain.
 
->>> from calzoo.training.explain import GradCAM
->>> grid = GradCAM().explain((frames, None), model, class_index=3, layer_name="features")  # doctest: +SKIP
->>> GradCAM().save(grid, "maps", "cell4.png")  # doctest: +SKIP
+::
+
+    from calzoo.training.explain import GradCAM
+
+    grid = GradCAM().explain((frames, None), model, class_index=3, layer_name="features")
+    GradCAM().save(grid, "maps", "cell4.png")
 """
 
 import math
