@@ -41,6 +41,9 @@ def main():
         )
         cells = recording.cells
         chosen = np.flatnonzero(cells.active & (cells.snr > 3))
+        if not len(chosen):
+            print(f"seed {seed}: no cell is active; give more --frames")
+            continue
         truth = relative(cells.traces[chosen])
         found = {}
         for name, movie in (("raw", frames), ("true flow", aligned), ("calzoo", ours.movie)):
