@@ -293,26 +293,6 @@ CASES = (
         operators=("Slice", "Transpose", "Unsqueeze"),
         task="registration",
     ),
-    Case(
-        builder="calzoo.networks.registration_unet:registration_unet",
-        config={"filters": (2, 3, 4, 4)},
-        inputs={"frame": "byxc", "template": "byxc"},
-        outputs={"flow": "byxc", "registered": "byxc"},
-        divisor={"y": 8, "x": 8},
-        sizes=(
-            (
-                {"frame": (2, 16, 24, 1), "template": (2, 16, 24, 1)},
-                {"flow": (2, 16, 24, 2), "registered": (2, 16, 24, 1)},
-            ),
-            (
-                {"frame": (1, 24, 16, 1), "template": (1, 24, 16, 1)},
-                {"flow": (1, 24, 16, 2), "registered": (1, 24, 16, 1)},
-            ),
-        ),
-        parameters=1911,
-        operators=("Slice", "Transpose", "Unsqueeze"),
-        task="registration",
-    ),
 )
 
 
