@@ -1,6 +1,7 @@
 """Samples of the cell networks: tiles with heat maps, crops with the mask of the cell in the middle."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import ndimage
@@ -41,12 +42,9 @@ class Variation:
     blur: float = 0.25
     noise: float = 0.3
     noise_level: float = 0.08
-    shows: dict = None
-
-    def __post_init__(self):
-        if self.shows is None:
-            shows = {"cbd": 0.4, "b": 0.4, "cb": 0.06, "bd": 0.06, "d": 0.04, "c": 0.04}
-            object.__setattr__(self, "shows", shows)
+    shows: Mapping = field(
+        default_factory=lambda: {"cbd": 0.4, "b": 0.4, "cb": 0.06, "bd": 0.06, "d": 0.04, "c": 0.04}
+    )
 
 
 @dataclass(frozen=True)
