@@ -279,6 +279,13 @@ sys.exit(status)
 """
 
 
+def _peak(volume, out):
+    """Return the peak memory in kB of a process that segments a volume."""
+    argv = ["axons", volume, "-o", out, "--zarr", "--model", SMOOTH, "--provider", "cpu", "--threads", "1"]
+    done = subprocess.run([sys.executable, "-c", MEMORY, *argv], capture_output=True, text=True, check=True)
+    return int(done.stdout.split("peak")[1])
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
 def test_memory_does_not_grow_with_the_number_of_planes(tmp_path, rng):
     pytest.importorskip("onnxruntime")
@@ -292,10 +299,6 @@ def test_memory_does_not_grow_with_the_number_of_planes(tmp_path, rng):
             array[start : start + 16] = slab
         axes = [{"name": a, "type": "space"} for a in "zyx"]
         group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": [{"path": "0"}]}]
-        argv = ["axons", tmp_path / f"{planes}.zarr", "-o", tmp_path / f"out{planes}", "--zarr"]
-        argv += ["--model", SMOOTH, "--provider", "cpu", "--threads", "1"]
-        done = subprocess.run(
-            [sys.executable, "-c", MEMORY, *argv], capture_output=True, text=True, check=True
-        )
-        peaks.append(int(done.stdout.split("peak")[1]))
+        # Peaks differ by some MB from run to run, as the threads of zarr happen to overlap.
+        peaks.append(min(_peak(tmp_path / f"{planes}.zarr", tmp_path / f"{planes}-{k}") for k in range(2)))
     assert peaks[1] < 1.1 * peaks[0], peaks
