@@ -247,6 +247,7 @@ CASES = (
         parameters=2737,
         task="cells",
         role="proposal",
+        operators=("Slice", "Transpose", "Unsqueeze"),
     ),
     Case(
         builder="calzoo.networks.instance:instance",
@@ -267,6 +268,7 @@ CASES = (
         parameters=3134,
         task="cells",
         role="instance",
+        operators=("Slice", "Transpose", "Unsqueeze"),
     ),
     Case(
         builder="calzoo.networks.registration:registration",
