@@ -38,9 +38,10 @@ def time_files(model, files, card, *, threads=THREADS, rounds=ROUNDS):
     -------
     dict
         ``tile``, ``threads``, ``rounds``, and the ``median`` and ``smallest`` seconds of
-        ``"tensorflow"``, ``"NAME.onnx cpu"`` and, where OpenVINO runs the file, ``"NAME.onnx openvino"``. The smallest
-        ``processor`` seconds, summed over threads, hold on a busy machine too; with more
-        than one thread they count the waiting of threads for each other.
+        ``"tensorflow"``, ``"NAME.onnx cpu"`` and, where OpenVINO runs the file,
+        ``"NAME.onnx openvino"``. The smallest ``processor`` seconds, summed over threads,
+        hold on a busy machine too; with more than one thread they count the waiting of
+        threads for each other.
 
     Raises
     ------
