@@ -223,7 +223,7 @@ def test_rows_and_columns_follow_the_axons(diameter, voxel_um, factors):
 
 def test_diameters_that_mean_nothing_are_refused():
     for diameter in ("thick", -3, "0px", "nan", "infum"):
-        with pytest.raises(CalzooError, match=r"a length above 0 in pixels .*, got "):
+        with pytest.raises(CalzooError, match=r"a size above 0, such as 6, 6px or 1.5um; got "):
             scale_factors(CARD, (1, 1, 1), diameter)
     with pytest.raises(
         CalzooError, match="'2um' is in micrometres, but the voxel size is not known; give it"

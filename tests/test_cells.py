@@ -9,7 +9,7 @@ import pytest
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.masks import Masks, read_masks
-from calzoo.inference import cell_masks, cell_scale
+from calzoo.inference import cell_masks
 from calzoo.inference.cell_networks import CellNetworks, _spans
 from calzoo.inference.cells import find_cells, run_cells
 from calzoo.metrics.matching import assign
@@ -115,19 +115,6 @@ def test_input_that_is_no_movie_is_refused():
         find_cells(summary=np.full((20, 20), np.nan), model=networks)
     with pytest.raises(CalzooError, match=r"the summary has \(20, 20\) pixels, the movie \(20, 30\)"):
         find_cells(np.zeros((5, 20, 30)), summary=np.zeros((20, 20)), model=networks)
-
-
-@pytest.mark.parametrize("diameter", ["0", "-3px", "two", "12 nm", "nan"])
-def test_diameter_that_is_no_size_is_refused(diameter):
-    with pytest.raises(CalzooError, match="expected a size above 0, such as 12, 12px or 10um"):
-        cell_scale.told_diameter(diameter, None)
-
-
-def test_diameter_in_micrometres_needs_the_pixel_size():
-    assert cell_scale.told_diameter("10um", (0.5, 0.5)) == 20
-    assert cell_scale.told_diameter(9, None) == 9
-    with pytest.raises(CalzooError, match="the pixel size is not known; give --pixel"):
-        cell_scale.told_diameter("10um", None)
 
 
 def test_network_of_another_role_or_size_is_refused():

@@ -14,7 +14,7 @@ from calzoo.imaging import center_drawings as drawings
 from calzoo.imaging.frames import ArrayMovie
 from calzoo.imaging.masks import Masks, read_masks, write_masks
 from calzoo.inference.center_network import CenterNetwork
-from calzoo.inference.centers import diameter_px, find_centers, run_centers
+from calzoo.inference.centers import find_centers, run_centers
 from calzoo.inference.models import load_model
 from calzoo.metrics.centers import score_centers, trace_correlation
 
@@ -166,7 +166,7 @@ def test_what_is_no_movie_is_refused(frames, reason):
     [
         ({"threshold": 1.5}, "threshold: expected a probability between 0 and 1, got 1.5"),
         ({"count": 0}, "count: expected a whole number from 1 on, got 0"),
-        ({"diameter": "wide"}, "diameter: expected a size above 0 such as 11px or 14um, got 'wide'"),
+        ({"diameter": "wide"}, "diameter: expected a size above 0, such as 12, 12px or 10um; got 'wide'"),
         ({"diameter": "14um"}, "the pixel size is not known"),
         ({"diameter": 90}, "expected 2 pixels to half of the longer side"),
     ],
@@ -174,12 +174,6 @@ def test_what_is_no_movie_is_refused(frames, reason):
 def test_options_that_make_no_sense_are_refused(rng, options, reason):
     with pytest.raises(CalzooError, match=reason):
         find_centers(rng.random((10, 30, 40)), **options, **SUMMITS)
-
-
-def test_diameters_are_read_in_pixels_and_micrometres():
-    assert diameter_px("11px", None) == diameter_px(11, None) == 11
-    assert diameter_px("12um", (2.0, 2.0)) == 6
-    assert diameter_px(None, None) is None
 
 
 def test_a_network_of_another_task_is_refused():

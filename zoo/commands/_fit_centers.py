@@ -20,7 +20,7 @@ def fit(args, settings):
     if args.data or args.init:
         message = "--movie fits one movie, from nothing but itself: leave --data and --init away."
         raise CalzooError(message)
-    from calzoo.inference.centers import diameter_px
+    from calzoo.inference.diameters import diameter_px
     from calzoo.training import distribute, recipes
     from calzoo.training.centers_fit import fit_recording
     from calzoo.training.recipes.centers_fit import CentersFitRecipe

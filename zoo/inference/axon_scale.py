@@ -3,6 +3,7 @@
 import math
 
 from calzoo.errors import CalzooError
+from calzoo.inference.diameters import diameter_px
 
 LEAST_VOXELS = 30  # of an axon, where neither the card nor the caller says
 
@@ -49,33 +50,14 @@ def scale_factors(card, voxel_um, axon_diameter):
         )
         raise CalzooError(message)
     z_um, y_um, x_um = voxel_um or (None, None, None)
-    rows, columns = (expected / _diameter_px(axon_diameter, side) for side in (y_um, x_um))
+    told = {
+        "name": "axon diameter",
+        "examples": "6, 6px or 1.5um",
+        "unknown": "the voxel size is not known; give it (--voxel Z,Y,X)",
+    }
+    rows, columns = (expected / diameter_px(axon_diameter, side, **told) for side in (y_um, x_um))
     spacing = z_um / x_um if z_um and x_um else 1.0  # of planes, in pixels
     return (min(1.0, spacing * columns), rows, columns)
-
-
-def _diameter_px(diameter, pixel_um):
-    text = str(diameter).strip().lower()
-    unit = next((unit for unit in ("um", "µm", "px") if text.endswith(unit)), "")
-    try:
-        value = float(text.removesuffix(unit))
-    except ValueError:
-        value = 0.0
-    if not 0 < value < math.inf:
-        message = (
-            "axon diameter: expected a length above 0 in pixels (6px) or micrometres (1.5um), "
-            f"got {diameter!r}."
-        )
-        raise CalzooError(message)
-    if unit in ("", "px"):
-        return value
-    if pixel_um is None:
-        message = (
-            f"axon diameter: {diameter!r} is in micrometres, but the voxel size is not known; "
-            "give it (--voxel Z,Y,X), or give the diameter in pixels."
-        )
-        raise CalzooError(message)
-    return value / pixel_um
 
 
 def least_voxels(card, voxel_um, factors, min_voxels=None, min_um3=None):

@@ -1,15 +1,11 @@
-"""How large the cells of a recording are: told, known from its pixels, or seen by the networks themselves."""
-
-import re
+"""How large the cells of a recording are, as the networks themselves see it."""
 
 import numpy as np
 
-from calzoo.errors import CalzooError
 from calzoo.imaging.cell_pictures import resize, scaled_shape
 from calzoo.imaging.peaks import local_maxima
 from calzoo.inference.cell_masks import binarised
 
-_SIZE = re.compile(r"\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*(px|um|µm)?\s*")
 #: Diameters in pixels that are tried where nothing is known.
 LADDER = (5.5, 8.0, 11.5, 16.5, 24.0, 34.0)
 #: Limits of what an estimate may say.
@@ -17,46 +13,6 @@ SMALLEST, LARGEST = 4.0, 60.0
 _WINDOW = 288  # pixels at the networks' scale: enough to see some dozens of cells
 _CANDIDATES = 40
 _FEWEST = 4
-
-
-def told_diameter(diameter, pixel_um):
-    """Read a diameter.
-
-    Parameters
-    ----------
-    diameter : float, str or None
-        In pixels (``12``, ``"12px"``) or micrometres (``"10um"``).
-    pixel_um : tuple of float or None
-        (y, x).
-
-    Returns
-    -------
-    float or None
-        In pixels.
-
-    Raises
-    ------
-    CalzooError
-        If it is no size, or micrometres without a pixel size.
-    """
-    if diameter is None:
-        return None
-    match = _SIZE.fullmatch(str(diameter))
-    try:
-        value = float(match[1]) if match else 0.0
-    except ValueError:
-        value = 0.0
-    if not 0 < value < np.inf:
-        message = f"diameter: expected a size above 0, such as 12, 12px or 10um; got {diameter!r}."
-        raise CalzooError(message)
-    if match[2] in ("um", "µm"):
-        if pixel_um is None:
-            message = (
-                f"diameter {diameter!r} is in micrometres, but the pixel size is not known; give --pixel."
-            )
-            raise CalzooError(message)
-        value /= float(np.sqrt(np.prod(pixel_um)))
-    return value
 
 
 def estimate_diameter(networks, image, present, *, first=None):

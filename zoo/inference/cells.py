@@ -19,7 +19,8 @@ from calzoo.imaging.picture_files import as_pictures
 from calzoo.imaging.traces import Traces, extract_traces
 from calzoo.inference.cell_masks import binarised, pasted, suppressed, with_prior
 from calzoo.inference.cell_networks import CellNetworks
-from calzoo.inference.cell_scale import estimate_diameter, told_diameter
+from calzoo.inference.cell_scale import estimate_diameter
+from calzoo.inference.diameters import diameter_px
 
 PRESET = "cells-2p"
 
@@ -171,7 +172,7 @@ def detect(networks, pictures, *, diameter=None, pixel_um=None, score=None, prio
     for channel, kind in enumerate(KINDS):
         if kind in pictures:
             image[channel] = normalise(np.asarray(pictures[kind])[None], networks.normalisation)[0]
-    diameter = told_diameter(diameter, pixel_um)
+    diameter = diameter_px(diameter, pixel_um)
     if diameter is None:
         first = networks.diameter_um / float(np.sqrt(np.prod(pixel_um))) if pixel_um else None
         diameter = estimate_diameter(networks, image, present, first=first)

@@ -15,6 +15,7 @@ from calzoo.imaging.center_traces import cell_masks, extract_activity
 from calzoo.imaging.frames import as_movie
 from calzoo.imaging.masks import Masks
 from calzoo.inference.center_network import CenterNetwork
+from calzoo.inference.diameters import diameter_px
 
 #: Faster movies are averaged down to about this for the search; traces keep every frame.
 FASTEST_HZ = 10.0
@@ -180,42 +181,6 @@ def projected(network, movie, grid, threads=2):
         best[higher, 0], best[higher, 2] = heat[higher, 0], heat[higher, 2]
         np.maximum(best[..., 1], heat[..., 1], out=best[..., 1])
     return best
-
-
-def diameter_px(diameter, pixel_um):
-    """Return a diameter in pixels from ``11``, ``"11px"`` or ``"14um"``; None of None.
-
-    Parameters
-    ----------
-    diameter : float, str or None
-    pixel_um : tuple of float or None
-        (y, x), for diameters in micrometres.
-
-    Raises
-    ------
-    CalzooError
-        If it is not a length above 0, or the pixel size is needed and not known.
-    """
-    if diameter is None:
-        return None
-    text = str(diameter).strip().lower()
-    number, unit = (text[:-2], text[-2:]) if text[-2:] in ("px", "um") else (text, "px")
-    try:
-        value = float(number)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        message = f"diameter: expected a size above 0 such as 11px or 14um, got {diameter!r}."
-        raise CalzooError(message)
-    if unit == "um":
-        if pixel_um is None:
-            message = (
-                f"diameter {diameter!r}: the pixel size is not known; give the diameter in pixels, or the "
-                "size of a pixel (--voxel Y,X)."
-            )
-            raise CalzooError(message)
-        value /= float(np.sqrt(pixel_um[0] * pixel_um[1]))
-    return value
 
 
 def run_centers(

@@ -1,0 +1,62 @@
+"""Read how wide something is: in pixels or in micrometres."""
+
+import re
+
+import numpy as np
+
+from calzoo.errors import CalzooError
+
+_SIZE = re.compile(r"\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*(px|um|µm)?\s*", re.IGNORECASE)
+
+
+def diameter_px(
+    diameter,
+    pixel_um,
+    *,
+    name="diameter",
+    examples="12, 12px or 10um",
+    unknown="the pixel size is not known; give it (--voxel Y,X)",
+):
+    """Return a diameter in pixels.
+
+    Parameters
+    ----------
+    diameter : float, str or None
+        In pixels (``12``, ``"12px"``) or micrometres (``"10um"``); None: not told.
+    pixel_um : float, tuple of float or None
+        Side of a pixel. Of (y, x), the geometric mean counts.
+    name, examples, unknown : str, optional
+        What messages call the diameter, how they say that it is written, and what they say where
+        the pixel size is needed and not known.
+
+    Returns
+    -------
+    float or None
+        None of None.
+
+    Raises
+    ------
+    CalzooError
+        If it is no size above 0, or in micrometres without a pixel size.
+
+    Examples
+    --------
+    >>> diameter_px("12um", (2.0, 2.0))
+    6.0
+    """
+    if diameter is None:
+        return None
+    match = _SIZE.fullmatch(str(diameter))
+    try:
+        value = float(match[1]) if match else 0.0
+    except ValueError:  # such as 1.2.3
+        value = 0.0
+    if not 0 < value < np.inf:
+        message = f"{name}: expected a size above 0, such as {examples}; got {diameter!r}."
+        raise CalzooError(message)
+    if (match[2] or "px").lower() == "px":
+        return value
+    if pixel_um is None:
+        message = f"{name}: {diameter!r} is in micrometres, but {unknown}, or give the diameter in pixels."
+        raise CalzooError(message)
+    return value / float(np.prod(pixel_um) ** (1 / np.size(pixel_um)))
