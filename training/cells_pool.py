@@ -36,8 +36,12 @@ PICTURES = (
 FACTS = ("in_focus", "active", "snr", "clarity")
 #: Field of view in cell diameters, and its limits in pixels.
 FIELD, SIDES = 16.0, (144, 272)
-#: Share of the scenes in which cells are as dense as in recordings that people analyse.
-CROWDED = 0.75
+#: Share of the scenes in which cells are as dense as in recordings that people analyse, and of these the
+#: share with cells and cut dendrites much brighter than the neuropil, as in mean pictures of GCaMP6 mice.
+CROWDED, BRIGHT = 0.8, 0.4
+#: By how much less than other simulated recordings every second line is displaced: cells are looked for in
+#: recordings that were registered.
+ALIGNED = 0.4
 
 
 @dataclass(frozen=True)
@@ -95,14 +99,32 @@ def populated(rng, style):
     Recordings are made where cells are: of the simulator's own draws half show fewer than ten, from
     which there is little to learn.
     """
+    style = replace(style, alternate_px=ALIGNED * style.alternate_px)
     if style.packed or rng.random() >= CROWDED:
         return style
+    if rng.random() < BRIGHT:
+        return replace(style, **_bright(rng))
     return replace(
         style,
         density=max(style.density, log_uniform(rng, 100_000, 400_000)),
         labelled=rng.uniform(0.6, 1),
         cell_level=max(style.cell_level, log_uniform(rng, 1.2, 6)),
     )
+
+
+def _bright(rng):
+    """Draw cells of similar brightness in a dark neuropil, with many dendrites that cross the plane."""
+    level = log_uniform(rng, 2.5, 12)
+    return {
+        "density": log_uniform(rng, 200_000, 600_000),
+        "labelled": rng.uniform(0.6, 1),
+        "cell_level": level,
+        "cell_spread": rng.uniform(0.25, 0.6),
+        "nucleus_level": rng.uniform(0.2, 0.9),
+        "apicals": log_uniform(rng, 500, 8000),
+        "dendrite_share": rng.uniform(0.2, 0.9),
+        "dendrite_level": level * rng.uniform(0.3, 1.2),
+    }
 
 
 def write_scene(path, scene, style):
