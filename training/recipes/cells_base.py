@@ -2,7 +2,8 @@
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from calzoo.imaging.cell_pictures import KINDS
 from calzoo.training.cells_data import TERMS
@@ -42,8 +43,13 @@ class CellsRecipe:
         Normalisation of each picture, in training as at inference.
     variation : mapping of str to mapping
         Arguments of `calzoo.training.cells_samples.Variation`, by source.
+    postprocessing : mapping
+        Thresholds of the pipeline; see `calzoo.inference.cells`.
     schedule : Schedule
     """
+
+    #: What the pipeline uses the network for.
+    role: ClassVar[str] = ""
 
     name: str
     seed: int = 0
@@ -60,6 +66,7 @@ class CellsRecipe:
     percentiles: tuple = (1.0, 99.5)
     clip: tuple = (-1.0, 3.0)
     variation: Mapping = field(default_factory=dict)
+    postprocessing: Mapping = field(default_factory=dict)
     schedule: Schedule = field(default_factory=Schedule)
 
     def build(self):
@@ -92,12 +99,15 @@ class CellsRecipe:
             "name": PRESET + RESEARCH * research,
             "alias": "Cells in two-photon recordings" + " (research use)" * research,
             "task": "cells",
+            "role": self.role,
+            "inputs": picture_tensors(),
             "normalisation": self.normalisation(),
             "scale": {"cell_diameter_px": self.diameter, "cell_diameter_um": 12.0},
             "builder": self.builder,
             "config": dict(self.network),
             "parameters": model.count_params(),
             "recipe": self.name,
+            "postprocessing": dict(self.postprocessing),
             "data": tuple(TERMS[source] for source in sources),
             "versions": versions(),
         }
@@ -111,16 +121,41 @@ def picture_tensors():
     )
 
 
-def research_settings(**schedule):
-    """Return the settings of a run that goes on with research data: mostly those, some simulation."""
-    return {
-        "shares": {"simulation": 0.35, "abo": 0.45, "neurofinder": 0.2, "own": 0.5},
-        "scenes": 250,
-        "validation_scenes": 8,
-        "schedule": Schedule(**schedule),
-    }
+def simulated_schedule(*, epochs, steps, batch):
+    """Return the schedule of a network that is trained on simulation."""
+    return Schedule(
+        epochs=epochs,
+        steps=steps,
+        batch=batch,
+        learning_rate=2e-3,
+        warmup=100,
+        average=0.995,
+        score_every=5,
+        frozen_norm=0.3,
+    )
 
 
-def as_settings(variation):
-    """Return a variation as the mapping that a recipe stores."""
-    return asdict(variation)
+def research(recipe):
+    """Return the recipe that goes on with research data: mostly those, some simulation.
+
+    Parameters
+    ----------
+    recipe : CellsRecipe
+        That of the run whose weights are taken with ``--init``.
+    """
+    return replace(
+        recipe,
+        name=recipe.name + RESEARCH,
+        shares={"simulation": 0.35, "abo": 0.45, "neurofinder": 0.2, "own": 0.5},
+        scenes=250,
+        validation_scenes=8,
+        schedule=replace(
+            recipe.schedule,
+            epochs=20,
+            learning_rate=8e-4,
+            warmup=60,
+            average=0.99,
+            score_every=4,
+            frozen_norm=1.0,
+        ),
+    )

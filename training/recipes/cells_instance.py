@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from calzoo.training.cells_data import CropData, score_crops
 from calzoo.training.cells_losses import mask_loss, score_loss
-from calzoo.training.recipes.cells_base import RESEARCH, CellsRecipe, picture_tensors, research_settings
+from calzoo.training.recipes.cells_base import CellsRecipe, research, simulated_schedule
 from calzoo.training.schedule import Schedule
 from calzoo.weights.card import Tensor
 
@@ -24,9 +25,9 @@ class CellsInstanceRecipe(CellsRecipe):
         Largest distance between the middle and the cell's centre, in diameters.
     negative_masks : bool
         Teach empty masks where there is no cell.
-    postprocessing : mapping
-        Thresholds of the pipeline; see `calzoo.inference.cells`.
     """
+
+    role: ClassVar[str] = "instance"
 
     name: str = "cells-instance"
     builder: str = "calzoo.networks.instance:instance"
@@ -46,18 +47,7 @@ class CellsInstanceRecipe(CellsRecipe):
             "largest_diameter": 2.5,
         }
     )
-    schedule: Schedule = field(
-        default_factory=lambda: Schedule(
-            epochs=80,
-            steps=120,
-            batch=64,
-            learning_rate=2e-3,
-            warmup=100,
-            average=0.995,
-            score_every=5,
-            frozen_norm=0.3,
-        )
-    )
+    schedule: Schedule = field(default_factory=lambda: simulated_schedule(epochs=80, steps=120, batch=64))
 
     def loss(self):
         """Return the losses of both outputs for `keras.Model.compile`."""
@@ -74,9 +64,7 @@ class CellsInstanceRecipe(CellsRecipe):
     def card_fields(self, model, sources=("simulation",)):
         """Return the arguments of a card."""
         return super().card_fields(model, sources) | {
-            "role": "instance",
             "description": "Mask and score of the cell in the middle of a crop of summary pictures.",
-            "inputs": picture_tensors(),
             "outputs": (
                 Tensor(name="mask", axes="byxc", units="probability", channels=("cell",)),
                 Tensor(name="score", axes="bc", units="probability", channels=("cell",)),
@@ -85,20 +73,9 @@ class CellsInstanceRecipe(CellsRecipe):
             "halo": {"y": 0, "x": 0},
             "tile": {"y": self.crop, "x": self.crop},
             "overlap": 0.0,
-            "postprocessing": dict(self.postprocessing),
         }
 
 
 def research_recipe():
     """Return the recipe that goes on with the research data: ``--init`` a run of `CellsInstanceRecipe`."""
-    settings = research_settings(
-        epochs=20,
-        steps=120,
-        batch=64,
-        learning_rate=8e-4,
-        warmup=60,
-        average=0.99,
-        score_every=4,
-        frozen_norm=1.0,
-    )
-    return CellsInstanceRecipe(name=f"cells-instance{RESEARCH}", **settings)
+    return research(CellsInstanceRecipe())

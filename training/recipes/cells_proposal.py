@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from calzoo.training.cells_data import HeatData, score_heat
 from calzoo.training.cells_losses import heat_loss
-from calzoo.training.recipes.cells_base import RESEARCH, CellsRecipe, picture_tensors, research_settings
+from calzoo.training.recipes.cells_base import CellsRecipe, research, simulated_schedule
 from calzoo.training.schedule import Schedule
 from calzoo.weights.card import Tensor
 
@@ -24,9 +25,9 @@ class CellsProposalRecipe(CellsRecipe):
         Weight of soma, border and centre in the loss.
     thresholds : tuple of float
         Of the maxima that are scored; the best one counts.
-    postprocessing : mapping
-        Thresholds of the pipeline; see `calzoo.inference.cells`.
     """
+
+    role: ClassVar[str] = "proposal"
 
     name: str = "cells-proposal"
     builder: str = "calzoo.networks.proposal:proposal"
@@ -35,18 +36,7 @@ class CellsProposalRecipe(CellsRecipe):
     channels: tuple = (1.0, 0.6, 1.0)
     thresholds: tuple = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6)
     postprocessing: Mapping = field(default_factory=lambda: {"heat_threshold": 0.12, "peak_distance": 0.25})
-    schedule: Schedule = field(
-        default_factory=lambda: Schedule(
-            epochs=100,
-            steps=60,
-            batch=8,
-            learning_rate=2e-3,
-            warmup=100,
-            average=0.995,
-            score_every=5,
-            frozen_norm=0.3,
-        )
-    )
+    schedule: Schedule = field(default_factory=lambda: simulated_schedule(epochs=100, steps=60, batch=8))
 
     def loss(self):
         """Return cross-entropy and Dice for `keras.Model.compile`."""
@@ -70,28 +60,15 @@ class CellsProposalRecipe(CellsRecipe):
 
         divisor, reach = self.divisor(), halo(self.network.get("filters", (16, 32, 64)))
         return super().card_fields(model, sources) | {
-            "role": "proposal",
             "description": "Heat maps of cell bodies, their borders and centres, from summary pictures.",
-            "inputs": picture_tensors(),
             "outputs": (Tensor(name="heat", axes="byxc", units="probability", channels=TARGETS),),
             "divisor": {"y": divisor, "x": divisor},
             "halo": {"y": reach, "x": reach},
             "tile": {"y": 768, "x": 768},
             "overlap": 0.3,
-            "postprocessing": dict(self.postprocessing),
         }
 
 
 def research_recipe():
     """Return the recipe that goes on with the research data: ``--init`` a run of `CellsProposalRecipe`."""
-    settings = research_settings(
-        epochs=20,
-        steps=60,
-        batch=8,
-        learning_rate=8e-4,
-        warmup=60,
-        average=0.99,
-        score_every=4,
-        frozen_norm=1.0,
-    )
-    return CellsProposalRecipe(name=f"cells-proposal{RESEARCH}", **settings)
+    return research(CellsProposalRecipe())
