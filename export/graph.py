@@ -19,6 +19,8 @@ class Graph:
         Sorted: every node follows those whose outputs it takes.
     constants : dict of str to ndarray
         Initializers, those of ``Constant`` nodes included.
+    factors : dict of str to ndarray
+        By name of a weight, what its output channels were multiplied by since training.
     inputs, outputs : list of onnx.ValueInfoProto
     """
 
@@ -26,6 +28,7 @@ class Graph:
         self.opset = [o for o in model.opset_import if o.domain == ""]  # tf2onnx lists others, unused
         self.ir_version = model.ir_version
         self.constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+        self.factors = {}
         self.nodes = []
         for node in model.graph.node:
             if node.op_type == "Constant" and node.attribute[0].name == "value":

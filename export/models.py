@@ -12,6 +12,7 @@ from pathlib import Path
 import onnx
 from onnx import helper
 
+from calzoo.export.halves import store_halves
 from calzoo.export.passes import simplify
 from calzoo.export.planes import to_planes
 from calzoo.export.timing import time_files
@@ -104,6 +105,7 @@ def _versions():
 
 def _finish(graph, card):
     """Return the bytes of a file."""
+    store_halves(graph)
     model = graph.model()
     helper.set_model_props(model, {CARD_KEY: card.to_json()})
     data = model.SerializeToString()

@@ -327,6 +327,7 @@ def _fold(graph, node, factor, shift):
     weight = (weight * factor.reshape(along)).astype(np.float32)
     bias = (bias * factor + shift).astype(np.float32)
     names = [graph.add_constant(weight, "weight"), graph.add_constant(bias, "bias")]
+    graph.factors[names[0]] = graph.factors.get(node.input[1], 1) * factor
     node.input[:] = [node.input[0], *names]
     return True
 

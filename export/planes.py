@@ -63,10 +63,14 @@ class _Planes:
 
 @dataclass(frozen=True)
 class _Conv:
-    """A convolution that keeps the size: weight (out, in, z, y, x), padding along z and in the plane."""
+    """A convolution that keeps the size: weight (out, in, z, y, x), padding along z and in the plane.
+
+    `factor` is that of the weight's output channels in `calzoo.export.graph.Graph.factors`, if any.
+    """
 
     weight: np.ndarray
     bias: np.ndarray
+    factor: np.ndarray | None
     before: int
     pads: list
 
@@ -169,8 +173,12 @@ class _Rewriting:
             self.cache[value] = self.new.add_constant(np.array(value, np.int64), "number")
         return self.cache[value]
 
-    def weight(self, array):
-        return self.new.add_constant(np.ascontiguousarray(array, np.float32), "weight")
+    def weight(self, array, factor=None, copies=1):
+        """Add a constant; the factor per channel is that of one copy of the output channels."""
+        name = self.new.add_constant(np.ascontiguousarray(array, np.float32), "weight")
+        if factor is not None:
+            self.new.factors[name] = np.tile(factor, copies)
+        return name
 
     def size(self, axis, scale):
         """Return the size along an axis (0 batch, 2 z, 3 y, 4 x) at a scale, as a vector of one number."""
@@ -262,7 +270,7 @@ class _Rewriting:
         return self.as_planes(self.op("ReduceMax", grouped, axes=[1]), planes.channels, scale)
 
     def on_convtranspose(self, node, values):
-        weight, bias = self.parameters(node)
+        weight, bias, factor = self.parameters(node)
         kernel = list(weight.shape[2:])
         if values.get("strides") != kernel or any(values.get("pads", [0])) or values.get("group", 1) != 1:
             raise _NoPlanesError
@@ -271,7 +279,11 @@ class _Rewriting:
         scale = tuple(share * step for share, step in zip(planes.scale, kernel, strict=True))
         # The planes that one plane becomes are channels first: (batch * z, dz * c, y, x) in memory.
         weight = np.concatenate([weight[:, :, k] for k in range(kernel[0])], axis=1)
-        inputs = [planes.name, self.weight(weight), self.weight(np.tile(bias, kernel[0]))]
+        inputs = [
+            planes.name,
+            self.weight(weight, factor, kernel[0]),
+            self.weight(np.tile(bias, kernel[0])),
+        ]
         name = self.op("ConvTranspose", *inputs, kernel_shape=kernel[1:], strides=kernel[1:])
         return _Planes(name, channels, scale) if kernel[0] == 1 else self.as_planes(name, channels, scale)
 
@@ -290,14 +302,14 @@ class _Rewriting:
         return self.as_planes(self.op("Concat", *[rows] * int(scales[2]), axis=1), planes.channels, scale)
 
     def on_conv(self, node, values):
-        weight, bias = self.parameters(node)
+        weight, bias, factor = self.parameters(node)
         kernel = weight.shape[2:]
         pads = values.get("pads", [0] * 6)
         plain = max(values.get("strides", [1])) == max(values.get("dilations", [1])) == values.get("group", 1)
         same = all(pads[i] + pads[i + 3] == kernel[i] - 1 for i in range(3))
         if not (plain and same) or "auto_pad" in values:
             raise _NoPlanesError
-        conv = _Conv(weight, bias, pads[0], [pads[1], pads[2], pads[4], pads[5]])
+        conv = _Conv(weight, bias, factor, pads[0], [pads[1], pads[2], pads[4], pads[5]])
         planes = self.one(node.input[0], group=None)
         pairs = self.depth * planes.scale[0] % 2 == 0  # the number of planes is even
         group = min((1, 2) if pairs else (1,), key=conv.cost_of_gathering)
@@ -315,7 +327,11 @@ class _Rewriting:
             joined = self.as_planes(name, window * planes.channels, planes.scale, group)
         else:
             joined = self.regrouped(planes, group)
-        inputs = [joined.name, self.weight(conv.grouped(group)), self.weight(np.tile(conv.bias, group))]
+        inputs = [
+            joined.name,
+            self.weight(conv.grouped(group), conv.factor, group),
+            self.weight(np.tile(conv.bias, group)),
+        ]
         return _Planes(self.op("Conv", *inputs, pads=conv.pads), len(conv.bias), planes.scale, group)
 
     def windows(self, planes, before, group, window):
@@ -337,7 +353,7 @@ class _Rewriting:
         out, _, kernel, *_ = conv.weight.shape
         weight = np.concatenate([conv.weight[:, :, k] for k in range(kernel)], axis=0)
         bias = np.concatenate([conv.bias * (k == conv.before) for k in range(kernel)])
-        inputs = [self.regrouped(planes, 1).name, self.weight(weight), self.weight(bias)]
+        inputs = [self.regrouped(planes, 1).name, self.weight(weight, conv.factor, kernel), self.weight(bias)]
         name = self.op("Conv", *inputs, pads=conv.pads)
         moved = [self.moved(name, planes.scale, conv.before - k, kernel, k) for k in range(kernel)]
         total = moved[0]
@@ -357,4 +373,4 @@ class _Rewriting:
         if weight is None or bias is None or weight.ndim != 5:
             raise _NoPlanesError
         outputs = weight.shape[1 if node.op_type == "ConvTranspose" else 0]
-        return weight, np.broadcast_to(bias, (outputs,))
+        return weight, np.broadcast_to(bias, (outputs,)), self.old.factors.get(node.input[1])

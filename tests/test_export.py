@@ -216,7 +216,7 @@ def test_files_are_timed_beside_tensorflow(tmp_path):
 def test_run_is_exported_with_the_card_of_its_recipe(tmp_path):
     from calzoo.training import recipes
     from calzoo.training.checkpoints import write_json
-    from calzoo.training.variables import save_weights
+    from calzoo.training.variables import load_weights, save_weights
 
     run = tmp_path / "run"
     run.mkdir()
@@ -224,6 +224,7 @@ def test_run_is_exported_with_the_card_of_its_recipe(tmp_path):
     model = recipe.build()
     (run / "recipe.json").write_text(recipes.to_json(recipe), encoding="utf-8")
     save_weights(model, run / "weights.safetensors")
+    load_weights(model, run / "weights.safetensors")  # rounded
     write_json(run / "fingerprint.json", {"simulation/0": {}})
     write_json(run / "ledger.json", {"seed": 3, "sessions": [], "versions": {"jax": "0.6.2"}})
 

@@ -6,6 +6,7 @@ keras = pytest.importorskip("keras")
 
 from calzoo.errors import CalzooError
 from calzoo.training.variables import (
+    as_saved,
     assign_variables,
     load_weights,
     read_arrays,
@@ -23,13 +24,46 @@ def network(classes=3, width=4):
 
 def test_weights_come_back_by_path(tmp_path, rng):
     model = network()
-    model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
+    model.set_weights([rng.normal(size=w.shape).astype(np.float16) for w in model.get_weights()])
     save_weights(model, tmp_path / "w.safetensors")
     assert set(read_arrays(tmp_path / "w.safetensors")) == {w.path for w in model.weights}
     other = network()
     assert load_weights(other, tmp_path / "w.safetensors") == []
     for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_kernels_are_saved_in_half_precision_and_nothing_else(tmp_path, rng):
+    model = network()
+    model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
+    save_weights(model, tmp_path / "w.safetensors")
+    other = network()
+    load_weights(other, tmp_path / "w.safetensors")
+    for variable, one, two in zip(model.weights, model.get_weights(), other.get_weights(), strict=True):
+        kernel = variable.path.endswith("kernel")
+        np.testing.assert_array_equal(one.astype(np.float16) if kernel else one, two)
+
+
+def test_a_model_can_be_scored_as_it_will_be_saved(tmp_path, rng):
+    model = network()
+    model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
+    own = model.get_weights()
+    with as_saved(model):
+        inside = model.get_weights()
+        save_weights(model, tmp_path / "w.safetensors")
+    for before, after in zip(own, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert not np.array_equal(inside[0], own[0])
+    for array, variable in zip(inside, model.weights, strict=True):
+        np.testing.assert_array_equal(array, read_arrays(tmp_path / "w.safetensors")[variable.path])
+
+
+def test_kernels_beyond_half_precision_are_saved_as_they_are(tmp_path):
+    model = network()
+    model.set_weights([np.full(w.shape, 7e4) for w in model.get_weights()])
+    save_weights(model, tmp_path / "w.safetensors")
+    kinds = {array.dtype for array in read_arrays(tmp_path / "w.safetensors").values()}
+    assert kinds == {np.dtype("float32")}
 
 
 def test_scalars_keep_their_shape(tmp_path):

@@ -25,7 +25,7 @@ from calzoo.training.distribute import make_deterministic, replicated_step, scal
 from calzoo.training.frozen import has_frozen_norm, with_frozen_norm
 from calzoo.training.ledger import Ledger
 from calzoo.training.pictures import draw_curves, draw_preview, write_history
-from calzoo.training.variables import load_weights, save_weights
+from calzoo.training.variables import as_saved, load_weights, save_weights
 
 _AHEAD = 3  # batches that are made while the network trains
 
@@ -195,7 +195,7 @@ class _Loop:
     def _score(self, epoch, ledger):
         """Score the averaged weights and keep them if they are the best."""
         progress = self.progress
-        with _averaged(self.model):
+        with _averaged(self.model), as_saved(self.model):
             scores, previews = self.recipe.score(self.model, self.data)
             best = scores.get("score")
             if best is None or progress.best is None or best > progress.best:
