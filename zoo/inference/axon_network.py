@@ -8,6 +8,7 @@ import numpy as np
 from calzoo.errors import CalzooError
 from calzoo.imaging.resampling import Resampled, SlabReader, resampled_shape
 from calzoo.inference import tiling
+from calzoo.inference.axes import in_order
 from calzoo.inference.instances import AXON, BACKGROUND, BORDER
 from calzoo.inference.models import Model, load_model
 
@@ -95,9 +96,9 @@ class AxonNetwork:
 
     def _run(self, batch):
         """Run the network on (B, z, y, x); return probabilities (B, C, z, y, x)."""
-        image = _transposed(batch[:, None], "bczyx", self._image.axes)
+        image = in_order(batch[:, None], "bczyx", self._image.axes)
         result = self.model.run({self._image.name: image})[self._probability.name]
-        return _transposed(result, self._probability.axes, "bczyx")
+        return in_order(result, self._probability.axes, "bczyx")
 
     def _classify(self, probability):
         """Return the class of each voxel from probabilities (C, n, y, x): the likeliest.
@@ -141,13 +142,6 @@ def _tensors(model):
             )
             raise CalzooError(message)
     return card.inputs[0], card.outputs[0]
-
-
-def _transposed(array, axes, wanted):
-    """Return an array whose axes are `axes` with its axes in the order of `wanted`."""
-    if axes == wanted:
-        return array
-    return np.ascontiguousarray(array.transpose([axes.index(axis) for axis in wanted]))
 
 
 def _progress(grid):

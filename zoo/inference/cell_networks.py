@@ -7,6 +7,7 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.cell_pictures import KINDS, crops, mirrored
+from calzoo.inference.axes import in_order
 from calzoo.inference.models import Model, load_model
 
 ROLES = ("proposal", "instance")
@@ -133,12 +134,12 @@ class CellNetworks:
         """Run a network on (B, Y, X, 3); return its outputs with channels last."""
         given = {"image": image, "present": np.broadcast_to(present, (len(image), len(present)))}
         feeds = {
-            t.name: np.ascontiguousarray(_turned(given[t.name], _CANONICAL[t.name], t.axes), np.float32)
+            t.name: np.ascontiguousarray(in_order(given[t.name], _CANONICAL[t.name], t.axes), np.float32)
             for t in model.card.inputs
         }
         results = model.run(feeds)
         return {
-            t.name: _turned(results[t.name], t.axes, _CANONICAL[t.name])
+            t.name: in_order(results[t.name], t.axes, _CANONICAL[t.name])
             for t in model.card.outputs
             if t.name in _CANONICAL
         }
@@ -169,10 +170,6 @@ def _check(role, model):
 
 def _tensor(model, side, name):
     return next(t for t in getattr(model.card, side) if t.name == name)
-
-
-def _turned(array, axes, wanted):
-    return np.transpose(array, [axes.index(axis) for axis in wanted])
 
 
 def _spans(size, tile, halo, divisor):
