@@ -19,17 +19,15 @@ import numpy as np
 from calzoo.inference.cell_networks import CellNetworks
 from calzoo.inference.cells import detect
 from calzoo.training.cells_data import held_out, shown_pictures
-from calzoo.training.cells_samples import picked
-from calzoo.training.cells_scores import score_cells
+from calzoo.training.cells_evaluate import Case
 from calzoo.training.cells_sources import read_cell_pictures
 
 LOWEST = 0.05
 GRID = np.round(np.arange(0.05, 0.96, 0.05), 2)
-KINDS = ("correlation", "brightness", "deviation")
 
 
 def cases(args, scenes):
-    """Yield (group, picture, pictures by channel) of everything that is scored."""
+    """Yield (group, case) of everything that is scored."""
     pool = read_cell_pictures(args.pool, scenes=scenes)
     kept = held_out(pool, -1, args.scenes)
     pictures = [p for p in pool if p.name in kept]
@@ -37,24 +35,13 @@ def cases(args, scenes):
         pictures += read_cell_pictures(folder)
     for picture in pictures:
         for group, chosen in shown_pictures(picture):
-            yield group, picture, {k: picked(picture, c) for k, c in zip(KINDS, chosen, strict=True) if c}
+            yield group, Case(picture, chosen)
 
 
-def curve(networks, group, picture, shown):
+def curve(networks, case):
     """Return F1 for each threshold of the grid."""
-    status = picture.status([kind in shown for kind in KINDS])
-    truth = picture.masks.select(status > 0)
-    found = detect(networks, shown, diameter=picture.diameter(), score=LOWEST)
-    unsure = picture.masks.select(status == 0)
-    values = []
-    for threshold in GRID:
-        masks = found.masks.select(found.scores >= threshold)
-        scores = score_cells(truth, masks, region=picture.known)
-        # What was found where nobody knows is no mistake.
-        excused = score_cells(unsure, masks, region=picture.known).hits if len(unsure) else 0
-        false = max(scores.false - excused, 0)
-        values.append(2 * scores.hits / max(2 * scores.hits + scores.misses + false, 1))
-    return values
+    found = detect(networks, case.shown, diameter=case.picture.diameter(), score=LOWEST)
+    return [case.score(found.masks.select(found.scores >= threshold)).f1 for threshold in GRID]
 
 
 def main():
@@ -71,9 +58,9 @@ def main():
     files = {role: args.runs / f"{role}.onnx" for role in ("proposal", "instance")}
     networks = CellNetworks.load(files, None, provider="cpu", threads=args.threads)
     groups = {}
-    for group, picture, shown in cases(args, recipe["scenes"]):
-        groups.setdefault(group, []).append(curve(networks, group, picture, shown))
-    means = {group: np.mean(values, axis=0) for group, values in groups.items()}
+    for group, case in cases(args, recipe["scenes"]):
+        groups.setdefault(group, []).append(curve(networks, case))
+    means = {group: np.nanmean(values, axis=0) for group, values in groups.items()}
     total = np.mean(list(means.values()), axis=0)
     print("least score ", *(f"{t:6.2f}" for t in GRID))
     for group, values in {**means, "mean": total}.items():

@@ -79,7 +79,7 @@ def match_masks(truth, found, *, iou=0.5):
     )
 
 
-def score_cells(truth, found, *, iou=0.5, region=None):
+def score_cells(truth, found, *, iou=0.5, region=None, unsure=None):
     """Score found cells.
 
     Parameters
@@ -89,6 +89,8 @@ def score_cells(truth, found, *, iou=0.5, region=None):
         Least IoU of a match.
     region : ndarray of bool, (Y, X), optional
         Where the truth was marked; cells whose centre lies outside do not count.
+    unsure : Masks, optional
+        Cells that may be found or not: what matches one of them is no mistake.
 
     Returns
     -------
@@ -96,14 +98,22 @@ def score_cells(truth, found, *, iou=0.5, region=None):
     """
     if region is not None:
         truth, found = (m.select(_inside(m, region)) for m in (truth, found))
-    by_mask = match_masks(truth, found, iou=iou)
     distance = median_diameter(truth) / 2
-    by_center = match_points(
-        truth.centers, found.centers, distance=distance if np.isfinite(distance) else 1.0
-    )
+    distance = distance if np.isfinite(distance) else 1.0
+    by_mask = match_masks(truth, found, iou=iou)
+    by_center = match_points(truth.centers, found.centers, distance=distance)
+    false, center_false = len(by_mask.false), len(by_center.false)
+    if unsure is not None and len(unsure):
+        rest, places = found.select(by_mask.false), found.centers[by_center.false]
+        false -= len(match_masks(unsure, rest, iou=iou).true)
+        center_false -= len(match_points(unsure.centers, places, distance=distance).true)
     return CellScores(
-        *(len(part) for part in (by_mask.true, by_mask.missed, by_mask.false)),
-        *(len(part) for part in (by_center.true, by_center.missed, by_center.false)),
+        len(by_mask.true),
+        len(by_mask.missed),
+        false,
+        len(by_center.true),
+        len(by_center.missed),
+        center_false,
     )
 
 

@@ -182,7 +182,7 @@ def read_cell_pictures(folder, *, scenes=None):
     """
     folder = Path(folder)
     if pool_files(folder):
-        return [_scene(path) for path in pool_files(folder)[:scenes]]
+        return [scene_picture(read_scene(path), path.stem) for path in pool_files(folder)[:scenes]]
     found = [_picture(path, folder) for path in sorted(folder.glob("*")) if _may_be_picture(path)]
     found = [picture for picture in found if picture is not None]
     if not found:
@@ -194,11 +194,11 @@ def read_cell_pictures(folder, *, scenes=None):
     return found
 
 
-def _scene(path):
-    scene = read_scene(path)
+def scene_picture(scene, name):
+    """Return a simulated `calzoo.training.cells_pool.Scene` as a CellPicture."""
     known = np.ones(scene.masks.shape, bool)
     return CellPicture(
-        path.stem, "simulation", f"simulation/{path.stem}", scene.pictures, scene.masks, known, scene.facts
+        name, "simulation", f"simulation/{name}", scene.pictures, scene.masks, known, scene.facts
     )
 
 

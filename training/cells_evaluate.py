@@ -1,0 +1,214 @@
+"""Score networks for cells: on simulated recordings that no recipe trains on, and on labelled pictures.
+
+Both networks are scored together, as the pipeline runs them, with the diameter of the cells estimated. Cells
+and masks are matched one to one at an intersection over union of 0.5, their centres within half a median
+diameter. Of simulated cells those count that can be seen in what is shown; a mask of one that is hardly
+seen is no mistake (`calzoo.training.cells_sources.CellPicture.status`).
+"""
+
+import numpy as np
+
+from calzoo.errors import CalzooError
+from calzoo.inference.cell_networks import ROLES, CellNetworks
+from calzoo.inference.cells import detect
+from calzoo.training.cells_baselines import best_log_watershed, random_disks
+from calzoo.training.cells_data import shown_pictures
+from calzoo.training.cells_pool import draw_scene
+from calzoo.training.cells_samples import picked
+from calzoo.training.cells_scores import score_cells
+from calzoo.training.cells_sources import read_cell_pictures, scene_picture
+from calzoo.training.runs import build_model, load_run
+from calzoo.weights.card import Card, Score
+
+#: Seed of a pool that no recipe trains on, and how many of its scenes are scored.
+SEED, SCENES = 2_000_000, 16
+KINDS = ("correlation", "brightness", "deviation")
+NAMES = {
+    "simulation": "simulated, 3 pictures",
+    "simulation_picture": "simulated, mean alone",
+    "abo": "Allen Brain Observatory",
+    "neurofinder": "Neurofinder",
+    "own": "own pictures",
+    "own_picture": "own, brightness alone",
+}
+_BASELINE = "LoG + watershed, told the diameter, best settings on the same pictures"
+
+
+class KerasModel:
+    """The network of a run, as the pipeline takes that of an .onnx file.
+
+    Parameters
+    ----------
+    run : calzoo.training.runs.Run
+    """
+
+    provider = "keras"
+
+    def __init__(self, run):
+        self.path, self.sha256 = run.path, ""
+        self._model = build_model(run)
+        self.card = Card(**run.card_fields(self._model))
+
+    def run(self, feeds):
+        """Return the outputs by name."""
+        results = self._model.predict_on_batch(feeds)
+        results = results if isinstance(results, (list, tuple)) else [results]
+        return {name: np.asarray(r) for name, r in zip(self._model.output_names, results, strict=True)}
+
+
+def keras_networks(run):
+    """Return both networks, from a run and that of the other role beside it.
+
+    Parameters
+    ----------
+    run : calzoo.training.runs.Run
+        In a folder named as its role; the other one is in the folder beside it.
+
+    Returns
+    -------
+    CellNetworks
+
+    Raises
+    ------
+    CalzooError
+        If the other run is not there.
+    """
+    runs = {role: run if role == run.recipe.role else run.path.resolve().parent / role for role in ROLES}
+    for role, one in runs.items():
+        if one is not run and not (one / "recipe.json").is_file():
+            message = (
+                f"{run.path}: proposal and instance network are scored together; expected the run of the "
+                f"{role} network as {one}."
+            )
+            raise CalzooError(message)
+    return CellNetworks(
+        *(KerasModel(one if one is run else load_run(one)) for one in (runs[role] for role in ROLES))
+    )
+
+
+def simulated_pictures(scenes=SCENES):
+    """Draw the simulated recordings that are scored, a list of CellPicture."""
+    return [scene_picture(draw_scene(SEED, number)[0], f"{number:05d}") for number in range(scenes)]
+
+
+def score_networks(networks, folders=(), *, report=lambda line: None):
+    """Score networks on labelled pictures; without folders on simulated recordings.
+
+    Parameters
+    ----------
+    networks : CellNetworks
+    folders : sequence of path-like, optional
+        What `calzoo.training.cells_sources.read_cell_pictures` reads.
+    report : callable, optional
+        Called with a line of text for each picture.
+
+    Returns
+    -------
+    list of calzoo.weights.card.Score
+    """
+    found = [p for folder in folders for p in read_cell_pictures(folder)] or simulated_pictures()
+    return score_pictures(lambda picture: networks, found, report=report)
+
+
+def score_pictures(networks_for, pictures, *, score=None, told=False, folds="", report=lambda line: None):
+    """Score networks on pictures, by what is shown of them.
+
+    Parameters
+    ----------
+    networks_for : callable
+        ``networks_for(picture)``: the CellNetworks that are scored on a CellPicture.
+    pictures : sequence of CellPicture
+    score : float, optional
+        Least score of a cell, in place of the card's.
+    told : bool, optional
+        Whether the networks are told the true median diameter.
+    folds : str, optional
+        What the protocol says about folds.
+    report : callable, optional
+
+    Returns
+    -------
+    list of calzoo.weights.card.Score
+        F1 of masks and of centres for each group, beside the classical way and chance.
+    """
+    groups = {}
+    for picture in pictures:
+        for group, chosen in shown_pictures(picture):
+            case = Case(picture, chosen)
+            if not len(case.truth):
+                continue
+            found = detect(
+                networks_for(picture),
+                case.shown,
+                diameter=picture.diameter() if told else None,
+                score=score,
+            )
+            scores = case.score(found.masks)
+            groups.setdefault(group, []).append((case, scores))
+            report(
+                f"{group} {picture.name}: F1 {scores.f1:.3f} (precision {scores.precision:.2f}, recall "
+                f"{scores.recall:.2f}), centres {scores.center_f1:.3f}, {len(case.truth)} cells, "
+                f"{found.diameter:.1f} px (true {picture.diameter():.1f})"
+            )
+    protocol = f"diameter {'told' if told else 'estimated'}{folds}"
+    return [s for group, rows in groups.items() for s in _scores(group, rows, protocol, report)]
+
+
+class Case:
+    """What is shown of a picture, and what can be found in it.
+
+    Parameters
+    ----------
+    picture : CellPicture
+    chosen : sequence
+        Kind for each of correlation, brightness and deviation, or None; see `shown_pictures`.
+    """
+
+    def __init__(self, picture, chosen):
+        self.picture = picture
+        self.shown = {k: picked(picture, c) for k, c in zip(KINDS, chosen, strict=True) if c is not None}
+        status = picture.status([c is not None for c in chosen])
+        self.truth, self.unsure = picture.masks.select(status > 0), picture.masks.select(status == 0)
+
+    def score(self, masks):
+        """Score masks, as CellScores."""
+        return score_cells(self.truth, masks, region=self.picture.known, unsure=self.unsure)
+
+    @property
+    def brightness(self):
+        """The picture that the classical way is given."""
+        return self.shown.get("brightness", next(iter(self.shown.values())))
+
+
+def _scores(group, rows, protocol, report):
+    """Return F1 of masks and of centres of a group of (case, scores)."""
+    cases = [case for case, _ in rows]
+    classical = best_log_watershed(
+        [(case.brightness, case.picture.diameter()) for case in cases], lambda i, masks: cases[i].score(masks)
+    )
+    for case, ours, theirs in zip(cases, (s for _, s in rows), classical, strict=True):
+        report(f"{group} {case.picture.name}: F1 {ours.f1:.3f}, LoG + watershed {theirs.f1:.3f}")
+    rng = np.random.default_rng(0)
+    chance = [
+        case.score(random_disks(case.truth.shape, len(case.truth), case.picture.diameter(), rng))
+        for case in cases
+    ]
+    result = []
+    for metric, name in (("F1 of masks at IoU 0.5", "f1"), ("F1 of centres", "center_f1")):
+        ours, theirs, blind = (
+            np.array([getattr(s, name) for s in scores])
+            for scores in ([s for _, s in rows], classical, chance)
+        )
+        result.append(
+            Score(
+                data=NAMES.get(group, group),
+                metric=metric,
+                value=round(float(ours.mean()), 4),
+                protocol=f"mean over {len(rows)} pictures, {protocol}",
+                spread=(round(float(ours.min()), 4), round(float(ours.max()), 4)),
+                baseline=round(float(theirs.mean()), 4),
+                baseline_name=_BASELINE,
+                chance=round(float(blind.mean()), 4),
+            )
+        )
+    return result
