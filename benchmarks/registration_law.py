@@ -13,8 +13,10 @@ import time
 import numpy as np
 
 from calzoo.commands._registration import onnx_registrar
+from calzoo.inference.models import load_model
 from calzoo.metrics.flow import end_point_error, seen_in_frame
-from calzoo.training.registration_evaluate import _module, rigid_registrar
+from calzoo.training.registration_evaluate import rigid_registrar
+from calzoo.training.scores import load_law
 
 
 def dis(template, frame):
@@ -59,9 +61,10 @@ def main():
     parser.add_argument("--threads", type=int)
     args = parser.parse_args()
     first, last = map(int, args.seeds.split("-"))
-    law = _module(args.law)
+    law = load_law(args.law, "make_pair(seed, photons, variant)")
     names = args.method or ["calzoo", "rigid"]
-    methods = {n: METHODS.get(n) or onnx_registrar(args.network, "cpu", args.threads) for n in names}
+    model = load_model(args.network, provider="cpu", threads=args.threads) if "calzoo" in names else None
+    methods = {n: METHODS.get(n) or onnx_registrar(model) for n in names}
     for variant in law.VARIANTS:
         for photons in law.PHOTONS:
             rows = {name: [] for name in methods}

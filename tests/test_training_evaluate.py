@@ -13,6 +13,7 @@ from calzoo.simulation.axons import simulate_axons
 from calzoo.training import evaluate
 from calzoo.training.baselines import classical_axons, components, otsu_threshold
 from calzoo.training.runs import load_run, save_scores
+from calzoo.training.scores import report
 from calzoo.training.trainer import train
 from calzoo.weights.card import Score
 
@@ -229,7 +230,7 @@ def test_a_run_is_scored_by_its_best_weights_and_keeps_the_scores(tmp_path, law)
 
 def test_a_report_has_one_line_for_each_score(law):
     scores = evaluate.score_law(oracle, law, seeds=[0])
-    lines = evaluate.report(scores).splitlines()
+    lines = report(scores).splitlines()
     assert len(lines) == 1 + len(scores)
     assert lines[0].split() == ["data", "metric", "score", "range", "baseline", "chance", "protocol"]
     assert all(score.metric in line for score, line in zip(scores, lines[1:], strict=True))

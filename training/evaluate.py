@@ -6,13 +6,10 @@ stands beside the classical baseline (`calzoo.training.baselines`) and chance on
 data; chance labels voxels at random, as often as they are true, so its F1 is that share.
 """
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
 
-from calzoo.errors import CalzooError
 from calzoo.imaging.borders import semantic_from_instances
 from calzoo.imaging.images import read_volume
 from calzoo.imaging.normalisation import normalise
@@ -21,6 +18,7 @@ from calzoo.metrics.segmentation import cl_dice, confusion, scores_by_class
 from calzoo.simulation.axons import simulate_axons
 from calzoo.training.baselines import classical_axons, components
 from calzoo.training.runs import build_model
+from calzoo.training.scores import load_law
 from calzoo.training.sources import decode_trailmap
 from calzoo.training.tiles import IGNORE
 from calzoo.weights.card import Score
@@ -130,7 +128,7 @@ def score_law(segment, path, *, seeds=range(8), matrices=None):
     CalzooError
         If the file is no such module.
     """
-    law = _module(path)
+    law = load_law(path, "make_stack(seed)")
     rows = []
     for seed in seeds:
         stack = law.make_stack(seed)
@@ -208,17 +206,6 @@ def score_octa(segment, folder, *, matrices=None):
     return [_score("OCT-A", "F1 vessel", protocol, value, baseline, float(truth[held].mean()))]
 
 
-def report(scores):
-    """Return scores as a table in plain text, one line each."""
-    heads = f"{'score':>7}  {'range':<15}{'baseline':>9}{'chance':>9}  protocol"
-    lines = [f"{'data':<22}{'metric':<32}{heads}"]
-    for s in scores:
-        spread = f"[{s.spread[0]:.3f}, {s.spread[1]:.3f}]" if s.spread else ""
-        beside = "".join(f"{n:>9.3f}" if n is not None else " " * 9 for n in (s.baseline, s.chance))
-        lines.append(f"{s.data:<22}{s.metric:<32}{s.value:>7.3f}  {spread:<15}{beside}  {s.protocol}")
-    return "\n".join(lines)
-
-
 def _count(matrices, name, truth, predicted):
     """Add to the confusion matrix of some data: of three classes, or of axon against the rest."""
     if matrices is None:
@@ -288,19 +275,3 @@ def _f1(truth, mask):
 def _read(path):
     with read_volume(path) as volume:
         return volume.read()
-
-
-def _module(path):
-    """Import a Python file by its path."""
-    path = Path(path)
-    spec = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
-    if spec is None:
-        message = f"expected the Python file of a law, got {path}; give its path, ending in .py."
-        raise CalzooError(message)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # its dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    if not hasattr(module, "make_stack"):
-        message = f"{path}: expected a function make_stack(seed), found none; this is not the law of a stack."
-        raise CalzooError(message)
-    return module

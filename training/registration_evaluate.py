@@ -4,18 +4,16 @@ What is scored comes as a function ``register(template, frame) -> flow``, so tha
 score a Keras run (`keras_registrar`), the exported pipeline, and other programs.
 """
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
 
-from calzoo.errors import CalzooError
 from calzoo.imaging.rigid import RigidSearch
 from calzoo.metrics.flow import end_point_error, seen_in_frame
 from calzoo.training.registration_pairs import Conditions, draw_pair
 from calzoo.training.registration_scenes import draw_scene
 from calzoo.training.runs import build_model
+from calzoo.training.scores import load_law
 from calzoo.weights.card import Score
 
 LEVELS = (12.0, 3.0, 0.7)  # photons per pixel, median
@@ -106,7 +104,7 @@ def score_registration_law(register, path, *, seeds=range(24)):
     -------
     list of Score
     """
-    law = _module(path)
+    law = load_law(path, "make_pair(seed, photons, variant)")
     scores = []
     for variant in law.VARIANTS:
         for photons in law.PHOTONS:
@@ -144,19 +142,3 @@ def _scores(data, protocol, rows):
             )
         )
     return scores
-
-
-def _module(path):
-    """Import a Python file by its path."""
-    path = Path(path)
-    spec = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
-    if spec is None:
-        message = f"expected the Python file of a law, got {path}; give its path, ending in .py."
-        raise CalzooError(message)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # its dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    if not hasattr(module, "make_pair"):
-        message = f"{path}: expected a function make_pair(seed, photons, variant), found none."
-        raise CalzooError(message)
-    return module

@@ -5,8 +5,8 @@ are kept in its folder and go into the card at export. Each --data is told by wh
 it holds: val_volume_partial.tif (TRAILMAP), volume.tif and label.tif (OCT-A), or
 a .py file with make_stack(seed). Confusion matrices are drawn as confusion_DATA.png.
 Networks for registration are scored on simulated pairs, or with --data on a .py file
-with make_pair(seed, photons, variant). Networks for stimuli are scored on the last trials
-of the recording whose folder (frames and table) is given with --data.
+with make_pair(seed, photons, variant); networks for centres on simulated movies. Networks for stimuli
+are scored on the last trials of the recording whose folder (frames and table) is given with --data.
 """
 
 import os
@@ -38,28 +38,34 @@ def add_arguments(parser):
 def run(args):
     """Print one line for each score."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from calzoo.commands import _registration, _stimulus
+    from calzoo.commands._scoring import scorer, task_of
+    from calzoo.inference.models import load_model
     from calzoo.training import evaluate, runs
     from calzoo.training.pictures import draw_confusions
+    from calzoo.training.scores import report
 
-    if _registration.is_registration(args.network):
-        _registration.evaluate(args)
-        return
-    if _stimulus.is_stimulus(args.network):
-        _stimulus.evaluate(args)
-        return
-    matrices, pictures = {}, args.pictures
+    task, matrices, pictures = scorer(task_of(args.network)), {}, args.pictures
     if Path(args.network).is_dir():
         trained = runs.load_run(args.network)
-        scores = score(evaluate.keras_segmenter(trained), args.data, matrices)
+        scores = task.score_run(trained, args.data) if task else score_run(trained, args.data, matrices)
         runs.save_scores(trained, scores)
         pictures = pictures or Path(args.network)
     else:
-        scores = score(_onnx_segmenter(args), args.data, matrices)
-    print(evaluate.report(scores))
-    if pictures:
+        # A task of several networks loads them itself.
+        load = getattr(task, "load", load_model)
+        model = load(args.network, provider=args.provider, threads=args.threads)
+        scores = task.score_file(model, args.data) if task else score(_segmenter(model), args.data, matrices)
+    print(report(scores))
+    if pictures and matrices:
         pictures.mkdir(parents=True, exist_ok=True)
         draw_confusions(pictures, matrices, evaluate.CLASSES)
+
+
+def score_run(trained, paths=(), matrices=None):
+    """Score a run of an axon recipe, as `score` does."""
+    from calzoo.training import evaluate
+
+    return score(evaluate.keras_segmenter(trained), paths, matrices)
 
 
 def score(segment, paths=(), matrices=None):
@@ -105,11 +111,8 @@ def _scorer(path):
     raise CalzooError(message)
 
 
-def _onnx_segmenter(args):
+def _segmenter(model):
     from calzoo.inference.axons import segment_axons
-    from calzoo.inference.models import load_model
-
-    model = load_model(args.network, provider=args.provider, threads=args.threads)
 
     def segment(volume):
         result = segment_axons(volume, model=model)

@@ -9,8 +9,6 @@ import os
 import tempfile
 from pathlib import Path
 
-from calzoo.errors import CalzooError
-
 GROUP = "networks"
 
 
@@ -54,23 +52,12 @@ def run(args):
 
 def _evaluate(trained):
     """Score a run that was not scored, so that no network is released without numbers."""
-    from calzoo.commands import _registration, _stimulus
-    from calzoo.commands.evaluate import score
-    from calzoo.training import evaluate, runs
+    from calzoo.commands._scoring import scorer, task_of_recipe
+    from calzoo.commands.evaluate import score_run
+    from calzoo.training import runs
 
-    if trained.recipe.name.startswith("cells-"):
-        # Neither of the two networks can be scored without the other.
-        message = f"{trained.path}: score it first, with python benchmarks/cells_pictures.py --save."
-        raise CalzooError(message)
-    if _registration.is_registration(trained.path, trained):
-        from calzoo.training.registration_evaluate import keras_registrar
-
-        runs.save_scores(trained, _registration.score(keras_registrar(trained)))
-        return
-    if _stimulus.is_stimulus(trained.path):
-        runs.save_scores(trained, _stimulus.score_run(trained))
-        return
-    runs.save_scores(trained, score(evaluate.keras_segmenter(trained)))
+    task = scorer(task_of_recipe(trained.recipe))
+    runs.save_scores(trained, task.score_run(trained) if task else score_run(trained))
 
 
 def write_golden(model, path, *, seed=0):

@@ -9,7 +9,8 @@ from calzoo.imaging.center_channels import CELL_PX, CHANNELS, grid_for, window_c
 from calzoo.imaging.center_peaks import local_maxima
 from calzoo.inference.models import Model, load_model
 
-_OUTPUTS = ("center", "body", "radius")
+#: What the network says of each pixel.
+OUTPUTS = ("center", "body", "radius")
 _GUESSES_PX = (10.0, 6.0, 16.0)  # diameters that an unknown movie is tried with
 _ENOUGH = 3  # cells that tell the diameter
 
@@ -29,7 +30,7 @@ class CenterNetwork:
     """
 
     def __init__(self, model):
-        self.model, self.card = model, model.card
+        self.model, self.card, self.provider = model, model.card, model.provider
         pictures, heat = self.card.inputs[0], self.card.outputs[0]
         if self.card.task != "centers":
             message = (
@@ -38,11 +39,11 @@ class CenterNetwork:
             )
             raise CalzooError(message)
         scale = self.card.scale.get("cell_diameter_px", CELL_PX)
-        known = pictures.channels == CHANNELS and heat.channels == _OUTPUTS and scale == CELL_PX
+        known = pictures.channels == CHANNELS and heat.channels == OUTPUTS and scale == CELL_PX
         if not known or {pictures.axes, heat.axes} != {"bcyx"}:
             message = (
                 f"{model.path}: expected the pictures {', '.join(CHANNELS)} of cells {CELL_PX:g} pixels wide "
-                f"and the outputs {', '.join(_OUTPUTS)} (axes bcyx), got another card; export the network "
+                f"and the outputs {', '.join(OUTPUTS)} (axes bcyx), got another card; export the network "
                 "again with this version, or install the one that it was made for."
             )
             raise CalzooError(message)
@@ -53,7 +54,9 @@ class CenterNetwork:
 
     @classmethod
     def load(cls, model, preset, *, provider, threads):
-        """Return the network of a Model, of an .onnx file, or of a preset."""
+        """Return the network of a Model, of an .onnx file, or of a preset; a network itself as it is."""
+        if isinstance(model, CenterNetwork):
+            return model
         if not isinstance(model, Model):
             model = load_model(preset if model is None else Path(model), provider=provider, threads=threads)
         return cls(model)
