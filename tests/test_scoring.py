@@ -6,7 +6,6 @@ pytestmark = pytest.mark.train
 pytest.importorskip("keras")
 
 from calzoo.commands._scoring import scorer, task_of, task_of_recipe
-from calzoo.errors import CalzooError
 from calzoo.training import recipes
 from calzoo.weights import registry
 from calzoo.weights.card import TASKS
@@ -16,14 +15,8 @@ from calzoo.weights.card import TASKS
 def test_name_of_a_recipe_begins_with_its_task(name):
     task = task_of_recipe(recipes.recipe(name))
     assert task in TASKS
-    if task != "cells":
-        module = scorer(task)
-        assert module is None or {"score_run", "score_file"} <= set(vars(module))
-
-
-def test_one_of_the_networks_for_cells_cannot_be_scored_alone():
-    with pytest.raises(CalzooError, match="scored together, on pictures"):
-        scorer("cells")
+    module = scorer(task)
+    assert module is None or {"score_run", "score_file"} <= set(vars(module))
 
 
 @pytest.mark.parametrize("name", registry.presets())

@@ -3,10 +3,10 @@
 import importlib
 from pathlib import Path
 
-from calzoo.errors import CalzooError
-
-#: Task -> module with ``score_run(trained, paths)`` and ``score_file(model, paths)``.
+#: Task -> module with ``score_run(trained, paths)`` and ``score_file(model, paths)``, and where a task
+#: needs several networks ``load(network, provider, threads)``, which returns what `score_file` takes.
 _SCORERS = {
+    "cells": "calzoo.commands._cells",
     "centers": "calzoo.commands._centers",
     "registration": "calzoo.commands._registration",
     "stimulus": "calzoo.commands._stimulus",
@@ -55,16 +55,5 @@ def scorer(task):
     module or None
         With ``score_run(trained, paths)`` and ``score_file(model, paths)``; None of axons, whose confusion
         matrices are drawn too.
-
-    Raises
-    ------
-    CalzooError
-        If one network alone cannot be scored.
     """
-    if task == "cells":
-        message = (
-            "proposal and instance network are scored together, on pictures: "
-            "python benchmarks/cells_pictures.py --save."
-        )
-        raise CalzooError(message)
     return importlib.import_module(_SCORERS[task]) if task in _SCORERS else None

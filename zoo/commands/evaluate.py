@@ -7,6 +7,8 @@ a .py file with make_stack(seed). Confusion matrices are drawn as confusion_DATA
 Networks for registration are scored on simulated pairs, or with --data on a .py file
 with make_pair(seed, photons, variant); networks for centres on simulated movies. Networks for stimuli
 are scored on the last trials of the recording whose folder (frames and table) is given with --data.
+The two networks for cells are scored together (a run with that of the other role beside it) on simulated
+recordings, or on the labelled pictures of a folder that is given with --data.
 """
 
 import os
