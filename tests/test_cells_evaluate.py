@@ -11,7 +11,7 @@ from calzoo.commands import _cells
 from calzoo.errors import CalzooError
 from calzoo.imaging.masks import Masks, write_masks
 from calzoo.training import cells_evaluate, recipes
-from calzoo.training.cells_baselines import log_watershed, random_disks
+from calzoo.training.cells_baselines import log_watershed, random_disks, summit_of
 from calzoo.training.cells_scores import score_cells
 from calzoo.training.cells_sources import CellPicture
 from calzoo.training.checkpoints import write_json
@@ -50,6 +50,15 @@ def test_blobs_are_outlined_without_a_network(disks):
     found = log_watershed(disks.pictures["mean"], sigma=3.0, threshold=90)
     assert score_cells(disks.masks, found).f1 == 1.0
     assert not len(log_watershed(np.zeros((40, 50)), sigma=3.0, threshold=90))
+
+
+def test_each_pixel_climbs_to_its_summit():
+    y, x = np.indices((20, 30))
+    picture = np.exp(-((y - 10.0) ** 2 + (x - 8.0) ** 2) / 20) + np.exp(
+        -((y - 10.0) ** 2 + (x - 23.0) ** 2) / 20
+    )
+    top = summit_of(picture)
+    assert np.array_equal(top, np.where(x < 16, 10 * 30 + 8, 10 * 30 + 23))
 
 
 def test_disks_of_chance_have_the_area_of_a_disk(rng):

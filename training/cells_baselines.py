@@ -7,14 +7,15 @@ from scipy import ndimage
 
 from calzoo.imaging.masks import Masks
 
-#: Sigma of the Laplacian in diameters, and percentile of its maxima, that are tried.
-SIGMAS = (0.15, 0.2, 0.25, 0.3)
-THRESHOLDS = (85, 90, 93, 96, 98)
-_FOOT = 0.25  # of the threshold: how far down a cell reaches
+#: Settings that are tried: sigma of the Laplacian in diameters, percentile that a maximum must reach, and
+#: how far down a cell reaches, as a part of that.
+SIGMAS = (0.2, 0.25, 0.3, 0.35)
+THRESHOLDS = (75, 80, 85, 90, 93, 96)
+FEET = (0.3, 0.5)
 
 
-def log_watershed(picture, *, sigma, threshold):
-    """Outline bright blobs: maxima of the Laplacian of Gaussian grow by watershed to a part of their height.
+def log_watershed(picture, *, sigma, threshold, foot=0.3):
+    """Outline bright blobs: the watersheds of the Laplacian of Gaussian, down to a part of their height.
 
     Parameters
     ----------
@@ -23,6 +24,8 @@ def log_watershed(picture, *, sigma, threshold):
         Of the Gaussian, in pixels.
     threshold : float
         Percentile of the Laplacian that a maximum must reach.
+    foot : float, optional
+        Part of that which each pixel must reach.
 
     Returns
     -------
@@ -31,14 +34,31 @@ def log_watershed(picture, *, sigma, threshold):
     """
     response = -ndimage.gaussian_laplace(np.asarray(picture, float), sigma)
     level = max(np.percentile(response, threshold), 1e-12)
-    highest = ndimage.maximum_filter(response, int(2 * sigma) | 1)
-    markers = ndimage.label((response == highest) & (response > level))[0].astype(np.int32)
-    markers[(response <= _FOOT * level) & (markers == 0)] = -1
-    height = np.clip(response / max(response.max(), 1e-12), 0, 1)
-    labels = np.maximum(ndimage.watershed_ift(np.uint16(65535 * (1 - height)), markers), 0)
+    top = summit_of(response)
+    inside = (response.ravel()[top] >= level) & (response >= foot * level)
+    _, labels = np.unique(np.where(inside, top + 1, 0), return_inverse=True)
+    labels = labels.reshape(response.shape) + (0 if not inside.all() else 1)
     sizes = np.bincount(labels.ravel())
     labels[sizes[labels] < 3 * sigma**2] = 0
     return Masks.from_labels(labels)
+
+
+def summit_of(picture):
+    """Return where each pixel arrives that climbs to its highest neighbour, flat indices (Y, X)."""
+    height, width = picture.shape
+    around = np.pad(picture, 1, constant_values=-np.inf)
+    best, target = picture.copy(), np.arange(picture.size).reshape(picture.shape)
+    here = target.copy()
+    for dy, dx in itertools.product((-1, 0, 1), (-1, 0, 1)):
+        neighbour = around[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
+        higher = neighbour > best
+        best, target = np.where(higher, neighbour, best), np.where(higher, here + dy * width + dx, target)
+    target = target.ravel()
+    while True:
+        further = target[target]
+        if np.array_equal(further, target):
+            return target.reshape(picture.shape)
+        target = further
 
 
 def best_log_watershed(pictures, score):
@@ -59,9 +79,9 @@ def best_log_watershed(pictures, score):
         One for each picture, of the settings with the largest mean F1.
     """
     best, highest = [], -1.0
-    for sigma, threshold in itertools.product(SIGMAS, THRESHOLDS):
+    for sigma, threshold, foot in itertools.product(SIGMAS, THRESHOLDS, FEET):
         scores = [
-            score(i, log_watershed(picture, sigma=sigma * diameter, threshold=threshold))
+            score(i, log_watershed(picture, sigma=sigma * diameter, threshold=threshold, foot=foot))
             for i, (picture, diameter) in enumerate(pictures)
         ]
         mean = float(np.mean([s.f1 for s in scores]))
