@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 pytestmark = pytest.mark.train
-pytest.importorskip("keras")
+keras = pytest.importorskip("keras")
 
 from calzoo.commands import _cells
 from calzoo.errors import CalzooError
@@ -105,6 +105,7 @@ def write_run(folder, role):
     recipe = recipes.changed(recipes.recipe(f"cells-{role}"), {"network": {"filters": [4, 4], "bottom": 4}})
     run = folder / role
     run.mkdir()
+    keras.utils.set_random_seed(0)
     (run / "recipe.json").write_text(recipes.to_json(recipe))
     write_json(run / "fingerprint.json", {"simulation/00000": {}})
     write_json(run / "ledger.json", {"versions": versions(), "sessions": []})

@@ -6,6 +6,7 @@ diameter. Of simulated cells those count that can be seen in what is shown; a ma
 seen is no mistake (`calzoo.training.cells_sources.CellPicture.status`).
 """
 
+import keras
 import numpy as np
 
 from calzoo.errors import CalzooError
@@ -51,9 +52,13 @@ class KerasModel:
 
     def run(self, feeds):
         """Return the outputs by name."""
-        results = self._model.predict_on_batch(feeds)
+        # Not compiled: each picture has a size of its own, at each scale another.
+        results = self._model(feeds, training=False)
         results = results if isinstance(results, (list, tuple)) else [results]
-        return {name: np.asarray(r) for name, r in zip(self._model.output_names, results, strict=True)}
+        return {
+            name: keras.ops.convert_to_numpy(r)
+            for name, r in zip(self._model.output_names, results, strict=True)
+        }
 
 
 def keras_networks(run):
