@@ -4,7 +4,7 @@
 
 The movies are drawn from seeds that no pool uses, with densities, light and rates drawn more widely than in
 training. Suite2p (PyPI suite2p 1.1, torch for CPU) runs in an environment of its own, in the same run, with
-its defaults; where it is not given only our own numbers are printed. Truth: cells that are active, or seen
+its defaults and the true median diameter; where it is not given only our own numbers are printed. Truth: cells that are active, or seen
 in the mean picture. F1 of masks at IoU 0.5, of centres half a diameter apart, and the median correlation
 of the traces of matched cells with the truth.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from calzoo.imaging.cell_pictures import median_diameter
 from calzoo.imaging.masks import Masks
 from calzoo.imaging.movies import open_movie
 from calzoo.imaging.traces import extract_traces
@@ -42,10 +43,16 @@ frames = tifffile.imread(movie)
 settings = default_settings()
 from suite2p.detection import detection_wrapper
 frames = np.clip(frames, 0, 32767).astype(np.int16)
-result = detection_wrapper(
-    frames, yrange=[0, frames.shape[1]], xrange=[0, frames.shape[2]], settings=settings["detection"],
-    tau=1.0, fs=rate, diameter=[diameter, diameter], device=torch.device("cpu"))
-stat = next(r for r in result if isinstance(r, (list, np.ndarray)) and len(r) and isinstance(r[0], dict))
+try:
+    result = detection_wrapper(
+        frames, yrange=[0, frames.shape[1]], xrange=[0, frames.shape[2]], settings=settings["detection"],
+        tau=1.0, fs=rate, diameter=[diameter, diameter], device=torch.device("cpu"))
+except ValueError as error:
+    if "no ROIs" not in str(error):
+        raise
+    result = ()
+lists = (r for r in result if isinstance(r, (list, np.ndarray)) and len(r) and isinstance(r[0], dict))
+stat = next(lists, [])
 pixels = {f"y{i}": s["ypix"] for i, s in enumerate(stat)} | {f"x{i}": s["xpix"] for i, s in enumerate(stat)}
 np.savez(out, **pixels)
 print(json.dumps({"cells": len(stat)}))
@@ -120,7 +127,7 @@ def main():
                 results = {"calzoo": found.masks}
                 if args.suite2p:
                     results["suite2p"] = suite2p_masks(
-                        args.suite2p, path, truth.shape, found.diameter, recording.frame_rate_hz
+                        args.suite2p, path, truth.shape, median_diameter(truth), recording.frame_rate_hz
                     )
                 for name, masks in results.items():
                     scores = score_cells(truth, masks)
