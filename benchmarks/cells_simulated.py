@@ -4,9 +4,9 @@
 
 The movies are drawn from seeds that no pool uses, with densities, light and rates drawn more widely than in
 training. Suite2p (PyPI suite2p 1.1, torch for CPU) runs in an environment of its own, in the same run, with
-its defaults and the true median diameter; where it is not given only our own numbers are printed. Truth: cells that are active, or seen
-in the mean picture. F1 of masks at IoU 0.5, of centres half a diameter apart, and the median correlation
-of the traces of matched cells with the truth.
+its defaults and the true median diameter; where it is not given only our own numbers are printed. Truth:
+cells that are active, or seen in the mean picture. F1 of masks at IoU 0.5, of centres half a diameter apart,
+and the median correlation of the traces of matched cells with the truth.
 """
 
 import argparse
