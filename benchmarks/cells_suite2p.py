@@ -15,10 +15,10 @@ _LOAD = """
 import sys
 from suite2p.gui import io
 loaded = io.load_files(sys.argv[1])
-good, rest = loaded[-1], loaded[:-1]
-stat = rest[0]
-assert good, "the loader found files missing"
-print(len(stat), "cells,", len(rest), "parts")
+assert loaded is not None, "the loader found files missing"
+stat, ops, F, Fneu, spks, iscell = loaded[:6]
+assert len(stat) == len(F) == len(Fneu) == len(spks) == len(iscell)
+print(len(stat), "cells,", F.shape[1], "frames of", ops["Ly"], "x", ops["Lx"], "pixels")
 """
 
 
