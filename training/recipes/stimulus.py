@@ -89,7 +89,7 @@ class StimulusRecipe:
     simulation: Mapping = field(default_factory=dict)
     schedule: Schedule = field(
         default_factory=lambda: Schedule(
-            epochs=30,
+            epochs=15,
             steps=200,
             batch=32,
             learning_rate=2e-3,
