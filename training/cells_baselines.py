@@ -9,8 +9,8 @@ from calzoo.imaging.masks import Masks
 
 #: Settings that are tried: sigma of the Laplacian in diameters, percentile that a maximum must reach, and
 #: how far down a cell reaches, as a part of that.
-SIGMAS = (0.2, 0.25, 0.3, 0.35)
-THRESHOLDS = (75, 80, 85, 90, 93, 96)
+SIGMAS = (0.2, 0.28, 0.35)
+THRESHOLDS = (75, 82, 88, 92, 96)
 FEET = (0.3, 0.5)
 
 
