@@ -138,3 +138,24 @@ def test_cells_that_no_grid_fits_are_refused(diameter):
         CalzooError, match=r"2 pixels to half of the longer side of the frame \(40 x 50\), got"
     ):
         grid_for((40, 50), diameter)
+
+
+def test_heights_and_votes_are_compressed_without_loss(rng):
+    heights = rng.uniform(0, 200, 50)
+    np.testing.assert_allclose(channels.expanded(channels.compressed(heights)), heights, atol=1e-9)
+    np.testing.assert_allclose(
+        channels.expanded_votes(channels.compressed_votes(heights)), heights, atol=1e-9
+    )
+
+
+def test_where_most_pixels_fluctuate_heights_are_in_units_of_that(rng):
+    slow = ndimage.gaussian_filter(rng.standard_normal((120, 48, 56)), (6, 2, 2))
+    still, crowded = rng.standard_normal((120, 48, 56)), 12 * slow / slow.std()
+    grid = grid_for((48, 56), CELL_PX)
+    for frames, floor in ((still, None), (still + crowded, channels.FLOOR)):
+        reached = np.median(channels.expanded(picture(window_channels(frames, grid), "sharp peak")))
+        assert reached <= channels.FLOOR * 1.05
+        if floor:
+            assert reached == pytest.approx(floor, rel=1e-3)
+    untouched = np.float32(rng.uniform(0, 0.3, (8, 9, len(channels.CHANNELS))))
+    np.testing.assert_array_equal(channels.over_floor(untouched), untouched)

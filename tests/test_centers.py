@@ -223,12 +223,13 @@ def test_a_movie_without_cells_is_written_too(rng, tmp_path):
 def test_command_finds_centres_draws_them_on_a_mask_and_skips_what_is_finished(movie_file, tmp_path, capsys):
     write_masks(tmp_path / "known.npz", cells=Masks.from_stack(np.ones((1, 54, 66), bool)))
     command = ["centers", movie_file, "-o", tmp_path / "out", "--model", MODELS / "summits.onnx"]
-    command += ["--diameter", "8px", "--provider", "cpu", "--mask", tmp_path / "known.npz"]
+    command += ["--diameter", "8px", "--provider", "cpu", "--mask", tmp_path / "known.npz", "--details"]
     assert calzoo.cli.main([str(word) for word in command]) == 0
     said = capsys.readouterr()
     assert "4 cells of about 8.0 px, computed on cpu" in said.err
     assert said.out.strip() == str(tmp_path / "out")
-    assert (tmp_path / "out" / "on_mask.png").is_file()
+    extra = ["histograms.png", "on_mask.png", "pictures.png"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted([*FILES, *extra])
     assert calzoo.cli.main([str(word) for word in command]) == 0
     assert "skipped" in capsys.readouterr().err
 

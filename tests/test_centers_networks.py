@@ -8,7 +8,7 @@ keras = pytest.importorskip("keras")
 
 from calzoo.networks import centers as default
 from calzoo.networks import centers_seed as seed
-from calzoo.networks.centers_splats import Splats, splat_autoencoder
+from calzoo.networks.centers_splats import Splats, mirrored, splat_autoencoder
 
 
 @pytest.fixture(autouse=True)
@@ -159,6 +159,6 @@ def test_splats_come_back_from_a_file(rng, tmp_path):
     np.testing.assert_allclose(array(again(frames)), array(model(frames)), atol=1e-6)
 
 
-def test_authors_coordinates_are_mirrored_at_the_border():
-    layer = seed.Coordinates([[-3.0, 4.0], [12.0, 11.0]], (10, 12))
-    np.testing.assert_allclose(array(layer(None)), [[3, 4], [6, 11]], atol=1e-5)
+def test_coordinates_are_mirrored_at_the_border_as_often_as_needed():
+    inside = mirrored(np.float32([[-3, 4], [12, 11], [30, -25]]), (10, 12))
+    np.testing.assert_allclose(array(inside), [[3, 4], [6, 11], [6, 3]], atol=1e-5)

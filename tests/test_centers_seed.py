@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytestmark = pytest.mark.train
 keras = pytest.importorskip("keras")
 
+from calzoo.cli import main
 from calzoo.errors import CalzooError
 from calzoo.training import centers_seed as seed
 from calzoo.training import recipes
@@ -68,6 +70,24 @@ def test_inside_of_a_fit_can_be_seen(rng):
     assert all(np.isfinite(value) and value > 0 for value in errors.values())
     maps = seed.feature_maps(fit.model.get_layer("seed_encoder"), fit.frames[0], "down0_conv")
     assert maps.shape == (16, 16, 128)
+
+
+def test_command_shows_what_the_authors_networks_make_of_a_movie(rng, tmp_path, capsys):
+    np.save(tmp_path / "movie.npy", rng.random((6, 20, 24)).astype(np.float32))
+    words = ["train", "centers-seed", "--movie", str(tmp_path / "movie.npy"), "-o", str(tmp_path / "run")]
+    for name in ("side", "count", "margin", "render_steps", "steps", "batch"):
+        words += ["--set", f"{name}={getattr(TINY, name)}"]
+    assert main(words) == 0
+    assert "frames rebuilt from points half dropped" in capsys.readouterr().err
+    folder = tmp_path / "run"
+    for name in ("trajectories", "losses", "feature_maps", "reconstruction", "histograms"):
+        with Image.open(folder / f"{name}.png") as picture:
+            assert min(picture.size) > 100
+    latent = (folder / "latent.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in latent] == ["points", "as it is", "sorted by row", "half dropped"]
+    with np.load(folder / "centers.npz") as file:
+        assert file["points"].shape == (6, 2)
+        assert file["trajectories"].shape[1:] == (6, 2)
 
 
 def test_sparsity_ignores_what_is_rendered_below_the_threshold(rng):

@@ -1,7 +1,9 @@
 """Training the networks of the centres: truth of simulated movies, samples, losses, runs, fits."""
 
+import functools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -248,7 +250,7 @@ def test_samples_depend_on_seed_epoch_and_step_alone(small_pool, tmp_path):
     assert first.fingerprint() == second.fingerprint()
 
 
-def test_run_trains_exports_and_finds(small_pool, tmp_path, rng):
+def test_run_trains_exports_finds_and_is_scored(small_pool, tmp_path, rng, recording, monkeypatch, capsys):
     from calzoo.export.run import export_run
 
     recipe = recipes.changed(CentersRecipe(), TINY)
@@ -264,6 +266,22 @@ def test_run_trains_exports_and_finds(small_pool, tmp_path, rng):
     assert found.heat.shape == (54, 66, 3)
     network = CenterNetwork.load(tmp_path / "centers.onnx", None, provider="cpu", threads=1)
     assert (network.threshold, network.window) == (recipe.threshold, recipe.window)
+
+    monkeypatch.setattr(
+        evaluate, "simulated_movie", lambda seed: evaluate.known_cells(recording, 9.0, f"seed {seed}")
+    )
+    few = functools.partial(evaluate.score_simulated, seeds=(5,), classical=False)
+    monkeypatch.setattr(evaluate, "score_simulated", few)
+    printed = []
+    for network in ("run", "centers.onnx"):
+        assert calzoo.cli.main(["evaluate", str(tmp_path / network)]) == 0
+        printed.append(capsys.readouterr())
+    assert "seed 5: F1 " in printed[0].err
+    assert "correlation of s(t) with the truth" in printed[0].out
+    assert printed[0].out == printed[1].out  # Keras and ONNX Runtime find the same
+    assert load_run(tmp_path / "run").scores[0].metric == "F1"
+    assert calzoo.cli.main(["evaluate", str(tmp_path / "run"), "--data", str(tmp_path)]) == 1
+    assert "scored on simulated movies, without --data" in capsys.readouterr().err
 
 
 # The fit.
@@ -377,11 +395,37 @@ def test_command_fits_a_movie(rng, tmp_path, capsys):
     )
 
 
+def test_fit_begins_where_a_network_sees_cells_and_keeps_its_scores(rng, tmp_path):
+    movie = blinking(rng, AT)
+    wrong = np.array([(44.0, 60.0), (3.0, 3.0)])  # nothing is there
+    seen = SimpleNamespace(points=np.concatenate([wrong, AT + 1.5]), scores=np.linspace(0.9, 0.4, 6))
+    fit = fit_centers(movie, QUICK, diameter=8, seen=seen, quiet=True)
+    np.testing.assert_array_equal(fit.kept, [2, 3, 4, 5])  # by the scores of the network
+    np.testing.assert_allclose(fit.scores, [0.7, 0.6, 0.5, 0.4], atol=1e-6)
+    away = np.linalg.norm(fit.points - AT, axis=1)
+    assert away.max() < 1  # they were 2.1 pixels off
+    none = SimpleNamespace(points=np.empty((0, 2)), scores=np.empty(0))
+    with pytest.raises(CalzooError, match="expected a network that finds cells in this movie"):
+        fit_centers(movie, QUICK, diameter=8, seen=none, quiet=True)
+
+
+def test_command_fits_from_a_network(rng, tmp_path):
+    np.save(tmp_path / "movie.npy", blinking(rng, AT).astype(np.uint8))
+    words = ["train", "centers", "--movie", tmp_path / "movie.npy", "-o", tmp_path / "fit", "--init", SUMMITS]
+    words += ["--diameter", "8", "--set", "steps=20", "--set", "batch=8"]
+    assert calzoo.cli.main([str(word) for word in words]) == 0
+    facts = json.loads((tmp_path / "fit" / "run.json").read_text())
+    assert facts["began_from"].endswith("points of a network")
+    with np.load(tmp_path / "fit" / "centers.npz") as file:
+        assert score_centers(AT, file["points"], diameter=3).recall == 1
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["axons"], "--movie fits the recipe 'centers'"),
-        (["centers", "--data", "x"], "leave --data and --init away"),
+        (["axons"], "--movie fits the recipes centers, centers-seed and registration"),
+        (["centers", "--data", "x"], "leave --data away"),
+        (["centers-seed", "--init", "x"], "leave --data, --init and --diameter away"),
     ],
 )
 def test_movie_goes_with_the_recipe_of_centres_only(words, reason, tmp_path, capsys):

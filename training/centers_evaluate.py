@@ -112,6 +112,71 @@ def trace_correlations(movie, found):
     return trace_correlation(true, found.traces[matching.found])
 
 
+def compare(movie, frames, points, *, classical=True, seed=0):
+    """Score points on a movie beside chance and the classical ways.
+
+    Parameters
+    ----------
+    movie : TestMovie
+    frames : ndarray, (T, Y, X)
+    points : ndarray of float, (N, 2)
+    classical : bool, optional
+        Whether the classical ways run too; each gets the best number of points on this very movie.
+    seed : int, optional
+        Of the random points.
+
+    Returns
+    -------
+    ours : CenterScores
+    others : dict of str to float
+        F1 of ``random`` and of the classical ways.
+    line : str
+        All of it, to be read.
+    """
+    ours = score_points(movie, points)
+    chance = random_points(frames.shape[1:], len(movie.centers), np.random.default_rng(seed))
+    others = {"random": score_points(movie, chance).f1}
+    if classical:
+        found = Classical(frames, movie.diameter_px).points()
+        others |= {name: best_cut(movie, found[name]).f1 for name in WAYS}
+    rest = ", ".join(f"{name} {f1:.2f}" for name, f1 in others.items())
+    line = (
+        f"{movie.name}: F1 {ours.f1:.3f} (precision {ours.precision:.2f}, recall {ours.recall:.2f}, "
+        f"{ours.true} cells); {rest}"
+    )
+    return ours, others, line
+
+
+def f1_score(data, compared, protocol=_PROTOCOL):
+    """Return the mean F1 over movies, beside the best classical way and chance.
+
+    Parameters
+    ----------
+    data : str
+        What the movies are.
+    compared : sequence of (CenterScores, dict)
+        From `compare`.
+    protocol : str, optional
+
+    Returns
+    -------
+    calzoo.weights.card.Score
+    """
+    f1 = np.array([ours.f1 for ours, _ in compared])
+    means = {name: float(np.nanmean([others[name] for _, others in compared])) for name in compared[0][1]}
+    best = max((name for name in WAYS if name in means), key=means.get, default=None)
+    return Score(
+        data=data,
+        metric="F1",
+        value=float(f1.mean()),
+        protocol=protocol,
+        spread=(float(f1.min()), float(f1.max())),
+        baseline=means.get(best),
+        baseline_name=f"{best}, best cut on each movie" if best else "",
+        chance=means["random"],
+    )
+
+
 def score_simulated(find, seeds=SEEDS, *, classical=True, report=lambda line: None):
     """Score a way to find centres on simulated movies.
 
@@ -121,7 +186,7 @@ def score_simulated(find, seeds=SEEDS, *, classical=True, report=lambda line: No
         ``find(frames)`` returns an object with ``points`` (N, 2) and ``traces`` (N, T).
     seeds : sequence of int, optional
     classical : bool, optional
-        Whether the classical ways run too; each gets the best number of points on each movie.
+        Whether the classical ways run too.
     report : callable, optional
         Called with a line of text for each movie.
 
@@ -129,9 +194,13 @@ def score_simulated(find, seeds=SEEDS, *, classical=True, report=lambda line: No
     -------
     list of calzoo.weights.card.Score
         F1, beside the best classical way and chance; correlation of traces.
+
+    Raises
+    ------
+    CalzooError
+        If in no movie a cell stands out.
     """
-    ours, correlations = [], []
-    others = {name: [] for name in ("random", *WAYS)}
+    compared, correlations = [], []
     for seed in seeds:
         movie = simulated_movie(seed)
         if not len(movie.centers):
@@ -139,39 +208,17 @@ def score_simulated(find, seeds=SEEDS, *, classical=True, report=lambda line: No
             continue
         frames = movie.recording.frames()
         found = find(frames)
-        ours.append(score_points(movie, found.points))
+        *scores, line = compare(movie, frames, found.points, classical=classical, seed=seed)
+        compared.append(scores)
         r = trace_correlations(movie, found)
         correlations.append(float(np.nanmedian(r)) if np.isfinite(r).any() else 0.0)
-        chance = random_points(frames.shape[1:], len(movie.centers), np.random.default_rng(seed))
-        others["random"].append(score_points(movie, chance).f1)
-        if classical:
-            for name, points in Classical(frames, movie.diameter_px).points().items():
-                others[name].append(best_cut(movie, points).f1)
-        s = ours[-1]
-        rest = ", ".join(f"{name} {f1[-1]:.2f}" for name, f1 in others.items() if f1)
-        report(
-            f"{movie.name}: F1 {s.f1:.3f} (precision {s.precision:.2f}, recall {s.recall:.2f}, "
-            f"{s.true} cells), "
-            f"r of traces {correlations[-1]:.2f}; {rest}"
-        )
-    if not ours:
+        report(f"{line}; r of traces {correlations[-1]:.2f}")
+    if not compared:
         message = f"expected movies in which cells stand out, got none among the seeds {tuple(seeds)}."
         raise CalzooError(message)
-    f1 = np.array([s.f1 for s in ours])
-    means = {name: float(np.nanmean(values)) for name, values in others.items() if values}
-    best = max((name for name in WAYS if name in means), key=means.get, default=None)
     data = f"simulated one-photon movies, seeds {seeds[0]}-{seeds[-1]}"
     return [
-        Score(
-            data=data,
-            metric="F1",
-            value=float(f1.mean()),
-            protocol=_PROTOCOL,
-            spread=(float(f1.min()), float(f1.max())),
-            baseline=means.get(best),
-            baseline_name=f"{best}, best cut on each movie" if best else "",
-            chance=means.get("random"),
-        ),
+        f1_score(data, compared),
         Score(
             data=data,
             metric="correlation of s(t) with the truth",

@@ -16,16 +16,14 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.center_channels import CELL_PX, grid_for
+from calzoo.imaging.center_channels import CELL_PX, MAD_OF_STEPS, SURROUND_SIGMA, grid_for
 from calzoo.imaging.center_peaks import local_maxima
 from calzoo.imaging.center_traces import cell_masks, extract_activity, merge_near
 from calzoo.imaging.frames import as_movie, chunks
 from calzoo.imaging.masks import Masks
 from calzoo.networks.centers_splats import splat_autoencoder
 
-_SURROUND = 5.0  # sigma of what the band-pass of the grid subtracts
 _MOMENTS = 40  # points on a trajectory
-_MAD = 0.6745 * np.sqrt(2.0)
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,8 @@ class CentersFit:
     points : ndarray of float64, (N, 2)
         (y, x) in pixels of the frame.
     scores : ndarray of float32, (N,)
-        Highest level that lasts for two frames, in standard deviations of the noise.
+        Highest level that lasts for two frames, in standard deviations of the noise; those of the
+        network, where the fit began with one.
     radii : ndarray of float32, (N,)
         In pixels: that of the diameter which was given.
     traces : ndarray of float32, (N, T)
@@ -75,7 +74,7 @@ class CentersFit:
         return len(self.points)
 
 
-def fit_centers(movie, recipe, *, diameter, quiet=False):
+def fit_centers(movie, recipe, *, diameter, seen=None, quiet=False):
     """Fit coordinates to a recording.
 
     Parameters
@@ -85,6 +84,9 @@ def fit_centers(movie, recipe, *, diameter, quiet=False):
     recipe : calzoo.training.recipes.centers_fit.CentersFitRecipe
     diameter : float
         Of a cell, in pixels.
+    seen : object, optional
+        What a trained network found, with ``points`` (N, 2) in pixels and ``scores`` (N,): coordinates begin
+        at its points, in place of the recipe's start, and what is left keeps its scores.
     quiet : bool, optional
         No progress bar.
 
@@ -95,24 +97,24 @@ def fit_centers(movie, recipe, *, diameter, quiet=False):
     Raises
     ------
     CalzooError
-        If the movie cannot be used, or nothing in it changes.
+        If the movie cannot be used, nothing in it changes, or the network found nothing.
     """
     movie = as_movie(movie, at_least=2)
     keras.utils.set_random_seed(recipe.seed)
     grid = grid_for(movie.shape[1:], diameter)
     frames, picture = active_frames(movie, grid, recipe.frames)
-    start = first_coordinates(recipe, picture)
+    start = first_coordinates(recipe, picture) if seen is None else _told(grid, seen)
     model = splat_autoencoder(
         start,
         grid.shape,
         sigma=recipe.sigma,
-        surround=_SURROUND,
+        surround=SURROUND_SIGMA,
         radius=recipe.repulsion_radius,
         repulsion=recipe.repulsion,
         sparsity=recipe.sparsity,
     )
     ways, history = _train(model, frames, recipe, quiet)
-    kept, scores, spots = _keep(model.get_layer("rebuilt"), frames, recipe)
+    kept, scores, spots = _keep(model.get_layer("rebuilt"), frames, recipe, seen)
     points = np.clip(grid.to_frame(ways[-1][kept]), 0, np.array(movie.shape[1:]) - 1)
     radii = np.full(len(kept), diameter / 2, np.float32)
     activity = extract_activity(movie, points, radii)
@@ -151,7 +153,7 @@ def active_frames(movie, grid, count):
     pairs = np.unique(np.linspace(0, movie.shape[0] - 2, 40).astype(int))
     sample = grid.band_passed(np.concatenate([movie.frames(int(t), int(t) + 2) for t in pairs]))[0]
     rest = np.median(sample, axis=0)
-    noise = float(np.median(np.median(np.abs(sample[1::2] - sample[::2]), axis=0)) / _MAD)
+    noise = float(np.median(np.median(np.abs(sample[1::2] - sample[::2]), axis=0)) / MAD_OF_STEPS)
     noise = noise or float(sample.std(axis=0).mean())
     if not noise > 1e-6 * max(float(np.abs(sample).max()), 1e-9):
         message = "expected a movie in which something changes over time, got frames that are all alike."
@@ -194,6 +196,16 @@ def first_coordinates(recipe, picture):
     sides = np.maximum(np.round(shape * np.sqrt(count / shape.prod())), 1).astype(int)
     ends = [(np.arange(n) + 0.5) * side / n - 0.5 for n, side in zip(sides, shape, strict=True)]
     return np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+def _told(grid, seen):
+    """Return where a network saw cells, in pixels of the grid."""
+    if not len(seen.points):
+        message = (
+            "expected a network that finds cells in this movie, to begin from; it found none. Leave it out."
+        )
+        raise CalzooError(message)
+    return np.clip(grid.to_grid(seen.points), 0, np.array(grid.shape) - 1)
 
 
 def _train(model, frames, recipe, quiet):
@@ -256,8 +268,8 @@ def reconstruction_loss(blur=0.0):
     return loss
 
 
-def _keep(layer, frames, recipe):
-    """Prune and merge; return the rows that are left, their scores, and all their spots (N, h, w)."""
+def _keep(layer, frames, recipe, seen=None):
+    """Prune and merge; return the rows that are left, their scores, and their spots (N, h, w)."""
     traces, spots = [], None
     for start in range(0, len(frames), 64):
         s, spots, _ = layer.solve(frames[start : start + 64][..., None])
@@ -271,6 +283,8 @@ def _keep(layer, frames, recipe):
     # Whatever moves or pulses sinks as far as it rises; cells do not.
     rises = (scores >= recipe.rise) & (scores >= recipe.asymmetry * sunk)
     rows = np.flatnonzero(rises & (_alone(spots) >= recipe.alone))
+    if seen is not None:
+        scores = np.asarray(seen.scores, np.float32)
     points = keras.ops.convert_to_numpy(layer.centers())
     rows = rows[merge_near(points[rows], scores[rows], recipe.merge)]
     return rows, scores[rows], spots[rows].reshape(len(rows), *layer.frame_shape)
@@ -284,7 +298,7 @@ def _alone(spots):
     return 1 / np.maximum(np.diag(inverse), 1e-12)
 
 
-def fit_recording(path, run, recipe, *, diameter=None, quiet=False, **reading):
+def fit_recording(path, run, recipe, *, diameter=None, network=None, quiet=False, **reading):
     """Fit a recording into a folder.
 
     The folder gets recipe.json, centers.csv, centers.npz (points, scores, radii,
@@ -300,6 +314,9 @@ def fit_recording(path, run, recipe, *, diameter=None, quiet=False, **reading):
     recipe : CentersFitRecipe
     diameter : float, optional
         Of a cell, in pixels; by default it is measured from the movie.
+    network : callable, optional
+        ``network(movie, diameter)`` returns where a trained network sees cells, an object with
+        ``points``, ``scores`` and ``diameter_px``; coordinates begin there.
     quiet : bool, optional
     **reading
         As for `open_movie`.
@@ -308,51 +325,55 @@ def fit_recording(path, run, recipe, *, diameter=None, quiet=False, **reading):
     -------
     CentersFit
     """
-    from calzoo.imaging import center_drawings as drawings
-    from calzoo.imaging.masks import write_masks
     from calzoo.imaging.movies import open_movie
-    from calzoo.imaging.outputs import output_folder, write_run_json, write_table
-    from calzoo.training.recipes import to_json
+    from calzoo.imaging.outputs import output_folder, write_run_json
 
     began = time.perf_counter()
     with open_movie(path, **reading) as movie:
-        width = measured_diameter(movie) if diameter is None else diameter
-        fit = fit_centers(movie, recipe, diameter=width, quiet=quiet)
-        picture = drawings.still_picture(movie, width)
+        seen = None if network is None else network(movie, diameter)
+        width = diameter or (measured_diameter(movie) if seen is None else seen.diameter_px)
+        fit = fit_centers(movie, recipe, diameter=width, seen=seen, quiet=quiet)
         with output_folder(run) as folder:
-            (folder / "recipe.json").write_text(to_json(recipe) + "\n", encoding="utf-8")
-            columns = {"y": fit.points[:, 0], "x": fit.points[:, 1], "score": fit.scores}
-            write_table(folder / "centers.csv", columns | {"radius_px": fit.radii, "hits_frames": fit.hits})
-            traces = {f"cell_{i + 1}": trace for i, trace in enumerate(fit.traces)}
-            write_table(folder / "traces.csv", {"frame": np.arange(movie.shape[0]), **traces})
-            np.savez_compressed(
-                folder / "centers.npz",
-                points=fit.points,
-                scores=fit.scores,
-                radii=fit.radii,
-                trajectories=fit.trajectories,
-                kept=fit.kept,
-            )
-            write_masks(folder / "masks.npz", cells=fit.masks)
-            title = f"{Path(path).name}   {fit.count} cells, fitted"
-            drawings.draw_overlay(folder / "overlay.png", fit, movie, title=title)
-            drawings.draw_stages(folder / "stages.png", fit, movie)
-            drawings.draw_trajectories(folder / "trajectories.png", picture, fit.trajectories, fit.kept)
-            drawings.draw_losses(folder / "losses.png", fit.history)
-            drawings.draw_histograms(
-                folder / "histograms.png",
-                {"pixels": picture, "scores": fit.scores, "hits": fit.hits, "s(t)": fit.traces},
-            )
+            _write_tables(folder, fit, recipe)
+            _draw(folder, fit, movie, title=f"{Path(path).name}   {fit.count} cells, fitted")
             write_run_json(
                 folder,
                 input=path,
                 shape=movie.shape,
                 recipe=asdict(recipe),
                 diameter_px=width,
+                began_from="the movie alone" if seen is None else f"{len(seen.points)} points of a network",
                 cells=fit.count,
                 seconds=round(time.perf_counter() - began, 3),
             )
     return fit
+
+
+def _write_tables(folder, fit, recipe):
+    from calzoo.imaging.masks import write_masks
+    from calzoo.imaging.outputs import write_table
+    from calzoo.training.recipes import to_json
+
+    (folder / "recipe.json").write_text(to_json(recipe) + "\n", encoding="utf-8")
+    columns = {"y": fit.points[:, 0], "x": fit.points[:, 1], "score": fit.scores}
+    write_table(folder / "centers.csv", columns | {"radius_px": fit.radii, "hits_frames": fit.hits})
+    traces = {f"cell_{i + 1}": trace for i, trace in enumerate(fit.traces)}
+    write_table(folder / "traces.csv", {"frame": np.arange(fit.traces.shape[1]), **traces})
+    write_masks(folder / "masks.npz", cells=fit.masks)
+    arrays = ("points", "scores", "radii", "trajectories", "kept")
+    np.savez_compressed(folder / "centers.npz", **{name: getattr(fit, name) for name in arrays})
+
+
+def _draw(folder, fit, movie, *, title):
+    from calzoo.imaging import center_drawings as drawings
+
+    picture = drawings.still_picture(movie, fit.diameter_px)
+    drawings.draw_overlay(folder / "overlay.png", fit, movie, title=title)
+    drawings.draw_stages(folder / "stages.png", fit, movie)
+    drawings.draw_trajectories(folder / "trajectories.png", picture, fit.trajectories, fit.kept)
+    drawings.draw_losses(folder / "losses.png", fit.history)
+    values = {"pixels": picture, "scores": fit.scores, "hits": fit.hits, "s(t)": fit.traces}
+    drawings.draw_histograms(folder / "histograms.png", values)
 
 
 def measured_diameter(movie, *, frames=200):

@@ -21,12 +21,19 @@ from scipy import sparse
 from tqdm import tqdm
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.center_channels import CELL_PX, CHANNELS, grid_for, window_channels
+from calzoo.imaging.center_channels import (
+    CELL_PX,
+    CELL_SIGMA,
+    CHANNELS,
+    SURROUND_SIGMA,
+    grid_for,
+    window_channels,
+)
 from calzoo.simulation.one_photon import simulate_one_photon
 from calzoo.training.simulated import VALIDATION
 
 #: Changes whenever the same number would give another recording.
-POOL_VERSION = 4
+POOL_VERSION = 5
 #: How clearly a cell must stand out to be one that should be found, and from when on it may be found.
 CLEAR, DOUBTFUL = 5.0, 2.0
 #: Least contrast of a cell that should be found, over that of an evenly bright disk: else it is out of focus.
@@ -35,7 +42,6 @@ SHARP = 0.45
 SHARE = 0.5
 
 _SIDE = 112  # pixels of the grid: a tile and some freedom
-_CELL_SIGMA, _SURROUND_SIGMA = 2.2, 5.0  # pixels of the grid; as in center_channels
 _LOOKS = {"raw": 0.35, "df": 0.4, "background_removed": 0.25}
 _STREAKED = 0.35  # share of the recordings with streaks
 _FASTEST_HZ = 10.0  # faster recordings are averaged down, as at inference
@@ -167,7 +173,7 @@ def visibility(recording, grid):
     response = np.asarray((weights.T @ cells.footprints).diagonal())
     ideal = sum(
         sign * (1 - np.exp(-((CELL_PX / 2) ** 2) / (2 * sigma**2)))
-        for sigma, sign in ((_CELL_SIGMA, 1), (_SURROUND_SIGMA, -1))
+        for sigma, sign in ((CELL_SIGMA, 1), (SURROUND_SIGMA, -1))
     )
     lit = (weights * recording.illumination.reshape(-1, 1)).tocsr()
     height, width = recording.shape[1:]
@@ -182,12 +188,12 @@ def visibility(recording, grid):
 
 def _band_pass_at(centers, shape, step):
     """Return the weights (Y * X, N) of the band-pass that ends in each centre."""
-    reach = int(np.ceil(2.5 * _SURROUND_SIGMA * step))
+    reach = int(np.ceil(2.5 * SURROUND_SIGMA * step))
     near = np.stack(np.indices((2 * reach + 1, 2 * reach + 1)) - reach, axis=-1).reshape(-1, 2)
     places = np.round(centers).astype(int)[:, None] + near  # (N, P, 2)
     distance = ((places - centers[:, None]) ** 2).sum(-1)
     weight = np.zeros(distance.shape)
-    for sigma, sign in ((_CELL_SIGMA, 1), (_SURROUND_SIGMA, -1)):
+    for sigma, sign in ((CELL_SIGMA, 1), (SURROUND_SIGMA, -1)):
         variance = (sigma * step) ** 2
         weight += sign * np.exp(-distance / (2 * variance)) / (2 * np.pi * variance)
     inside = ((places >= 0) & (places < shape)).all(-1)

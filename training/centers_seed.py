@@ -17,6 +17,7 @@ from tqdm import tqdm
 from calzoo.imaging.frames import as_movie
 from calzoo.imaging.preprocessing import resample
 from calzoo.networks.centers_seed import seed_decoder, seed_encoder, seed_renderer
+from calzoo.networks.centers_splats import mirrored
 from calzoo.training.centers_fit import reconstruction_loss
 
 
@@ -129,8 +130,7 @@ class Similarity(layers.Layer):
 
     def centers(self):
         """Return the coordinates in pixels, (N, 2), mirrored at the border."""
-        last = self.side - 1.0
-        return last - ops.abs(last - ops.mod(self.raw * self.unit, 2 * last))
+        return mirrored(self.raw * self.unit, (self.side, self.side))
 
     def call(self, heat):
         """Return the latent (B, N, 3) of heat maps (B, side, side, 1)."""

@@ -9,6 +9,7 @@ import numpy as np
 from calzoo.imaging.center_channels import CELL_PX, CHANNELS
 from calzoo.imaging.center_peaks import local_maxima, refine
 from calzoo.metrics.centers import count_points
+from calzoo.training.centers_crowds import crowd, tile
 from calzoo.training.centers_losses import heat_loss
 from calzoo.training.centers_pool import POOL_VERSION, Pool
 from calzoo.training.ledger import versions
@@ -40,6 +41,12 @@ class CentersRecipe:
         Standard deviation in pixels of the Gaussian around a centre within which a miss costs less.
     body, radius : float
         Weights of the losses; see `calzoo.training.centers_losses.heat_loss`.
+    crowded : float
+        Share of samples that show several windows laid over one another, see `centers_crowds`.
+    layers : int
+        Windows at most that are laid over one another.
+    stretch : float
+        Half of the samples are stretched along one axis by up to this factor: cells are not round.
     gain, noise : float
         Augmentation: largest relative change, and largest noise, of each picture.
     schedule : Schedule
@@ -61,6 +68,9 @@ class CentersRecipe:
     near: float = 1.2
     body: float = 0.5
     radius: float = 0.1
+    crowded: float = 0.5
+    layers: int = 5
+    stretch: float = 1.6
     gain: float = 0.15
     noise: float = 0.08
     schedule: Schedule = field(
@@ -74,8 +84,7 @@ class CentersRecipe:
 
     def build(self):
         """Return the untrained network, a `keras.Model`."""
-        module, function = self.builder.split(":")
-        return getattr(importlib.import_module(module), function)(**self.network)
+        return getattr(self._module(), self.builder.split(":")[1])(**self.network)
 
     def loss(self):
         """Return the loss for `keras.Model.compile`."""
@@ -97,8 +106,14 @@ class CentersRecipe:
 
     def divisor(self):
         """Return what the sides of the pictures must be multiples of."""
-        module = importlib.import_module(self.builder.split(":")[0])
-        return module.divisor(self.network["filters"]) if "filters" in self.network else module.divisor()
+        return self._module().divisor(*self._filters())
+
+    def _module(self):
+        return importlib.import_module(self.builder.split(":")[0])
+
+    def _filters(self):
+        """Return the filters, or nothing where they are the builder's own."""
+        return [self.network["filters"]] if "filters" in self.network else []
 
     def predict(self, model, pictures):
         """Return the heat map (h, w, 3) of the pictures (h, w, C) of a window of any size."""
@@ -133,10 +148,7 @@ class CentersRecipe:
 
     def card_fields(self, model, sources=("simulation",)):
         """Return the arguments of a card that follow from the recipe."""
-        module = importlib.import_module(self.builder.split(":")[0])
         axes = ("y", "x")
-        filters = self.network.get("filters")
-        reach = module.halo(filters) if filters else module.halo()
         return {
             "name": self.name,
             "alias": "Cell centres in one-photon movies",
@@ -155,7 +167,7 @@ class CentersRecipe:
             ),
             "normalisation": Normalisation(),
             "divisor": dict.fromkeys(axes, self.divisor()),
-            "halo": dict.fromkeys(axes, reach),
+            "halo": dict.fromkeys(axes, self._module().halo(*self._filters())),
             "tile": dict.fromkeys(axes, 512),
             "postprocessing": {
                 "threshold": self.threshold,
@@ -228,13 +240,14 @@ class CentersData:
     def _sample(self, epoch, index):
         recipe = self.recipe
         rng = np.random.default_rng([recipe.seed, epoch, index])
-        window = self._windows[rng.integers(len(self._windows))]
-        top, left = (int(rng.integers(0, side - recipe.tile + 1)) for side in window.labels.shape)
-        inside = np.s_[top : top + recipe.tile, left : left + recipe.tile]
-        pictures = window.channels[inside].astype(np.float32)
-        target = target_of(window, recipe.near)[inside]
-        turns, flip = rng.integers(4), rng.random() < 0.5
-        pictures, target = (_turned(array, turns, flip) for array in (pictures, target))
+        count = int(rng.integers(2, recipe.layers + 1)) if rng.random() < recipe.crowded else 1
+        stretch = recipe.stretch if rng.random() < 0.5 else 1.0
+        layers = [
+            tile(rng, self._windows[rng.integers(len(self._windows))], recipe.tile, stretch)
+            for _ in range(count)
+        ]
+        window = layers[0] if count == 1 else crowd(layers, np.exp(rng.uniform(np.log(0.2), 0, count)))
+        pictures, target = window.channels, target_of(window, recipe.near)
         channels = pictures.shape[-1]
         gain = 1 + rng.uniform(-recipe.gain, recipe.gain, channels)
         noise = rng.uniform(0, recipe.noise, channels) * rng.standard_normal(pictures.shape, dtype=np.float32)
@@ -265,19 +278,16 @@ def target_of(window, near):
             np.maximum(target[..., 0], np.exp(-distance / (2 * near**2)), out=target[..., 0])
         else:  # it may be found or not
             target[..., 1][distance <= (2.5 * near) ** 2] = 0
-    places = np.clip(np.round(window.centers[window.clear]).astype(int), 0, np.array(shape) - 1)
+    inside = ((window.centers > -0.5) & (window.centers < np.array(shape) - 0.5)).all(axis=1)
+    found = window.clear & inside
+    places = np.round(window.centers[found]).astype(int)
     target[places[:, 0], places[:, 1], 0] = 1
     target[places[:, 0], places[:, 1], 1] = 1
-    target[places[:, 0], places[:, 1], 4] = window.radii[window.clear]
+    target[places[:, 0], places[:, 1], 4] = window.radii[found]
     is_clear = np.concatenate([[False], window.clear])[window.labels]
     target[..., 2] = is_clear
     target[..., 3] = is_clear | (window.labels == 0)
     return target
-
-
-def _turned(array, turns, flip):
-    array = np.rot90(array, turns)
-    return array[:, ::-1] if flip else array
 
 
 def _counts(window, places):

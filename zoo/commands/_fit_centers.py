@@ -1,7 +1,12 @@
 """``calzoo train centers --movie``: fit the cells of one movie, without labels."""
 
+from pathlib import Path
+
 from calzoo.commands._messages import tell
 from calzoo.errors import CalzooError
+
+#: A network tells the fit of every cell that may be one; what explains nothing is pruned.
+_LEAST_SCORE = 0.1
 
 
 def fit(args, settings):
@@ -10,25 +15,64 @@ def fit(args, settings):
     Parameters
     ----------
     args : argparse.Namespace
-        Of ``calzoo train``.
+        Of ``calzoo train``, with the recipe ``centers`` or ``centers-seed``.
     settings : dict
         Fields of the recipe to change.
     """
-    if args.recipe != "centers":
-        message = f"--movie fits the recipe 'centers' to a movie; {args.recipe!r} is trained with --data."
+    if args.recipe not in ("centers", "centers-seed"):
+        message = (
+            f"--movie fits the recipes centers, centers-seed and registration to a movie; {args.recipe!r} is "
+            "trained with --data."
+        )
         raise CalzooError(message)
-    if args.data or args.init:
-        message = "--movie fits one movie, from nothing but itself: leave --data and --init away."
+    seed = args.recipe == "centers-seed"
+    if args.data or (seed and (args.init or args.diameter)):
+        message = f"the recipe {args.recipe!r} fits one movie, from nothing but itself: leave --data" + (
+            ", --init and --diameter away." if seed else " away."
+        )
         raise CalzooError(message)
+    from calzoo.training import distribute
+
+    if args.threads:
+        distribute.limit_threads(args.threads)
+    (_fit_seed if seed else _fit)(args, settings)
+    print(args.output)
+    return 0
+
+
+def _fit(args, settings):
     from calzoo.inference.diameters import diameter_px
-    from calzoo.training import distribute, recipes
+    from calzoo.training import recipes
     from calzoo.training.centers_fit import fit_recording
     from calzoo.training.recipes.centers_fit import CentersFitRecipe
 
     recipe = recipes.changed(CentersFitRecipe(), settings)
-    if args.threads:
-        distribute.limit_threads(args.threads)
-    found = fit_recording(args.movie, args.output, recipe, diameter=diameter_px(args.diameter, None))
+    network = None if args.init is None else _network(args.init, args.threads)
+    width = diameter_px(args.diameter, None)
+    found = fit_recording(args.movie, args.output, recipe, diameter=width, network=network)
     tell(f"{args.movie}: {found.count} cells of about {found.diameter_px:.1f} px")
-    print(args.output)
-    return 0
+
+
+def _network(name, threads):
+    """Return a function that finds cells with a run, a preset or a file."""
+    from calzoo.commands._centers import KerasCenterNetwork
+    from calzoo.inference.centers import find_centers
+    from calzoo.inference.models import load_model
+    from calzoo.training.runs import load_run
+
+    model = KerasCenterNetwork(load_run(name)) if Path(name).is_dir() else load_model(name, threads=threads)
+
+    def find(movie, diameter):
+        return find_centers(movie, model=model, diameter=diameter, threads=threads, threshold=_LEAST_SCORE)
+
+    return find
+
+
+def _fit_seed(args, settings):
+    from calzoo.training import recipes
+    from calzoo.training.centers_seed_run import fit_seed_recording
+    from calzoo.training.recipes.centers_seed import CentersSeedRecipe
+
+    errors = fit_seed_recording(args.movie, args.output, recipes.changed(CentersSeedRecipe(), settings))
+    for name, error in errors.items():
+        tell(f"mean squared error of frames rebuilt from points {name}: {error:.5f}")

@@ -38,6 +38,11 @@ def add_arguments(parser):
         metavar="FILE",
         help="known cells, as masks.npz or picture: drawn under the centres in on_mask.png",
     )
+    parser.add_argument(
+        "--details",
+        action="store_true",
+        help="also draw what the network sees and says (pictures.png), and histograms",
+    )
     _options.add_movie_reading(parser)
     _options.add_network(parser)
 
@@ -61,6 +66,7 @@ def run(args):
             count=args.count,
             threshold=args.threshold,
             mask=args.mask,
+            details=args.details,
             **_options.movie_reading(args),
         )
         tell(f"{path}: {found.count} cells of about {found.diameter_px:.1f} px, computed on {found.provider}")

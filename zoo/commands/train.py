@@ -28,7 +28,9 @@ def add_arguments(parser):
         metavar="DIR",
         help="folder of recordings; may be repeated",
     )
-    movie = parser.add_argument_group("one movie, without labels (recipes centers and registration)")
+    movie = parser.add_argument_group(
+        "one movie, without labels (recipes centers, centers-seed and registration)"
+    )
     movie.add_argument("--movie", type=Path, metavar="MOVIE", help="fit this movie, in place of --data")
     movie.add_argument("--diameter", metavar="PX", help="of its cells, in pixels (default: measured)")
     own = parser.add_argument_group("one recording of photostimulation, in place of --data")

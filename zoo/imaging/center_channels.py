@@ -2,8 +2,9 @@
 
 A cell is found by its transients, so a frame is compared with its surroundings
 (band-pass) and with its own past (the median of the window), and a window of some
-hundred frames is summed up in a few pictures. All of them are in units of the noise
-and at one scale, on which a cell is `CELL_PX` pixels wide.
+hundred frames is summed up in a few pictures. All of them are at one scale, on which a cell is
+`CELL_PX` pixels wide, and in units of the noise; where most pixels fluctuate by more than noise,
+as in crowded tissue, in units of that (`over_floor`).
 
 ================= ==========================================================================
 ``mean``          the still picture, band-passed
@@ -26,15 +27,23 @@ from calzoo.errors import CalzooError
 from calzoo.imaging.frames import as_movie
 
 CHANNELS = ("mean", "sharp peak", "peak to noise", "trough", "deviation", "correlation", "votes")
+#: Those that hold heights, see `compressed`.
+HEIGHTS = ("sharp peak", "peak to noise", "trough", "deviation")
+#: Standard deviations of white noise that the median pixel's sharp peak reaches at least.
+FLOOR = 1.5
 #: Diameter of a cell on the grid of the pictures, in pixels.
 CELL_PX = 8.0
 
-_SHARP, _CELL, _SURROUND = 1.0, 2.2, 5.0  # sigma of the Gaussians, in pixels of the grid
+#: Standard deviations of the band-pass that shows cells, in pixels of the grid.
+CELL_SIGMA, SURROUND_SIGMA = 2.2, 5.0
+#: Median |a - b| of a normal a and b, over their standard deviation.
+MAD_OF_STEPS = 0.6745 * np.sqrt(2.0)
+
+_SHARP = 1.0  # sigma of the fine Gaussian, in pixels of the grid
 _LAG = 3  # pixels of the grid between which correlation is measured
 _PAIRS = 16  # pairs of successive frames that noise and resting level are measured on
 _VOTE = 4.0  # a summit counts from so many standard deviations of the noise on
 _PIECE = 2**21  # pixels that are filtered together
-_MAD = 0.6745 * np.sqrt(2.0)  # median |a - b| of a normal a and b, over their standard deviation
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,7 @@ def grid_for(frame_shape, diameter_px):
     ]
     further = [
         [_gaussian(side, side, np.sqrt(sigma**2 - _SHARP**2)) for side in shape]
-        for sigma in (_CELL, _SURROUND)
+        for sigma in (CELL_SIGMA, SURROUND_SIGMA)
     ]
     pairs = [(rows, np.ascontiguousarray(columns.T)) for rows, columns in (fine, *further)]
     return Grid((height, width), shape, *pairs)
@@ -158,7 +167,7 @@ def window_channels(movie, grid, start=0, stop=None, *, threads=2):
     Returns
     -------
     ndarray of float32, (h, w, C)
-        `CHANNELS`, about 0 to 3 each. All 0 but the mean where nothing changes.
+        `CHANNELS`, about 0 to 3 each, after `over_floor`. All 0 but the mean where nothing changes.
 
     Raises
     ------
@@ -198,7 +207,7 @@ class _Still:
 
 def _noise(frames, rounding):
     """Return the noise of a typical pixel and of each pixel, from pairs of successive frames."""
-    own = np.median(np.abs(frames[1::2] - frames[::2]), axis=0) / np.float32(_MAD)
+    own = np.median(np.abs(frames[1::2] - frames[::2]), axis=0) / np.float32(MAD_OF_STEPS)
     # Sixteen pairs leave an error of some 15 %, which neighbours make smaller.
     own = ndimage.uniform_filter(own, 5, mode="nearest")
     typical = float(np.median(own))
@@ -265,19 +274,62 @@ def _pictures(sums, still, count):
     votes = _spread(sums.votes) * (100.0 / count)
     pictures = [
         np.arcsinh(still.sharp / (4 * still.sharp_noise)) / 2,
-        _compressed(np.where(np.isfinite(sums.held), sums.held, 0) / still.sharp_noise),
-        _compressed(sums.high / still.own_noise),
-        _compressed(-sums.low / still.cell_noise),
-        _compressed(2 * deviation / still.cell_noise),
+        compressed(np.where(np.isfinite(sums.held), sums.held, 0) / still.sharp_noise),
+        compressed(sums.high / still.own_noise),
+        compressed(-sums.low / still.cell_noise),
+        compressed(2 * deviation / still.cell_noise),
         _correlation(sums.lag_products, count),
-        np.log1p(votes) / 3,
+        compressed_votes(votes),
     ]
-    return np.stack(pictures, axis=-1).astype(np.float32)
+    return over_floor(np.stack(pictures, axis=-1).astype(np.float32))
 
 
-def _compressed(height):
+def over_floor(pictures):
+    """Count heights in units of what a typical pixel reaches, where that is more than noise.
+
+    White noise takes the median pixel's sharp peak to about `FLOOR` of its standard deviations. In
+    crowded tissue out-of-focus cells lift it to several times as much, while noise between
+    successive frames stays as it is: without this, everything there would stand out.
+
+    Parameters
+    ----------
+    pictures : ndarray of float32, (h, w, C)
+        `CHANNELS`, in units of the noise.
+
+    Returns
+    -------
+    ndarray of float32, (h, w, C)
+    """
+    floor = float(np.median(expanded(pictures[..., CHANNELS.index("sharp peak")]))) / FLOOR
+    if not floor > 1:
+        return pictures
+    result = pictures.copy()
+    for name in HEIGHTS:
+        channel = CHANNELS.index(name)
+        result[..., channel] = compressed(expanded(pictures[..., channel]) / floor)
+    votes = CHANNELS.index("votes")
+    result[..., votes] = compressed_votes(expanded_votes(pictures[..., votes]) / floor)
+    return result
+
+
+def compressed(height):
     """Return heights in units of the noise, compressed so that 4 becomes 0.7 and 100 becomes 2.3."""
     return np.arcsinh(np.maximum(height, 0) / 2) / 2
+
+
+def expanded(picture):
+    """Return the heights of a picture: what undoes `compressed`."""
+    return 2 * np.sinh(2 * picture)
+
+
+def compressed_votes(votes):
+    """Return votes compressed so that 1 becomes 0.23 and 100 becomes 1.5."""
+    return np.log1p(votes) / 3
+
+
+def expanded_votes(picture):
+    """Return the votes of a picture: what undoes `compressed_votes`."""
+    return np.expm1(3 * picture)
 
 
 def _spread(votes):

@@ -1,8 +1,9 @@
 """From a heat map to points: local maxima, to a fraction of a pixel."""
 
 import numpy as np
-from scipy import ndimage
 from scipy.spatial import cKDTree
+
+from calzoo.imaging.peaks import summits
 
 
 def local_maxima(picture, *, distance, threshold=-np.inf, count=None):
@@ -32,11 +33,7 @@ def local_maxima(picture, *, distance, threshold=-np.inf, count=None):
     [[4, 5], [1, 2]]
     """
     picture = np.asarray(picture, np.float64)
-    reach = int(np.floor(distance))
-    offset = np.arange(-reach, reach + 1)
-    disk = offset[:, None] ** 2 + offset**2 <= distance**2
-    highest = ndimage.maximum_filter(picture, footprint=disk, mode="nearest")
-    points = np.argwhere((picture == highest) & (picture >= threshold) & (picture > picture.min()))
+    points = np.argwhere(summits(picture, distance) & (picture >= threshold) & (picture > picture.min()))
     order = np.argsort(-picture[tuple(points.T)], kind="stable")
     points = _apart(points[order], distance)
     return points[:count]

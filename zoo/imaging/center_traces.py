@@ -6,6 +6,7 @@ import numpy as np
 from scipy import sparse
 from scipy.spatial import cKDTree
 
+from calzoo.imaging.center_channels import MAD_OF_STEPS
 from calzoo.imaging.frames import as_movie, chunks
 from calzoo.imaging.masks import Masks
 
@@ -15,7 +16,6 @@ SPLAT = 0.6
 SURROUND = 1.25
 _HIT = 4.0  # a cell is seen in a frame from so many standard deviations of the noise on
 _RIDGE = 0.05  # of the mean diagonal: cells that lie on one another must not take light from each other
-_MAD = 0.6745 * np.sqrt(2.0)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def extract_activity(movie, centers, radii):
     traces = (unmix @ raw).astype(np.float32)
     traces -= np.median(traces, axis=1, keepdims=True)
     steps = np.abs(np.diff(traces, axis=1)) if traces.shape[1] > 1 else np.zeros_like(traces)
-    noise = (np.median(steps, axis=1) / _MAD).astype(np.float32)
+    noise = (np.median(steps, axis=1) / MAD_OF_STEPS).astype(np.float32)
     hits = (traces > _HIT * np.maximum(noise, 1e-9)[:, None]).sum(axis=1)
     return Activity(traces, noise, hits)
 

@@ -4,6 +4,21 @@ import numpy as np
 from scipy import ndimage
 
 
+def summits(picture, distance):
+    """Return which pixels no other exceeds within a distance, bool (Y, X).
+
+    Parameters
+    ----------
+    picture : ndarray, (Y, X)
+    distance : float
+        In pixels.
+    """
+    reach = int(distance)
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    disk = y**2 + x**2 <= distance**2
+    return picture == ndimage.maximum_filter(picture, footprint=disk, mode="nearest")
+
+
 def local_maxima(heat, *, distance, threshold):
     """Find the places where a map is higher than all around.
 
@@ -30,10 +45,7 @@ def local_maxima(heat, *, distance, threshold):
     >>> places.tolist(), values.tolist()
     ([[4.0, 5.0], [1.0, 2.5]], [0.9, 0.5])
     """
-    reach = int(distance)
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    highest = ndimage.maximum_filter(heat, footprint=y**2 + x**2 <= distance**2, mode="nearest")
-    labels, count = ndimage.label((heat == highest) & (heat >= threshold), np.ones((3, 3)))
+    labels, count = ndimage.label(summits(heat, distance) & (heat >= threshold), np.ones((3, 3)))
     if not count:
         return np.empty((0, 2)), np.empty(0, heat.dtype)
     numbers = np.arange(1, count + 1)

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.center_channels import CELL_PX, grid_for, window_channels
+from calzoo.imaging.center_channels import CELL_PX, CHANNELS, grid_for, window_channels
 from calzoo.imaging.center_peaks import local_maxima, refine
 from calzoo.imaging.center_traces import cell_masks, extract_activity
 from calzoo.imaging.frames import as_movie
 from calzoo.imaging.masks import Masks
-from calzoo.inference.center_network import CenterNetwork
+from calzoo.inference.center_network import OUTPUTS, CenterNetwork
 from calzoo.inference.diameters import diameter_px
 
 #: Faster movies are averaged down to about this for the search; traces keep every frame.
@@ -107,7 +107,7 @@ def find_centers(
         At least two frames, of any integer or float data type, without motion.
     preset : str, optional
         Released network, where `model` is absent.
-    model : str, path or Model, optional
+    model : str, path, Model or CenterNetwork, optional
         An .onnx file, or what `load_model` returned.
     provider, threads : optional
         As for `load_model`.
@@ -153,7 +153,7 @@ def find_centers(
         masks,
         heat,
         float(width),
-        network.model.provider,
+        network.provider,
     )
 
 
@@ -195,12 +195,13 @@ def run_centers(
     count=None,
     threshold=None,
     mask=None,
+    details=False,
     **reading,
 ):
     """Find the centres of the cells of a recording, into a folder.
 
     The folder gets centers.csv, traces.csv, masks.npz, overlay.png, stages.png and run.json, all
-    of them or none; with `mask`, also on_mask.png.
+    of them or none; with `mask`, also on_mask.png, with `details` pictures.png and histograms.png.
 
     Parameters
     ----------
@@ -212,6 +213,8 @@ def run_centers(
         As for `find_centers`.
     mask : path, optional
         Masks (.npz) or a picture (.tif) of known cells, to be drawn under the centres.
+    details : bool, optional
+        Draw what the network sees of the first window and makes of it, and histograms.
     **reading
         As for `open_movie`.
 
@@ -224,30 +227,25 @@ def run_centers(
     CalzooError
         If the file, the network or an option cannot be used, or the disk is full.
     """
-    from calzoo.imaging import center_drawings as drawings
-    from calzoo.imaging.masks import write_masks
+    from calzoo.imaging.center_drawings import read_mask
     from calzoo.imaging.movies import open_movie
-    from calzoo.imaging.outputs import output_folder, write_run_json, write_table
+    from calzoo.imaging.outputs import output_folder, write_run_json
 
     began = time.perf_counter()
     with contextlib.ExitStack() as files:
         movie = files.enter_context(open_movie(path, **reading))
         network = CenterNetwork.load(model, preset, provider=provider, threads=threads)
-        known = None if mask is None else drawings.read_mask(mask, movie.shape[1:])
+        known = None if mask is None else read_mask(mask, movie.shape[1:])
         found = find_centers(
-            movie, model=network.model, threads=threads, diameter=diameter, count=count, threshold=threshold
+            movie, model=network, threads=threads, diameter=diameter, count=count, threshold=threshold
         )
         if movie.pixel_um is None:
             print(f"calzoo: {path}: the pixel size is not known, columns in um stay empty.", file=sys.stderr)
-        with output_folder(out, stale=("on_mask.png",)) as folder:
-            write_table(folder / "centers.csv", found.table(movie.pixel_um))
-            write_table(folder / "traces.csv", _trace_table(found, movie))
-            write_masks(folder / "masks.npz", cells=found.masks)
-            title = f"{Path(path).name}   {' x '.join(map(str, movie.shape))}   {found.count} cells"
-            drawings.draw_overlay(folder / "overlay.png", found, movie, title=title)
-            drawings.draw_stages(folder / "stages.png", found, movie)
-            if known is not None:
-                drawings.draw_on_mask(folder / "on_mask.png", known, found.points)
+        with output_folder(out, stale=("on_mask.png", "pictures.png", "histograms.png")) as folder:
+            _write_tables(folder, found, movie)
+            _draw(folder, found, movie, known, name=Path(path).name)
+            if details:
+                _draw_details(folder, found, movie, network)
             write_run_json(
                 folder,
                 input=path,
@@ -272,6 +270,38 @@ def run_centers(
                 seconds=round(time.perf_counter() - began, 3),
             )
     return found
+
+
+def _write_tables(folder, found, movie):
+    from calzoo.imaging.masks import write_masks
+    from calzoo.imaging.outputs import write_table
+
+    write_table(folder / "centers.csv", found.table(movie.pixel_um))
+    write_table(folder / "traces.csv", _trace_table(found, movie))
+    write_masks(folder / "masks.npz", cells=found.masks)
+
+
+def _draw(folder, found, movie, known, *, name):
+    from calzoo.imaging import center_drawings as drawings
+
+    title = f"{name}   {' x '.join(map(str, movie.shape))}   {found.count} cells"
+    drawings.draw_overlay(folder / "overlay.png", found, movie, title=title)
+    drawings.draw_stages(folder / "stages.png", found, movie)
+    if known is not None:
+        drawings.draw_on_mask(folder / "on_mask.png", known, found.points)
+
+
+def _draw_details(folder, found, movie, network):
+    """Draw what the network sees of the first window, and how what was found is distributed."""
+    from calzoo.imaging import center_drawings as drawings
+
+    slow = _slowed(movie)
+    grid = grid_for(movie.shape[1:], found.diameter_px)
+    seen = window_channels(slow, grid, *network.spans(slow.shape[0])[0])
+    maps = np.concatenate([seen, network.heat(seen)], axis=-1)
+    drawings.draw_feature_maps(folder / "pictures.png", maps, names=(*CHANNELS, *OUTPUTS))
+    values = {"heat": found.heat[..., 0], "scores": found.scores, "radii": found.radii, "hits": found.hits}
+    drawings.draw_histograms(folder / "histograms.png", values | {"s(t)": found.traces})
 
 
 def _limits(network, threshold, count):

@@ -10,7 +10,7 @@ References
 """
 
 import keras
-from keras import layers, ops
+from keras import layers
 
 from calzoo.networks.coordconv import EdgePad, coord_conv
 
@@ -134,48 +134,6 @@ def seed_decoder(side=100, *, count=100):
     x = layers.Conv2D(32, 3, padding="same", activation="relu", name="up0_conv")(x)
     frame = layers.Conv2D(1, 3, padding="same", name="frame")(x)
     return keras.Model(latent, frame, name="seed_decoder")
-
-
-@keras.saving.register_keras_serializable("calzoo")
-class Coordinates(layers.Layer):
-    """Learnable (row, column) pairs; where they leave the frame they are mirrored back in.
-
-    Clipping, as the authors had it, has no gradient: what reached the border stayed there.
-
-    Parameters
-    ----------
-    start : array-like of float, (N, 2)
-        In pixels.
-    shape : tuple of int
-        Height and width of the frame.
-    """
-
-    def __init__(self, start, shape, **options):
-        super().__init__(**options)
-        self.start = [[float(v) for v in pair] for pair in start]
-        self.shape = tuple(int(side) for side in shape)
-
-    def build(self, _=None):
-        """Make the variable, (N, 2)."""
-        self.raw = self.add_weight(
-            shape=(len(self.start), 2),
-            initializer=lambda shape, dtype=None: ops.convert_to_tensor(self.start, dtype),
-            name="coordinates",
-        )
-        self.built = True
-
-    def call(self, _=None):
-        """Return the coordinates inside the frame, (N, 2), in pixels."""
-        last = ops.convert_to_tensor([side - 1.0 for side in self.shape], self.raw.dtype)
-        return last - ops.abs(last - ops.mod(self.raw, 2 * last))
-
-    def compute_output_shape(self, *_):
-        """Return (N, 2)."""
-        return (len(self.start), 2)
-
-    def get_config(self):
-        """Return the arguments."""
-        return {**super().get_config(), "start": self.start, "shape": self.shape}
 
 
 def _check_side(side, by, caller):

@@ -77,8 +77,7 @@ class Splats(layers.Layer):
 
     def centers(self):
         """Return the coordinates inside the frame, (N, 2): mirrored at the border, so gradients live on."""
-        last = ops.convert_to_tensor([max(side - 1.0, 1e-3) for side in self.frame_shape], "float32")
-        return last - ops.abs(last - ops.mod(self.coordinates, 2 * last))
+        return mirrored(self.coordinates, self.frame_shape)
 
     def render(self):
         """Return a picture of each spot, (N, Y * X)."""
@@ -161,6 +160,23 @@ class Splats(layers.Layer):
             "sparsity": self.sparsity,
             "ridge": self.ridge,
         }
+
+
+def mirrored(coordinates, shape):
+    """Return coordinates mirrored at the border of the frame.
+
+    Clipping, as the authors of the centre finder had it, has no gradient: what reached the border
+    stayed there.
+
+    Parameters
+    ----------
+    coordinates : tensor, (N, 2)
+        (y, x) in pixels, anywhere.
+    shape : tuple of int
+        Height and width of the frame.
+    """
+    last = ops.convert_to_tensor([max(side - 1.0, 1e-3) for side in shape], "float32")
+    return last - ops.abs(last - ops.mod(coordinates, 2 * last))
 
 
 def splat_autoencoder(start, frame_shape, **options):
