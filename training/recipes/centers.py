@@ -79,7 +79,7 @@ class CentersRecipe:
         )
     )
     window: int = 200
-    threshold: float = 0.3
+    threshold: float = 0.4
     apart: float = 0.5
 
     def build(self):
