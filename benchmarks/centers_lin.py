@@ -2,6 +2,8 @@
 
     python benchmarks/centers_lin.py DATA [--model FILE.onnx [--run RUN]] [--fit FITS] [--count 100]
 
+A session is fitted by: calzoo train centers --movie DATA/DG13_NAME_frames_jpg.zip -o FITS/NAME
+
 DATA is the folder lin_1p; FITS has a folder of 'calzoo train centers --movie' for each session. For
 each way: recall of the sparse regions and the chance-corrected score on the dense mask, at COUNT centres;
 their pool, with 95 % intervals of a bootstrap over blocks of the frames, and of the gain over each
@@ -108,15 +110,27 @@ def bootstrap(ways, sessions, rng):
     return np.array(draws)
 
 
-def classical(sessions, count):
-    """Return points of each classical way with its best setting, by session."""
+def classical_points(sessions, count, keep=None):
+    """Return the points of every session by (way, diameter, apart); `keep` is a file that keeps them."""
+    kept = dict(np.load(keep)) if keep and keep.exists() else {}
     found = {}
     for diameter, session in itertools.product(DIAMETERS, sessions):
-        shared = Classical(session.frames, diameter)
+        shared = None
         for apart, way in itertools.product(APART, WAYS):
-            found.setdefault((way, diameter, apart), []).append(shared.points_of(way, count, apart=apart))
+            name = f"{session.name} {way} {diameter:g} {apart:g} {count}"
+            if name not in kept:
+                shared = shared or Classical(session.frames, diameter)
+                kept[name] = shared.points_of(way, count, apart=apart)
+            found.setdefault((way, diameter, apart), []).append(kept[name])
+        if keep and shared:
+            np.savez_compressed(keep, **kept)
+    return found
+
+
+def classical(sessions, count, keep=None):
+    """Return points of each classical way with its best setting, by session."""
     best = {}
-    for (way, diameter, apart), points in found.items():
+    for (way, diameter, apart), points in classical_points(sessions, count, keep).items():
         pooled = Pooled.of(sessions, points)
         key = pooled.scores().sum()
         if way not in best or key > best[way][0]:
@@ -200,12 +214,18 @@ def main(argv=None):
         "--fit", type=Path, help="folder with a fit of each session, in folders of their names"
     )
     parser.add_argument("--count", type=int, default=100)
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="FILE.npz",
+        help="keep the points of the classical ways for the next time",
+    )
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     args = parser.parse_args(argv)
     rng = np.random.default_rng(0)
     sessions = [read(args.data, name) for name in SESSIONS]
     chance = [random_points(s.frames.shape[1:], args.count, rng) for s in sessions]
-    ways = {"random": Pooled.of(sessions, chance)} | classical(sessions, args.count)
+    ways = {"random": Pooled.of(sessions, chance)} | classical(sessions, args.count, args.keep)
     others = len(ways)
     if args.model:
         found = network(sessions, args.model, args.count)
