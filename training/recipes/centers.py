@@ -80,7 +80,7 @@ class CentersRecipe:
     )
     window: int = 200
     threshold: float = 0.4
-    apart: float = 0.5
+    apart: float = 0.44
 
     def build(self):
         """Return the untrained network, a `keras.Model`."""
