@@ -118,7 +118,7 @@ class Graph:
         kept = []
         for node in reversed(self.nodes):
             if needed.intersection(node.output):
-                needed.update(node.input)
+                needed.update(_taken(node))
                 kept.append(node)
         self.nodes = kept[::-1]
         self.constants = {name: array for name, array in self.constants.items() if name in needed}
@@ -154,6 +154,15 @@ class Graph:
         model = helper.make_model(graph, opset_imports=self.opset, ir_version=self.ir_version)
         model.producer_name = "calzoo"
         return model
+
+
+def _taken(node):
+    """Return the names that a node takes, those that its branches take included."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            names |= _taken(inner)
+    return names
 
 
 def attributes(node):

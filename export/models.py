@@ -12,6 +12,7 @@ from pathlib import Path
 import onnx
 from onnx import helper
 
+from calzoo.export import registration_planes
 from calzoo.export.halves import store_halves
 from calzoo.export.passes import simplify
 from calzoo.export.planes import to_planes
@@ -20,7 +21,7 @@ from calzoo.export.tracing import IR_VERSION, OPSET, channels_first, trace
 from calzoo.export.verification import check_file, check_weights, differences
 
 CARD_KEY = "calzoo.card"
-#: The 2-D form of a 3-D network is written beside it only if it is this much faster on two threads.
+#: The form for processors is written beside a network only if it is this much faster on two threads.
 WORTH_A_FILE = 1.3
 _PACKAGES = ("calzoo", "keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime", "numpy")
 
@@ -30,9 +31,10 @@ def export_model(model, card, path, *, timing=True):
 
     The graph is traced with free sides and batch, simplified, turned to channels
     first, checked, and compared with Keras on two sizes. Beside ``NAME.onnx`` stands
-    a report, ``NAME.json``. A 3-D network gets a second file, ``NAME-cpu.onnx``, with
-    the same card, inputs and outputs, if 2-D convolutions make it at least 1.3 times
-    faster in ONNX Runtime on the processor. On failure nothing is written.
+    a report, ``NAME.json``. A 3-D network, and that for registration, gets a second file,
+    ``NAME-cpu.onnx``, with the same card, inputs and outputs, if 2-D convolutions, or operators
+    chosen by hand, make it at least 1.3 times faster in ONNX Runtime on the processor. On failure
+    nothing is written.
 
     Parameters
     ----------
@@ -63,7 +65,7 @@ def export_model(model, card, path, *, timing=True):
     graph = trace(model, inputs, outputs)
     simplify(graph)
     card = _file_card(card)
-    planes = to_planes(graph, card.divisor.get("z", 1)) if timing else None
+    planes = _for_processors(model, graph, card) if timing else None
     twin = f"{path.stem}-cpu.onnx"
     files = {path.name: _finish(graph, card)}
     if planes is not None:
@@ -79,6 +81,13 @@ def export_model(model, card, path, *, timing=True):
     if twin not in files:
         (path.parent / twin).unlink(missing_ok=True)  # that of another network would be taken for this one's
     return report
+
+
+def _for_processors(model, graph, card):
+    """Return the graph in a form that processors run faster, or None."""
+    if card.builder == registration_planes.BUILDER:
+        return registration_planes.registration_planes(model, **card.config)
+    return to_planes(graph, card.divisor.get("z", 1))
 
 
 def _channels_last(tensor):

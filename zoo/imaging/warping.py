@@ -87,10 +87,17 @@ def looks_inside(flow):
     -------
     ndarray of bool, shape (..., Y, X)
     """
-    height, width = flow.shape[-3:-1]
-    y = np.arange(height, dtype=np.float32)[:, None] + flow[..., 0]
-    x = np.arange(width, dtype=np.float32) + flow[..., 1]
-    return (y >= 0) & (y <= height - 1) & (x >= 0) & (x <= width - 1)
+    inside = np.ones(flow.shape[:-1], bool)
+    for axis in (-2, -1):
+        side = inside.shape[axis]
+        moved, seen = np.moveaxis(flow[..., axis], axis, -1), np.moveaxis(inside, axis, -1)
+        places = np.arange(side, dtype=np.float32)
+        # No pixel farther from an edge than the longest motion can look beyond it.
+        first = int(np.clip(np.ceil(-moved.min(initial=0)), 0, side))
+        last = side - int(np.clip(np.ceil(moved.max(initial=0)), 0, side))
+        seen[..., :first] &= places[:first] + moved[..., :first] >= 0
+        seen[..., last:] &= places[last:] + moved[..., last:] <= side - 1
+    return inside
 
 
 def _warp_frame(image, flow, order, mode, fill):

@@ -50,6 +50,8 @@ class Model:
     path : pathlib.Path
     sha256 : str
         Of the file, 64 hexadecimal digits.
+    optional : tuple of str
+        Inputs beside those of the card that may be fed, such as features that were computed before.
     """
 
     def __init__(self, card, provider, path, sha256, backend):
@@ -57,20 +59,23 @@ class Model:
         self.provider = provider
         self.path = path
         self.sha256 = sha256
+        self.optional = tuple(getattr(backend, "optional", ()))
         self._backend = backend
 
-    def run(self, feeds):
+    def run(self, feeds, outputs=None):
         """Run the network once.
 
         Parameters
         ----------
         feeds : Mapping of str to ndarray
-            The card's inputs by name, with the card's axes and dtypes.
+            The card's inputs by name, with the card's axes and dtypes; `optional` ones where wanted.
+        outputs : sequence of str, optional
+            Names of outputs; by default those of the card.
 
         Returns
         -------
         dict of str to ndarray
-            The card's outputs by name.
+            The outputs by name.
 
         Raises
         ------
@@ -80,11 +85,11 @@ class Model:
             If the names are not those of the card, or the network refuses the arrays.
         """
         names = [tensor.name for tensor in self.card.inputs]
-        if sorted(feeds) != sorted(names):
+        if sorted(set(feeds) - set(self.optional)) != sorted(names):
             message = f"{self.card.name!r} has the inputs {', '.join(names)}; got {', '.join(feeds)}."
             raise CalzooError(message)
         try:
-            return self._backend(feeds)
+            return self._backend(feeds) if outputs is None else self._backend(feeds, outputs)
         except Exception as error:  # Each runtime has exceptions of its own.
             if isinstance(error, MemoryError) or any(t in str(error).lower() for t in _OUT_OF_MEMORY):
                 message = f"{self.provider} ran out of memory"
@@ -228,8 +233,13 @@ def _onnxruntime(data, card, provider, threads):
     if session.get_providers()[0] != name:
         _refuse_provider(provider, "its libraries or its device do not start")
     _check_names(card, [i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()])
-    outputs = [tensor.name for tensor in card.outputs]
-    return lambda feeds: dict(zip(outputs, session.run(outputs, dict(feeds)), strict=True))
+    named = [tensor.name for tensor in card.outputs]
+
+    def run(feeds, outputs=named):
+        return dict(zip(outputs, session.run(list(outputs), dict(feeds)), strict=True))
+
+    run.optional = [value.name for value in session.get_overridable_initializers()]
+    return run
 
 
 def _openvino(data, card, provider, threads):

@@ -490,4 +490,5 @@ def _as(frames, dtype):
     if dtype.kind == "f":
         return frames.astype(dtype, copy=False)
     limits = np.iinfo(dtype)
-    return np.clip(np.rint(frames), limits.min, limits.max).astype(dtype)
+    whole = np.rint(frames)
+    return np.clip(whole, limits.min, limits.max, out=whole).astype(dtype)

@@ -13,7 +13,9 @@ from calzoo.inference.models import Model, load_model
 
 _INPUTS = {"frame", "template", "shift"}
 _OUTPUTS = {"flow", "registered", "uncertainty"}
-_BATCHES = {"cuda": 16, "tensorrt": 16}  # frames at a time; elsewhere 4: they stay in the cache
+_BATCHES = {"cuda": 16, "tensorrt": 16}  # frames at a time; elsewhere 4, or 1: they stay in the cache
+#: What a file for processors keeps of a template, and the input that takes it.
+_FEATURES, _KNOWN = "template_features", "known_template"
 SMALLEST = 32  # pixels of a side
 
 
@@ -54,7 +56,7 @@ class RegistrationNetwork:
     def __init__(self, model, workers):
         _check(model)
         self.model, self.card, self.workers = model, model.card, workers
-        self.batch = _BATCHES.get(model.provider, 4)
+        self.batch = 1 if _KNOWN in model.optional else _BATCHES.get(model.provider, 4)
 
     @classmethod
     def load(cls, model=None, preset="registration-2p", *, provider="auto", threads=None):
@@ -95,7 +97,10 @@ class Aligner:
         step = network.card.divisor
         self.shape = self.template.shape
         self._short = [-side % step[axis] for side, axis in zip(self.shape, "yx", strict=True)]
-        self._seen = self._padded(seen.astype(np.float32))[:, None]
+        self._still = {"template": self._padded(seen.astype(np.float32))[:, None]}
+        if _KNOWN in network.model.optional:
+            anything = {"frame": self._still["template"], "shift": np.zeros((1, 2), np.float32)}
+            self._still[_KNOWN] = network.model.run(self._still | anything, [_FEATURES])[_FEATURES]
 
     def __call__(self, frames):
         """Bring frames to the template.
@@ -118,9 +123,7 @@ class Aligner:
             raise CalzooError(message)
         seen = frames if self.prepare is None else self.prepare(frames)
         shifts, clarity = self.search(seen)
-        found = self.network.model.run(
-            {"frame": self._padded(seen)[:, None], "template": self._seen, "shift": shifts}
-        )
+        found = self.network.model.run({"frame": self._padded(seen)[:, None], "shift": shifts} | self._still)
         height, width = self.shape
         flow = found["flow"][:, :, :height, :width].transpose(0, 2, 3, 1)  # a view: copies cost time
         if self.prepare is None and self.interpolation == "linear":

@@ -39,13 +39,14 @@ class Quality:
             setattr(self, name, np.full(count, np.nan, np.float32))
         self.blank = np.zeros(count, bool)
         self.means = np.zeros((2, *template.shape))
-        self.unseen = np.zeros(template.shape, np.int64)
+        self.unseen = np.zeros(template.shape, np.int32)
         self.residual = float("nan")
         self.bad, self.valid = np.zeros(count, bool), np.ones(template.shape, bool)
         margin = [max(1, side // 20) for side in template.shape]
         self._middle = tuple(slice(m, side - m) for m, side in zip(margin, template.shape, strict=True))
         middle = template[self._middle].astype(np.float64)
         self._centred = (middle - middle.mean()).astype(np.float32)
+        self._norm = float(np.linalg.norm(self._centred))
 
     def add(self, start, frames, moved, found):
         """Take in some frames before and after, and what was found about them."""
@@ -60,10 +61,11 @@ class Quality:
             place[start:stop] = [self._correlation(picture) for picture in pictures]
         inside = looks_inside(found.flow)
         self.inside[start:stop] = inside.mean(axis=(1, 2))
-        self.blank[start:stop] = np.ptp(frames.reshape(len(frames), -1), axis=1) == 0
-        self.unseen += (~inside).sum(axis=0)
-        for total, pictures in zip(self.means, (frames, moved), strict=True):
-            total += pictures.sum(axis=0, dtype=np.float64)
+        self.blank[start:stop] = [picture.min() == picture.max() for picture in frames]
+        for seen, *pictures in zip(inside, frames, moved, strict=True):
+            self.unseen += ~seen
+            for total, picture in zip(self.means, pictures, strict=True):
+                total += picture
 
     def finish(self, read, align):
         """Flag bad frames, and measure what moves still."""
@@ -128,8 +130,8 @@ class Quality:
 
     def _correlation(self, picture):
         middle = picture[self._middle].astype(np.float32)
-        middle = middle - middle.mean(dtype=np.float64).astype(np.float32)
-        norm = float(np.sqrt(np.vdot(middle, middle) * np.vdot(self._centred, self._centred)))
+        middle -= middle.mean()
+        norm = self._norm * float(np.sqrt(np.vdot(middle, middle)))
         return float(np.vdot(middle, self._centred)) / norm if norm > 0 else np.nan
 
 
