@@ -23,8 +23,14 @@ SQUARES = (0, 5, 15)  # of cells 1, 2, 3 in a grid of 4 x 4; see make_tiny_stimu
 CONDITIONS = ((1,), (2,), (3,), (1, 2), (1, 3), (2, 3), ())
 
 
-def recording(rng, *, side=32, trials=5, bright=1.0, noise=0.02, answer=0.6, coupling=0.0, dtype=np.uint16):
-    """Return frames, two after each stimulus, and the rows of their table."""
+def recording(
+    rng, *, side=32, trials=5, bright=1.0, noise=0.02, answer=0.6, coupling=0.0, drives=0.0, dtype=np.uint16
+):
+    """Return frames, two after each stimulus, and the rows of their table.
+
+    Cells that are not stimulated answer to every stimulus (coupling); all are driven by each
+    other stimulated cell (drives).
+    """
     rest = bright * 1000 * (1 + 0.3 * np.sin(np.arange(side) / 3)[:, None] * np.cos(np.arange(side) / 5))
     frames, rows = [], []
     step = side // 4
@@ -33,7 +39,7 @@ def recording(rng, *, side=32, trials=5, bright=1.0, noise=0.02, answer=0.6, cou
             rows.append(f"{len(frames)},{'+'.join(map(str, cells))},{trial},1")
             change = np.ones((side, side))
             for cell, square in enumerate(SQUARES, 1):
-                drive = cell in cells or coupling * bool(cells)
+                drive = (cell in cells or coupling * bool(cells)) + drives * len({*cells} - {cell})
                 y, x = divmod(square, 4)
                 change[y * step : (y + 1) * step, x * step : (x + 1) * step] += answer * drive
             for _ in range(2):
@@ -250,6 +256,20 @@ def test_stronger_connections_are_found_and_a_repetition_is_not(rng, tmp_path):
     assert compare_analyses(before, again).changes[1].p > 0.02
 
 
+def test_answers_that_spread_farther_are_found_whatever_the_light(rng, tmp_path):
+    before = analysed(rng, tmp_path, trials=8, noise=0.1, drives=0.3)
+    again = analysed(rng, tmp_path, trials=8, noise=0.15, drives=0.3, answer=0.5)
+    after = analysed(rng, tmp_path, trials=8, noise=0.1, drives=0.45)
+    grown = compare_analyses(before, after)
+    # Each frame is divided by its mean, in which answers count too.
+    assert 1.4 < grown.spread.after / grown.spread.before < 1.9
+    assert grown.spread.p == 2 / 2**8
+    assert grown.spreads[1].after == grown.spread.after  # one group alone is all there is
+    repeated = compare_analyses(before, again).spread
+    assert repeated.after / repeated.before == pytest.approx(1, abs=0.2)
+    assert repeated.p > 0.02
+
+
 def test_recordings_that_cannot_be_compared_are_refused(rng, tmp_path):
     two, eight = (analysed(rng, tmp_path, trials=n) for n in (2, 8))
     with pytest.raises(CalzooError, match="at least 3 trials of each recording to compare them, got 2"):
@@ -316,9 +336,10 @@ def test_the_command_says_where_the_table_should_be(folder, capsys):
 def test_the_command_compares_two_recordings(folder, rng, capsys):
     other = folder / "later"
     other.mkdir()
-    frames, rows = recording(rng, coupling=0.5)
-    np.save(other / "frames.npy", frames)
-    table_of(other, rows)
+    for place, drives in ((folder, 0.3), (other, 0.45)):
+        frames, rows = recording(rng, drives=drives)
+        np.save(place / "frames.npy", frames)
+        table_of(place, rows)
     out = folder / "out"
     paths = [str(folder / "frames.npy"), str(other / "frames.npy")]
     stack = np.zeros((3, 32, 32), bool)
@@ -330,14 +351,18 @@ def test_the_command_compares_two_recordings(folder, rng, capsys):
     assert cli.main(["compare", *paths, *options]) == 0
     captured = capsys.readouterr()
     assert captured.out.strip() == str(out)
-    assert "group 1: similarity" in captured.err
+    assert "group 1: spread" in captured.err
+    assert "group 1: similarity of maps" in captured.err
+    assert "all groups: cosine of cells" in captured.err
     names = {path.name for path in out.iterdir()}
-    pictures = {"matrices.png", "changes.png", "maps.png", "report.html"}
+    pictures = {"matrices.png", "changes.png", "spread.png", "maps.png", "report.html"}
     assert names == pictures | {"comparison.csv", "zncc_before.csv", "zncc_after.csv", "run.json"}
     head, row, whole, cells = (line.split(",") for line in (out / "comparison.csv").read_text().splitlines())
     values = dict(zip(head, row, strict=True))
     assert values["group"] == "1"
     assert 0 <= float(values["p"]) <= 1
+    assert float(values["spread_before"]) < float(values["spread_after"])
+    assert 0 <= float(values["spread_p"]) <= 1
     assert float(values["interval_low"]) <= float(values["interval_high"])
     # One group alone is all there is.
     assert whole[0] == "all"

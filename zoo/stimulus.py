@@ -13,8 +13,10 @@ from calzoo.inference.stimulus import PRESET, StimulusNetwork, probability
 from calzoo.metrics.correlation import MeanSimilarity, TrialSimilarity, block_means, ssd_matrix, zncc_matrix
 from calzoo.metrics.decoding import authors_rule, decoding_scores, exact_match
 from calzoo.metrics.permutation import Change, compare_means
+from calzoo.metrics.spread import compare_spread, influence
 
 _MAP_SIDE = 64  # pixels of the longer side of the maps of single stimuli, which statistics are made of
+_CHANGE_SIDE = 32  # of the changes: squares about as large as a cell, in which noise averages out
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class StimulusAnalysis:
         Mean map of each condition.
     event_cams : ndarray of float32, (E, y, x)
         Mean map of each stimulus, at most 64 pixels wide.
+    event_changes : ndarray of float32, (E, v, u)
+        Mean change of the field since rest after each stimulus, over the root of rest.
     event_condition, event_trial : ndarray of int, (E,)
     average : ndarray of float32, (Y, X)
         Mean of the decoded frames.
@@ -46,6 +50,7 @@ class StimulusAnalysis:
     threshold: float
     mean_cams: np.ndarray
     event_cams: np.ndarray
+    event_changes: np.ndarray
     event_condition: np.ndarray
     event_trial: np.ndarray
     average: np.ndarray
@@ -73,6 +78,14 @@ class StimulusAnalysis:
         """Return the similarity of the conditions of a group, from single trials."""
         inside = np.flatnonzero(self.groups == group)
         return TrialSimilarity(self.event_cams, self.event_condition, self.event_trial, inside.tolist())
+
+    def influence(self, group):
+        """Return what the stimulation of each cell of a group adds to the field, trial by trial."""
+        rows = np.flatnonzero(self.groups[self.event_condition] == group)
+        stimulated = np.zeros((len(rows), self.stimuli.cells.shape[1]), bool)
+        for place, row in enumerate(rows):
+            stimulated[place, np.array(self.stimuli.conditions[self.event_condition[row]], int) - 1] = True
+        return influence(self.event_changes[rows], stimulated, self.event_trial[rows])
 
 
 def analyse_stimuli(
@@ -120,17 +133,13 @@ def analyse_stimuli(
     sums = np.zeros((len(stimuli.conditions), *movie.shape[1:]))
     counts = np.bincount(shown.condition, minlength=len(sums))
     events, place = np.unique(shown.event, return_inverse=True)
-    step = max(-(-max(movie.shape[1:]) // _MAP_SIDE), 1)
-    small = tuple(side // step for side in movie.shape[1:])
-    event_sums, event_counts = np.zeros((len(events), *small)), np.bincount(place)
+    event_sums, event_counts = 0.0, np.bincount(place)
     average = np.zeros(movie.shape[1:])
     for part, some, cams in network.blocks(movie, shown.frames, wanted[rows], rest=rest, mask=mask):
         logits[part] = some
-        reduced = cams[:, : small[0] * step, : small[1] * step]
-        reduced = reduced.reshape(len(cams), small[0], step, small[1], step).mean(axis=(2, 4))
-        for i, row in enumerate(range(part.start, part.stop)):
-            sums[shown.condition[row]] += cams[i]
-            event_sums[place[row]] += reduced[i]
+        for condition, cam in zip(shown.condition[part], cams, strict=True):
+            sums[condition] += cam
+        event_sums = event_sums + _summed(_reduced(cams), place[part], len(events))
         if progress is not None:
             progress(len(cams))
     for number in shown.frames[:: max(len(rows) // 200, 1)]:
@@ -142,6 +151,7 @@ def analyse_stimuli(
         network.threshold,
         (sums / np.maximum(counts, 1)[:, None, None]).astype(np.float32),
         (event_sums / event_counts[:, None, None]).astype(np.float32),
+        event_changes(movie, stimuli.only(np.isin(stimuli.event, events))),
         shown.condition[first],
         shown.trial[first],
         (average / len(shown.frames[:: max(len(rows) // 200, 1)])).astype(np.float32),
@@ -157,6 +167,22 @@ def analyse_stimuli(
             "frames": len(rows),
         },
     )
+
+
+def _reduced(maps, side=_MAP_SIDE):
+    """Return maps (N, Y, X) as means of squares of pixels, at most so many on a side."""
+    step = max(-(-max(maps.shape[1:]) // side), 1)
+    rows, columns = (length // step for length in maps.shape[1:])
+    cut = maps[:, : rows * step, : columns * step]
+    return cut.reshape(len(maps), rows, step, columns, step).mean(axis=(2, 4))
+
+
+def _summed(maps, place, count):
+    """Return the sums of maps that belong to the same of `count` places."""
+    sums = np.zeros((count, *maps.shape[1:]))
+    for one, some in zip(place, maps, strict=True):
+        sums[one] += some
+    return sums
 
 
 def _sorted(place):
@@ -220,6 +246,35 @@ def roi_answers(movie, stimuli, masks):
     return answers / np.bincount(place)[:, None], stimuli.condition[first], stimuli.trial[first]
 
 
+def event_changes(movie, stimuli):
+    """Return the change of the field since rest after each stimulus, the mean over its frames.
+
+    Rest is taken near in time, so that drift and bleaching do not count.
+
+    Parameters
+    ----------
+    movie : Movie or ndarray, (T, Y, X)
+    stimuli : Stimuli
+
+    Returns
+    -------
+    ndarray of float32, (E, y, x)
+        Over the root of rest, as photons scatter; means of squares of pixels, at most 32
+        on a side.
+    """
+    track = RestTrack(movie)
+    place = np.unique(stimuli.event, return_inverse=True)[1]
+    counts, sums = np.bincount(place), 0.0
+    for start in range(0, len(stimuli), 256):
+        part = slice(start, start + 256)
+        numbers = stimuli.frames[part]
+        frames = scaled(movie.take(numbers) if hasattr(movie, "frames") else movie[numbers])
+        rest = np.maximum(track.at(numbers), 0.1)
+        change = (frames - rest) / np.sqrt(rest)
+        sums = sums + _summed(_reduced(change, _CHANGE_SIDE), place[part], len(counts))
+    return (sums / counts[:, None, None]).astype(np.float32)
+
+
 @dataclass(frozen=True)
 class StimulusComparison:
     """Two recordings of one field, seen by one network.
@@ -231,6 +286,10 @@ class StimulusComparison:
         Mean pairwise similarity of the maps of each group's conditions.
     overall : calzoo.metrics.permutation.Change
         The mean over groups.
+    spreads : dict of int to calzoo.metrics.permutation.Change
+        How much of the answers of each group arises beyond the stimulated cells.
+    spread : calzoo.metrics.permutation.Change
+        Of all groups together.
     classical : calzoo.metrics.permutation.Change or None
         The same of the cosine similarity of the answers of given cells.
     """
@@ -239,6 +298,8 @@ class StimulusComparison:
     after: StimulusAnalysis
     changes: dict
     overall: Change
+    spreads: dict
+    spread: Change
     classical: Change | None = None
 
 
@@ -288,6 +349,9 @@ def compare_analyses(before, after, *, answers=None, seed=0, resamples=1000):
     }
     whole = (MeanSimilarity([side.similarity(group) for group in changes]) for side in (before, after))
     overall = compare_means(*whole, rng=rng, resamples=resamples)
+    pairs = {group: (before.influence(group), after.influence(group)) for group in changes}
+    spreads = {group: compare_spread([pair], rng=rng, resamples=resamples) for group, pair in pairs.items()}
+    spread = compare_spread(list(pairs.values()), rng=rng, resamples=resamples)
     classical = None
     if answers is not None:
         cosines = (
@@ -300,7 +364,7 @@ def compare_analyses(before, after, *, answers=None, seed=0, resamples=1000):
             for of_one in answers
         )
         classical = compare_means(*cosines, rng=rng, resamples=resamples)
-    return StimulusComparison(before, after, changes, overall, classical)
+    return StimulusComparison(before, after, changes, overall, spreads, spread, classical)
 
 
 def blocks(analysis):
@@ -494,6 +558,16 @@ def comparison_table(comparison):
         values = [raw[group] for group in comparison.changes]
         values = [*values, float(np.mean(values))]
         columns[f"mean_zncc_{name}"] = values + [None] * (len(names) - len(values))
+    spreads = [*comparison.spreads.values(), comparison.spread]
+    for name, values in {
+        "spread_before": [c.before for c in spreads],
+        "spread_after": [c.after for c in spreads],
+        "spread_difference": [c.difference for c in spreads],
+        "spread_interval_low": [c.interval[0] for c in spreads],
+        "spread_interval_high": [c.interval[1] for c in spreads],
+        "spread_p": [c.p for c in spreads],
+    }.items():
+        columns[name] = values + [None] * (len(names) - len(values))
     return columns
 
 

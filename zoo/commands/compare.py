@@ -1,9 +1,10 @@
 """Compare two recordings of one field: what has a treatment changed.
 
 Both recordings, of the same conditions, are seen by one network. comparison.csv tells
-of each group of conditions how alike their maps are before and after, with a 95 %
-interval (bootstrap over trials) and p (permutation over trials); matrices, pictures,
-report.html and run.json stand beside it.
+of each group of conditions how far answers spread beyond the stimulated cells, and how
+alike the maps are, before and after, each with a 95 % interval (bootstrap over trials)
+and p (permutation over trials); matrices, pictures, report.html and run.json stand
+beside it. The spread is the test of a treatment: drift and dim light change maps too.
 """
 
 from pathlib import Path
@@ -53,14 +54,20 @@ def run(args):
             target=args.target,
             progress=bar.update,
         )
-    named = {f"group {group}": change for group, change in comparison.changes.items()}
-    named["all groups"] = comparison.overall
+    spreads = {f"group {group}": change for group, change in comparison.spreads.items()}
+    maps = {f"group {group}": change for group, change in comparison.changes.items()}
+    maps["all groups"] = comparison.overall
+    _say("spread", {**spreads, "all groups": comparison.spread})
+    _say("similarity of maps", maps)
     if comparison.classical is not None:
-        named["all groups, cells"] = comparison.classical
-    for name, change in named.items():
+        _say("cosine of cells", {"all groups": comparison.classical})
+    print(args.output)
+
+
+def _say(what, changes):
+    for name, change in changes.items():
         low, high = change.interval
         tell(
-            f"{name}: similarity {change.before:.3f} -> {change.after:.3f}, change "
+            f"{name}: {what} {change.before:.3f} -> {change.after:.3f}, change "
             f"{change.difference:+.3f} [{low:+.3f}, {high:+.3f}], p = {change.p:.3f}"
         )
-    print(args.output)

@@ -53,7 +53,7 @@ def write_report(folder, analysis, blocks, name):
 
 
 def write_comparison(folder, comparison, columns, names):
-    """Write matrices.png, changes.png, maps.png and report.html.
+    """Write spread.png, matrices.png, changes.png, maps.png and report.html.
 
     Parameters
     ----------
@@ -71,11 +71,13 @@ def write_comparison(folder, comparison, columns, names):
         before,
         comparison.changes,
     )
-    draw_changes(folder / "changes.png", comparison.changes)
+    draw_changes(folder / "changes.png", comparison.changes, "mean similarity of maps")
+    draw_changes(folder / "spread.png", comparison.spreads, "spread beyond the stimulated cells")
     draw_pairs(folder / "maps.png", before, after)
     rows = zip(*([_number(v) for v in c] for c in columns.values()), strict=True)
     sections = [
-        ("What has changed", _table(columns, rows) + _NOTES["changes"], "changes.png"),
+        ("Do answers spread farther?", _table(columns, rows) + _NOTES["spread"], "spread.png"),
+        ("Are maps of different conditions more alike?", _NOTES["changes"], "changes.png"),
         ("Similarity of the maps of all conditions", _NOTES["matrices"], "matrices.png"),
         ("Maps that changed most", "", "maps.png"),
     ]
@@ -202,8 +204,16 @@ def draw_trials(path, analysis):
     _save(figure, path)
 
 
-def draw_changes(path, changes):
-    """Draw the difference of each group with its interval and p."""
+def draw_changes(path, changes, what):
+    """Draw the difference of each group with its interval and p.
+
+    Parameters
+    ----------
+    path : path-like
+    changes : dict of int to calzoo.metrics.permutation.Change
+    what : str
+        Has changed.
+    """
     figure, panel = _figure(1, 1, 7, 1.2 + 0.6 * len(changes))
     for row, change in enumerate(changes.values()):
         colour = "#c03028" if change.p < 0.05 else "#555555"
@@ -212,7 +222,7 @@ def draw_changes(path, changes):
         panel.text(1.02, row, f"p = {change.p:.3f}", transform=panel.get_yaxis_transform(), va="center")
     panel.axvline(0, color="black", linewidth=0.8)
     panel.set_yticks(range(len(changes)), [f"group {group}" for group in changes])
-    panel.set(xlabel="change of the mean similarity of maps (95 % interval)", ylim=(len(changes) - 0.5, -0.5))
+    panel.set(xlabel=f"change of the {what} (95 % interval)", ylim=(len(changes) - 0.5, -0.5))
     _save(figure, path)
 
 
@@ -249,11 +259,18 @@ _NOTES = {
         "<p class=note>What spoke for the answer, averaged over the frames of a condition; it is a "
         "map of answers, not a proof of connections.</p>"
     ),
+    "spread": (
+        "<p class=note>spread: what the stimulation of a cell adds beyond the cell itself, over what it adds "
+        "at the cell, both in parts of what they were before; near 1 before, larger after if connections "
+        "are stronger. No network takes part. interval: bootstrap over trials; p: permutation over "
+        "trials. This is the test to rely on.</p>"
+    ),
     "changes": (
         "<p class=note>similarity: mean over pairs of conditions of the correlation of their maps, from "
         "pairs of different trials, so that noise does not lower it; interval: bootstrap over trials; p: "
-        "permutation over trials. mean_zncc: the plain ZNCC of mean maps, which dimmer or moved "
-        "recordings lower.</p>"
+        "permutation over trials. Drift and dimmer light change maps too: a small p here is no proof of "
+        "a treatment. mean_zncc: the plain ZNCC of mean maps, which dimmer or moved recordings "
+        "lower.</p>"
     ),
     "matrices": "<p class=note>ZNCC of mean maps; the frames mark the groups.</p>",
 }
