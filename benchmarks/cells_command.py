@@ -2,8 +2,8 @@
 
     python benchmarks/cells_command.py --preset cells-2p [--suite2p /path/to/venv/bin/python] [--rounds 5]
 
-A simulated movie of 1,200 frames of 512 x 512, uint16, memory-mapped; traces excluded; two threads; the runs
-alternate (A B A B ...), the medians count.
+A simulated movie of 1,200 frames of 512 x 512, int16, memory-mapped; traces excluded; two threads; the runs
+alternate (A B A B ...), the medians count. --movie FILE.npy keeps the movie, which takes a minute to draw.
 """
 
 import argparse
@@ -39,6 +39,17 @@ for line in sys.stdin:
 """
 
 
+def draw(path, shape):
+    """Simulate a movie of the cortex into a file."""
+    recording = simulate_two_photon(5, shape, style="cortex", frame_rate_hz=10.0)
+    part = path.with_name("part-" + path.name)
+    movie = np.lib.format.open_memmap(part, "w+", np.int16, shape)
+    for start in range(0, shape[0], 100):
+        movie[start : start + 100] = np.minimum(recording.frames(start, start + 100), 32767)
+    movie.flush()
+    part.rename(path)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="cells-2p")
@@ -47,18 +58,14 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--frames", type=int, default=1200)
     parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--movie", type=Path, metavar="FILE.npy", help="drawn where it is not there")
     args = parser.parse_args()
     roles = dict(text.split("=", 1) for text in args.model) or None
     networks = CellNetworks.load(roles, args.preset, provider="cpu", threads=2)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "movie.npy"
-        recording = simulate_two_photon(
-            5, (args.frames, args.side, args.side), style="cortex", frame_rate_hz=10.0
-        )
-        movie = np.lib.format.open_memmap(path, "w+", np.int16, recording.shape)
-        for start in range(0, args.frames, 100):
-            movie[start : start + 100] = np.minimum(recording.frames(start, start + 100), 32767)
-        movie.flush()
+        path = args.movie or Path(folder) / "movie.npy"
+        if not path.is_file():
+            draw(path, (args.frames, args.side, args.side))
         movie = np.load(path, mmap_mode="r")
         other = None
         if args.suite2p:
