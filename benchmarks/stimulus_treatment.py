@@ -1,12 +1,14 @@
 """Is a change of connections found, and does none raise an alarm? Pairs of recordings of simulated fields.
 
-    python benchmarks/stimulus_treatment.py --fields 4 --pairs 50 --workers 2 -o RUNS
+    python benchmarks/stimulus_treatment.py --fields 20 --pairs 10 --workers 2 -o RUNS
+    python benchmarks/stimulus_treatment.py --fields 4 --pairs 5 --maps --workers 2 -o RUNS
 
-For each field a network is trained on one recording. Then come pairs of recordings that
-it never saw: the one before, and after it the same field with connections x 1.0, 1.25 and
-1.5, and x 1.0 with 30 % fewer photons, 2 px of drift and bleaching of 40 %. An alarm is
-p < 0.05 of the mean over groups. Beside it the classical way: cosine similarity of the
-answers of the true cells, with the same test. Results go on where they were stopped.
+Pairs of recordings: the one before, and after it the same field with connections x 1.0,
+1.25 and 1.5, and x 1.0 with 30 % fewer photons, 2 px of drift and bleaching of 40 %. An
+alarm is p < 0.05 of all groups together: of how far answers spread, and of the classical
+way, the cosine similarity of the answers of the true cells. With --maps a network is
+trained on another recording of each field, and the similarity of its maps stands beside
+them. Results go on where they were stopped.
 """
 
 import argparse
@@ -26,8 +28,9 @@ from calzoo.imaging.stimuli import read_stimuli
 from calzoo.inference.models import load_model
 from calzoo.metrics.correlation import MeanSimilarity, TrialSimilarity
 from calzoo.metrics.permutation import compare_means
+from calzoo.metrics.spread import compare_spread, influence
 from calzoo.simulation.stimulus import StimulusStyle, simulate_stimulus
-from calzoo.stimulus import analyse_stimuli, roi_answers
+from calzoo.stimulus import analyse_stimuli, event_changes, roi_answers
 
 POOR = StimulusStyle(photons=16 * 0.7, drift_px=2.0, bleaching=0.4)
 TREATMENTS = {
@@ -59,32 +62,44 @@ def network(field, folder, threads):
 
 
 def measured(model, field, session, treatment, target):
-    """Return the similarities of a recording: of maps, and of the true cells' answers."""
+    """Return what is compared of a recording, by name: influences of cells, similarities, exact match."""
     factor, style = TREATMENTS[treatment]
     recording = simulate_stimulus(1000 + field, session=session, factor=factor, style=style, **SETTINGS)
     with tempfile.TemporaryDirectory() as folder:
         write_table(Path(folder) / "stimuli.csv", recording.table)
         stimuli = read_stimuli(Path(folder) / "stimuli.csv", frames=len(recording.frames))
-    analysis = analyse_stimuli(recording.frames, stimuli, model=model, target=target)
-    answers = roi_answers(recording.frames, analysis.stimuli, recording.masks)
-    groups = np.unique(analysis.groups[analysis.groups > 0])
-    cells = [
-        TrialSimilarity(*answers, np.flatnonzero(analysis.groups == group).tolist(), centred=False)
-        for group in groups
-    ]
-    return MeanSimilarity([analysis.similarity(g) for g in groups]), MeanSimilarity(cells), analysis.scores
+    answers, condition, trial = roi_answers(recording.frames, stimuli, recording.masks)
+    changes = event_changes(recording.frames, stimuli)
+    cells = np.array([[k + 1 in c for k in range(SETTINGS["cells"])] for c in stimuli.conditions])[condition]
+    found = {"spread": [], "cells": []}
+    for group in np.unique(stimuli.groups[stimuli.groups > 0]):
+        rows = stimuli.groups[condition] == group
+        found["spread"].append(influence(changes[rows], cells[rows], trial[rows]))
+        inside = np.flatnonzero(stimuli.groups == group).tolist()
+        found["cells"].append(TrialSimilarity(answers, condition, trial, inside, centred=False))
+    found["cells"] = MeanSimilarity(found["cells"])
+    if model is not None:
+        analysis = analyse_stimuli(recording.frames, stimuli, model=model, target=target)
+        groups = np.unique(analysis.groups[analysis.groups > 0])
+        found["maps"] = MeanSimilarity([analysis.similarity(g) for g in groups])
+        found["exact"] = analysis.scores["exact"]
+    return found
 
 
 def one_pair(job):
     """Return the line of one pair."""
     path, field, pair, target = job
-    model = load_model(path, provider="cpu", threads=1)
+    model = load_model(path, provider="cpu", threads=1) if path else None
     before = measured(model, field, 100 + 10 * pair, "x 1.0", target)
-    line = {"field": field, "pair": pair, "target": target, "exact": before[2]["exact"]}
+    line = {"field": field, "pair": pair, "target": target, "exact": before.pop("exact", None)}
     for number, treatment in enumerate(TREATMENTS, 1):
         after = measured(model, field, 100 + 10 * pair + number, treatment, target)
-        for kind, first, second in (("maps", before[0], after[0]), ("cells", before[1], after[1])):
-            change = compare_means(first, second, rng=np.random.default_rng(pair), resamples=200)
+        for kind, first in before.items():
+            rng = np.random.default_rng(pair)
+            if kind == "spread":
+                change = compare_spread(list(zip(first, after[kind], strict=True)), rng=rng)
+            else:
+                change = compare_means(first, after[kind], rng=rng, resamples=200)
             line[f"{treatment}: {kind}"] = dataclasses.astuple(change)
     return line
 
@@ -93,16 +108,18 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fields", type=int, default=4)
     parser.add_argument("--pairs", type=int, default=50, help="of each field")
+    parser.add_argument("--maps", action="store_true", help="also maps, of a network for each field")
     parser.add_argument("--target", choices=("largest", "stimulated"), default="largest")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, help="of the training")
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args(argv)
     args.output.mkdir(parents=True, exist_ok=True)
-    results = args.output / f"treatment-{args.target}.jsonl"
+    results = args.output / (f"treatment-{args.target}.jsonl" if args.maps else "treatment.jsonl")
     lines = [json.loads(text) for text in results.read_text().splitlines()] if results.exists() else []
     done = {(line["field"], line["pair"]) for line in lines}
-    paths = {field: network(field, args.output, args.threads) for field in range(args.fields)}
+    fields = range(args.fields)
+    paths = {field: network(field, args.output, args.threads) if args.maps else None for field in fields}
     jobs = [
         (paths[field], field, pair, args.target)
         for pair in range(args.pairs)
@@ -119,17 +136,20 @@ def main(argv=None):
 
 def report(lines):
     """Print how often p < 0.05, and in which direction."""
-    print(f"{len(lines)} pairs, before: exact match {np.mean([line['exact'] for line in lines]):.3f}")
-    print(f"{'':<14}{'maps':>18}{'true cells':>22}")
+    kinds = [kind for kind in ("spread", "cells", "maps") if f"x 1.0: {kind}" in lines[0]]
+    print(f"{len(lines)} pairs; part with p < 0.05 (of these, with more after)")
+    if "maps" in kinds:
+        print(f"before: exact match {np.mean([line['exact'] for line in lines]):.3f}")
+    print(" " * 14 + "".join(f"{kind:>22}" for kind in kinds))
     for treatment in TREATMENTS:
         text = f"{treatment:<14}"
-        for kind in ("maps", "cells"):
+        for kind in kinds:
             changes = np.array(
                 [[*line[f"{treatment}: {kind}"][2:3], line[f"{treatment}: {kind}"][4]] for line in lines]
             )
             alarms = changes[:, 1] < 0.05
             more = (alarms & (changes[:, 0] > 0)).mean()
-            text += f"{alarms.mean():>9.3f} ({more:.3f} more)"
+            text += f"{alarms.mean():>8.3f} ({more:.3f} more)"
         print(text)
 
 

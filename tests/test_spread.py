@@ -45,7 +45,7 @@ def test_trials_that_lack_a_cell_are_left_out(rng):
 
 def test_stronger_connections_spread_farther(rng):
     change = compared(rng, recorded(rng, field(0.4)), recorded(rng, field(0.6)))
-    assert change.before == pytest.approx(1, abs=0.1)
+    assert change.before < 1 < change.after
     assert change.after / change.before == pytest.approx(1.5, abs=0.1)
     assert change.p == 2 / 2**8
     assert change.interval[0] < change.difference < change.interval[1]

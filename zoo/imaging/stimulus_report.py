@@ -261,7 +261,7 @@ _NOTES = {
     ),
     "spread": (
         "<p class=note>spread: what the stimulation of a cell adds beyond the cell itself, over what it adds "
-        "at the cell, both in parts of what they were before; near 1 before, larger after if connections "
+        "at the cell, both in parts of their mean over both recordings; larger after if connections "
         "are stronger. No network takes part. interval: bootstrap over trials; p: permutation over "
         "trials. This is the test to rely on.</p>"
     ),

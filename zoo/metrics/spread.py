@@ -65,11 +65,12 @@ def influence(changes, stimulated, trial):
 def compare_spread(pairs, *, rng, resamples=1000):
     """Compare how much of the answers arises beyond the stimulated cells.
 
-    The mean influence of each cell before is the pattern: the cell's own answer, and
-    the places beyond it that answer surely. How strongly both parts of the pattern are
-    found again in each trial is their gain; the spread is the gain beyond the cell
-    over the gain at the cell. Dimmer light, weaker answers and a field that has moved
-    lower both gains alike. A trial is compared with the pattern of the others.
+    The mean influence of each cell in both recordings is the pattern: the cell's own
+    answer, and the places beyond it that answer surely. How strongly both parts of the
+    pattern are found again in each trial is their gain; the spread is the gain beyond the
+    cell over the gain at the cell. Dimmer light, weaker answers and a field that has moved
+    lower both gains alike. A trial is compared with the pattern of the others, of both
+    recordings, so that the pattern fits neither of them better.
 
     Parameters
     ----------
@@ -81,8 +82,8 @@ def compare_spread(pairs, *, rng, resamples=1000):
     Returns
     -------
     Change
-        Of the spread, about 1 before; NaN where no answer was found beyond any cell. The
-        interval is a bootstrap over differences between trials.
+        Of the spread, which is near 1 if nothing has changed; NaN where no answer was found
+        beyond any cell. The interval is a bootstrap over differences between trials.
 
     Examples
     --------
@@ -98,11 +99,12 @@ def compare_spread(pairs, *, rng, resamples=1000):
     """
     count = min(len(side.maps) for pair in pairs for side in pair)
     spread = np.zeros((2, count))
-    regions = [_regions(before.maps.mean(axis=0)) for before, _ in pairs]
+    regions = [_regions(np.concatenate([side.maps[:count] for side in pair]).mean(axis=0)) for pair in pairs]
     for trial in range(count):
         found, expected = np.zeros((2, 2)), np.zeros(2)  # (recording, at the cell or beyond)
         for pair, places in zip(pairs, regions, strict=True):
-            pattern = _sure(np.delete(pair[0].maps, trial, axis=0)) * places
+            others = np.concatenate([np.delete(side.maps[:count], trial, axis=0) for side in pair])
+            pattern = _sure(others) * places
             expected += (pattern**2).sum(axis=(1, 2, 3))
             found += [[(side.maps[trial] * part).sum() for part in pattern] for side in pair]
         with np.errstate(divide="ignore", invalid="ignore"):
