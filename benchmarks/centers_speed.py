@@ -3,7 +3,7 @@
     python benchmarks/centers_speed.py network NETWORK [--threads 2]
     python benchmarks/centers_speed.py fit MOVIE [--init NETWORK] [--threads 2]
 
-NETWORK is a preset or an .onnx file. Frames come from an array, so that reading does not count. Cells are some
+NETWORK is a preset or an .onnx file. Frames come from an array, so reading does not count. Cells are some
 11 pixels wide; with cells half as wide the same frames take up to four times as long.
 """
 
