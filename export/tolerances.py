@@ -2,7 +2,8 @@
 
 from types import MappingProxyType
 
-#: Largest absolute difference of an output from Keras' on TensorFlow (float32, CPU), by provider.
+#: Largest difference of an output from Keras' on TensorFlow (float32, CPU), by provider; of outputs that
+#: exceed 1, such as logits, in parts of the largest.
 #: Sums of some thousand products in another order differ by about 1e-6 where outputs are about 1.
 TOLERANCES = MappingProxyType(
     {

@@ -52,8 +52,8 @@ def differences(model, data, card):
     Returns
     -------
     list of dict
-        For each size the shapes of the inputs by name and the largest absolute
-        difference of any output.
+        For each size the shapes of the inputs by name and the largest difference of any
+        output, in parts of its largest value where that exceeds 1.
 
     Raises
     ------
@@ -154,4 +154,7 @@ def _session(data):
 
 
 def _largest(expected, result):
-    return float(np.abs(expected - result).max()) if expected.shape == result.shape else math.inf
+    """Return the largest difference; in parts of the largest value where values exceed 1, such as logits."""
+    if expected.shape != result.shape:
+        return math.inf
+    return float(np.abs(expected - result).max() / max(np.abs(expected).max(), 1.0))
