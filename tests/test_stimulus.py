@@ -310,7 +310,7 @@ def test_the_command_writes_tables_maps_pictures_and_a_page(folder, capsys):
     assert cli.main(["stimulus", str(folder / "frames.npy"), "--model", str(MODEL), "-o", str(out)]) == 0
     assert capsys.readouterr().out.strip() == str(out)
     names = {path.name for path in out.iterdir()}
-    tables = {"predictions.csv", "zncc.csv", "blocks.csv", "cams.tif", "report.html", "run.json"}
+    tables = {"predictions.csv", "zncc.csv", "ssd.csv", "blocks.csv", "cams.tif", "report.html", "run.json"}
     assert names == tables | {"zncc.png", "gallery.png", "overlay.png", "accuracy.png", "trials.png"}
     facts = json.loads((out / "run.json").read_text())
     assert facts["model"]["name"] == "tiny-stimulus"

@@ -392,7 +392,7 @@ def run_stimulus(
     """Decode a recording into a folder.
 
     The folder gets predictions.csv, cams.tif (mean map of each condition), zncc.csv,
-    blocks.csv, pictures, report.html and run.json, all of them or none.
+    ssd.csv, blocks.csv, pictures, report.html and run.json, all of them or none.
 
     Parameters
     ----------
@@ -606,6 +606,7 @@ def _write_analysis(folder, analysis, name):
 
     write_table(folder / "predictions.csv", predictions(analysis))
     write_table(folder / "zncc.csv", matrix_table(analysis.zncc, analysis.stimuli.names))
+    write_table(folder / "ssd.csv", matrix_table(analysis.ssd, analysis.stimuli.names))
     write_table(folder / "blocks.csv", blocks(analysis))
     write_volume(folder / "cams.tif", analysis.mean_cams)
     write_report(folder, analysis, blocks(analysis), name)

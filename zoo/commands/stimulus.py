@@ -1,7 +1,7 @@
 """Tell which neurons were stimulated before each frame, and map what spoke for it.
 
 Of each recording: predictions.csv, cams.tif (mean map of each condition), zncc.csv,
-blocks.csv, pictures, report.html and run.json. --table says what was stimulated
+ssd.csv, blocks.csv, pictures, report.html and run.json. --table says what was stimulated
 when: a CSV with columns time_s or frame, and cells; or one row per frame. A
 laboratory trains its own network first: calzoo train stimulus --frames F --table T.
 """
