@@ -1,101 +1,148 @@
-"""Suite2p on the movies of registration_movies.py and on a law, in an environment of its own.
+"""Suite2p and pyflowreg on the movies of registration_movies.py and on a law, in an environment of their own.
 
-    python -m venv ENV && ENV/bin/pip install suite2p
+    python -m venv ENV && ENV/bin/pip install suite2p && ENV/bin/pip install --pre pyflowreg
     ENV/bin/python benchmarks/registration_peers.py movies FOLDER MOVIE...
-    ENV/bin/python benchmarks/registration_peers.py law LAW.py [--seeds 0-5]
+    ENV/bin/python benchmarks/registration_peers.py law LAW.py [--seeds 0-5] [--way suite2p ...]
 
-"movies" writes FOLDER/NAME_suite2p.npz (template, registered); "law" prints the end-point error of
-rigid and non-rigid registration. Needs NumPy, SciPy, tifffile and Suite2p, not this project. Suite2p is
-GPL-3: it is run, nothing of it is copied.
+"movies" writes FOLDER/NAME_WAY.npz (odd, even: the flow of each frame, dy and dx in pixels, float16), which
+registration_movies.py scores with the interpolation that all ways get; "law" prints the end-point
+error. Needs NumPy, SciPy, tifffile and the peers, not this project. Suite2p is GPL-3: it is run,
+nothing of it is copied.
 """
 
 import argparse
 import importlib.util
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 
+LARGEST = 8000  # of the template in the int16 that Suite2p takes
 
-def suite2p_register(template, frames, *, nonrigid=True, block=128):
-    """Return frames registered by Suite2p, and the flow (n, Y, X, 2) that they were looked up along."""
+
+def suite2p(template, frames, *, nonrigid=True, block=128):
+    """Return the flow (n, Y, X, 2) along which Suite2p looks frames up, and its mean registered frame."""
     import torch
-    from scipy.interpolate import RectBivariateSpline
     from suite2p.registration import register
 
-    device = torch.device("cpu")
-    settings = dict(register.default_settings()) if hasattr(register, "default_settings") else {}
-    settings |= {"nonrigid": nonrigid, "block_size": (block, block)}
-    masks = register.compute_filters_and_norm(
-        template,
-        norm_frames=True,
-        spatial_smooth=1.15,
-        spatial_taper=3.45,
-        block_size=(block, block),
-        device=device,
+    scale = LARGEST / np.percentile(template, 99.9)
+    size = tuple(min(block, side) for side in template.shape)
+    moved = np.empty(frames.shape, np.int16)
+    *_, found, blocks, _, _, _ = register.register_frames(
+        np.clip(frames * scale, 0, 32000).astype(np.int16),
+        (template * scale).astype(np.int16),
+        f_align_out=moved,
+        block_size=size,
+        nonrigid=nonrigid,
+        device=torch.device("cpu"),
     )
-    moved, *found = register.register_frames(masks, frames.astype(np.int16), device=device)
-    shift_y, shift_x = np.asarray(found[0]), np.asarray(found[1])
     flow = np.empty((*frames.shape, 2), np.float32)
-    flow[..., 0], flow[..., 1] = shift_y[:, None, None], shift_x[:, None, None]
-    if nonrigid:
-        blocks_y, blocks_x = np.asarray(found[3]), np.asarray(found[4])
-        count = int(np.sqrt(blocks_y.shape[1]))
-        for axis, values in enumerate((blocks_y, blocks_x)):
-            for index, value in enumerate(values.reshape(len(frames), count, -1)):
-                sides = zip(frames.shape[1:], value.shape, strict=True)
-                at = [np.linspace(block / 2, side - block / 2, n) for side, n in sides]
-                order = min(1, value.shape[0] - 1), min(1, value.shape[1] - 1)
-                spline = RectBivariateSpline(*at, value, kx=max(order[0], 1), ky=max(order[1], 1))
-                flow[index, ..., axis] += spline(np.arange(frames.shape[1]), np.arange(frames.shape[2]))
-    return np.asarray(moved, np.float32), flow
+    for axis in (0, 1):
+        flow[..., axis] = np.asarray(found[axis])[:, None, None]
+        if nonrigid:
+            flow[..., axis] += _between_blocks(np.asarray(found[3 + axis]), blocks, frames.shape[1:])
+    return flow, moved.mean(axis=0) / scale
+
+
+def _between_blocks(shifts, blocks, shape):
+    """Interpolate the shifts of blocks (n, blocks) linearly between their middles."""
+    from scipy.ndimage import map_coordinates
+
+    rows, columns = (np.asarray(edges).mean(axis=1) for edges in blocks[:2])
+    rows, columns = np.unique(rows), np.unique(columns)
+    at = [np.interp(np.arange(n), m, np.arange(len(m))) for n, m in zip(shape, (rows, columns), strict=True)]
+    at = np.meshgrid(*at, indexing="ij")
+    shifts = shifts.reshape(len(shifts), len(rows), len(columns))
+    return np.stack([map_coordinates(one, at, order=1, mode="nearest") for one in shifts])
+
+
+def suite2p_rigid(template, frames):
+    """Return what `suite2p` does, with rigid shifts alone."""
+    return suite2p(template, frames, nonrigid=False)
+
+
+def pyflowreg(template, frames):
+    """Return the flow of pyflowreg at its best quality, and the mean registered frame.
+
+    Both pictures are smoothed (1 px), as its pipeline does, and scaled to the template's range.
+    """
+    from pyflowreg.core.optical_flow import get_displacement
+    from scipy.ndimage import gaussian_filter, map_coordinates
+
+    low, high = np.percentile(template, [0.5, 99.5])
+    y, x = np.mgrid[: template.shape[0], : template.shape[1]]
+
+    def ready(picture):
+        return ((gaussian_filter(picture, 1) - low) / (high - low)).astype(np.float64)[..., None]
+
+    still, flows, total = ready(template), [], 0
+    for frame in frames:
+        found = get_displacement(still, ready(frame))  # (dx, dy)
+        flows.append(found[..., ::-1].astype(np.float32))
+        total = total + map_coordinates(
+            frame, [y + found[..., 1], x + found[..., 0]], order=1, mode="nearest"
+        )
+    return np.stack(flows), total / len(frames)
+
+
+WAYS = {"suite2p": suite2p, "suite2p-rigid": suite2p_rigid, "pyflowreg": pyflowreg}
 
 
 def main():
-    """Run Suite2p."""
+    """Run the peers."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("movies", "law"))
     parser.add_argument("place", type=Path)
     parser.add_argument("movies", nargs="*", type=Path)
     parser.add_argument("--seeds", default="0-5")
+    parser.add_argument("--way", action="append", choices=list(WAYS))
     args = parser.parse_args()
+    ways = {name: WAYS[name] for name in args.way or WAYS}
     if args.what == "movies":
-        _movies(args.place, args.movies)
+        _movies(args.place, args.movies, ways)
     else:
-        _law(args.place, *map(int, args.seeds.split("-")))
+        _law(args.place, range(*(int(n) + i for i, n in enumerate(args.seeds.split("-")))), ways)
 
 
-def _movies(folder, paths):
+def _movies(folder, paths, ways):
     import tifffile
 
     folder.mkdir(exist_ok=True)
     for path in paths:
         frames = tifffile.imread(path).astype(np.float32)
         frames = frames**2 if "_sqrt8" in path.name else frames
-        odd, even = frames[1::2], frames[0::2]
-        template = odd.mean(axis=0)
-        for _ in range(3):
-            template = suite2p_register(template, odd)[0].mean(axis=0)
-        registered = suite2p_register(template, even)[0]
-        np.savez(folder / f"{path.stem}_suite2p.npz", template=template, registered=registered)
-        print(path, flush=True)
+        for name, register in ways.items():
+            template = frames[1::2].mean(axis=0)
+            for _ in range(3):
+                odd, template = register(template, frames[1::2])
+            even, _ = register(template, frames[0::2])
+            flows = {"odd": odd.astype(np.float16), "even": even.astype(np.float16)}
+            np.savez(folder / f"{path.stem}_{name}.npz", **flows)
+            print(path, name, flush=True)
 
 
-def _law(path, first, last):
+def _law(path, seeds, ways):
     spec = importlib.util.spec_from_file_location(path.stem, path)
     law = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = law
     spec.loader.exec_module(law)
     for variant in law.VARIANTS:
         for photons in law.PHOTONS:
-            for name, nonrigid in (("rigid", False), ("non-rigid", True)):
-                errors = []
-                for seed in range(first, last + 1):
-                    pair = law.make_pair(seed, photons, variant)
-                    _, flow = suite2p_register(50 * pair.template, 50 * pair.frame[None], nonrigid=nonrigid)
-                    errors.append(law.epe(flow[0], pair.flow)["interior"])
+            errors = {name: [] for name in ways}
+            for seed in seeds:
+                pair = law.make_pair(seed, photons, variant)
+                for name, register in ways.items():
+                    began = time.perf_counter()
+                    flow, _ = register(pair.template, pair.frame[None])
+                    taken = time.perf_counter() - began
+                    found = law.epe(flow[0], pair.flow)
+                    errors[name].append((found["interior"], found["border"], taken))
+            for name, values in errors.items():
+                inner, border, taken = np.mean(values, axis=0)
+                numbers = f"interior {inner:.3f}  border {border:.3f}  {1e3 * taken:.0f} ms"
                 print(
-                    f"{variant:<8}{photons:>5g} photons  Suite2p {name:<10}{np.mean(errors):.2f} px",
+                    f"{variant:<8}{photons:>5g} photons  {name:<14}{numbers}  ({len(values)} pairs)",
                     flush=True,
                 )
 

@@ -38,7 +38,8 @@ def main():
         began = time.perf_counter()
         size = network.batch
         for piece, found in align.all(frames[i : i + size] for i in range(0, len(frames), size)):
-            np.clip(np.rint(found.registered), 0, 65535).astype(piece.dtype)
+            whole = np.rint(found.registered)
+            np.clip(whole, 0, 65535, out=whole).astype(piece.dtype)
         ours.append(len(frames) / (time.perf_counter() - began))
         if args.dis:
             theirs.append(_dis(template, frames[:60], args.threads))

@@ -44,7 +44,7 @@ def run(model, frame, template, shift):
 
 
 def test_default_network_has_one_tenth_of_a_million_parameters():
-    assert network.registration().count_params() == 97_054
+    assert network.registration().count_params() == 79_029
 
 
 def test_seed_has_the_parameters_of_the_reconstruction():

@@ -11,7 +11,7 @@ from calzoo.networks.sampling import Gradient, Inside, PixelGrid, Stretch, Trust
 #: Side in pixels of the largest cells: sides of a frame must be multiples of it.
 DIVISOR = 64
 #: Where each step compares pictures (pixels per feature), and the smallest cells (pixels) that it solves for.
-STEPS = ((8, 32), (8, 16), (2, 16), (2, 8))
+STEPS = ((8, 32), (2, 16), (2, 8))
 
 
 def registration(shape=(None, None), *, filters=(8, 16, 32), features=(8, 1), width=16, steps=STEPS):
