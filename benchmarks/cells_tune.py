@@ -1,11 +1,12 @@
-"""Choose the least score of a cell, and keep it in the runs: the last step before a network is released.
+"""Choose the thresholds of cells, and keep them in the runs: the last step before a network is released.
 
     python benchmarks/cells_tune.py --runs RUNS/sim --pool POOL [--data ../shared/data/abo20_summary ...]
 
 RUNS/sim holds proposal.onnx and instance.onnx, exported from the runs proposal and instance beside them.
 The scenes of the pool that the recipes hold out, as movies and as pictures, and the pictures of --data are
-searched once with a low threshold; the threshold of the best mean F1 at IoU 0.5 goes into
-RUNS/sim/instance/recipe.json, and instance.onnx is exported again. For a network of simulation alone give
+searched with a low threshold; the thresholds of masks and scores with the best mean F1 at IoU 0.5 go into
+RUNS/sim/instance/recipe.json, with the diameter of the masks that are drawn of cells of known diameter, and
+instance.onnx is exported again. For a network of simulation alone give
 no --data: it must not know them.
 """
 
@@ -17,13 +18,15 @@ from pathlib import Path
 import numpy as np
 
 from calzoo.inference.cell_networks import CellNetworks
-from calzoo.inference.cells import detect
+from calzoo.inference.cell_scale import drawn_diameter
+from calzoo.inference.cells import detect, network_input
 from calzoo.training.cells_data import held_out, shown_pictures
 from calzoo.training.cells_evaluate import Case
 from calzoo.training.cells_sources import read_cell_pictures
 
 LOWEST = 0.05
 GRID = np.round(np.arange(0.05, 0.96, 0.05), 2)
+MASKS = (0.2, 0.3, 0.4, 0.5)
 
 
 def cases(args, scenes):
@@ -57,19 +60,33 @@ def main():
     recipe = json.loads((args.runs / "instance" / "recipe.json").read_text())
     files = {role: args.runs / f"{role}.onnx" for role in ("proposal", "instance")}
     networks = CellNetworks.load(files, None, provider="cpu", threads=args.threads)
-    groups = {}
-    for group, case in cases(args, recipe["scenes"]):
-        groups.setdefault(group, []).append(curve(networks, case))
-    means = {group: np.nanmean(values, axis=0) for group, values in groups.items()}
-    total = np.mean(list(means.values()), axis=0)
-    print("least score ", *(f"{t:6.2f}" for t in GRID))
-    for group, values in {**means, "mean": total}.items():
-        print(f"{group[:12]:12}", *(f"{v:6.3f}" for v in values))
-    best = float(GRID[total.argmax()])
-    print(f"best: {best}")
+    known = list(cases(args, recipe["scenes"]))
+    print("least score           ", *(f"{t:6.2f}" for t in GRID))
+    best = (0.0, None, None)
+    for mask_threshold in MASKS:
+        networks.options["mask_threshold"] = mask_threshold
+        groups = {}
+        for group, case in known:
+            groups.setdefault(group, []).append(curve(networks, case))
+        means = {group: np.nanmean(values, axis=0) for group, values in groups.items()}
+        total = np.mean(list(means.values()), axis=0)
+        for group, values in {**means, "mean": total}.items():
+            print(f"{mask_threshold} {group[:18]:18}", *(f"{v:6.3f}" for v in values), flush=True)
+        best = max(best, (float(total.max()), mask_threshold, float(GRID[total.argmax()])))
+    networks.options["mask_threshold"], networks.options["drawn_diameter"] = best[1], 1.0
+    drawn = [
+        drawn_diameter(networks, *network_input(networks, case.shown), case.picture.diameter())
+        for _, case in known
+    ]
+    tuned = {
+        "mask_threshold": best[1],
+        "score_threshold": best[2],
+        "drawn_diameter": round(float(np.nanmedian(drawn)), 3),
+    }
+    print(f"best F1 {best[0]:.3f}: {tuned}")
     if args.dry:
         return
-    recipe["postprocessing"]["score_threshold"] = best
+    recipe["postprocessing"] |= tuned
     (args.runs / "instance" / "recipe.json").write_text(json.dumps(recipe, indent=1) + "\n")
     from calzoo.export import export_run
 

@@ -52,6 +52,20 @@ def estimate_diameter(networks, image, present, *, first=None):
     return float(np.clip(diameter, SMALLEST, LARGEST))
 
 
+def drawn_diameter(networks, image, present, diameter):
+    """Return the diameter of the masks that networks draw at a scale, over the one expected; NaN of no cell.
+
+    Parameters
+    ----------
+    networks, image, present
+        As for `estimate_diameter`.
+    diameter : float
+        Of the cells, in pixels of the recording.
+    """
+    sure, measured = _try(networks, image, present, diameter)
+    return measured if sure > 0 else float("nan")
+
+
 def _try(networks, image, present, diameter):
     """Return how sure the networks are at a scale, and the masks' diameter over the one expected."""
     factor = networks.diameter / diameter
@@ -70,8 +84,10 @@ def _try(networks, image, present, diameter):
     sure = scores >= 0.5
     if sure.sum() < _FEWEST:
         return 0.0, 1.0
-    areas = binarised(masks[sure], 0.5).sum(axis=(1, 2))
-    measured = 2 * np.sqrt(np.median(areas) / np.pi) / networks.diameter
+    areas = binarised(masks[sure], networks.options["mask_threshold"]).sum(axis=(1, 2))
+    # What they draw of cells of the right size need not be as large as the cells.
+    usual = networks.diameter * float(networks.options.get("drawn_diameter", 1.0))
+    measured = 2 * np.sqrt(np.median(areas) / np.pi) / usual
     # Many sure cells count, and masks of the size that is expected: elsewhere the networks only guess.
     fit = np.exp(-((np.log(max(measured, 1e-3)) / 0.35) ** 2))
     return float((scores * values).sum() * fit), float(np.clip(measured, 0.5, 2.0))

@@ -167,11 +167,7 @@ def detect(networks, pictures, *, diameter=None, pixel_um=None, score=None, prio
         Without traces.
     """
     shape = next(iter(pictures.values())).shape
-    present = np.array([kind in pictures for kind in KINDS], np.float32)
-    image = np.zeros((len(KINDS), *shape), np.float32)
-    for channel, kind in enumerate(KINDS):
-        if kind in pictures:
-            image[channel] = normalise(np.asarray(pictures[kind])[None], networks.normalisation)[0]
+    image, present = network_input(networks, pictures)
     diameter = diameter_px(diameter, pixel_um)
     if diameter is None:
         first = networks.diameter_um / float(np.sqrt(np.prod(pixel_um))) if pixel_um else None
@@ -184,6 +180,17 @@ def detect(networks, pictures, *, diameter=None, pixel_um=None, score=None, prio
         )
     masks, scores, heat = _at_scale(networks, image, present, diameter, score, prior)
     return CellDetection(masks, scores, heat, pictures, diameter, None, networks.provider)
+
+
+def network_input(networks, pictures):
+    """Return the normalised pictures, float32 (3, Y, X), and which are present, float32 (3,)."""
+    shape = next(iter(pictures.values())).shape
+    present = np.array([kind in pictures for kind in KINDS], np.float32)
+    image = np.zeros((len(KINDS), *shape), np.float32)
+    for channel, kind in enumerate(KINDS):
+        if kind in pictures:
+            image[channel] = normalise(np.asarray(pictures[kind])[None], networks.normalisation)[0]
+    return image, present
 
 
 def _at_scale(networks, image, present, diameter, score, prior):
