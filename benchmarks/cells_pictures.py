@@ -73,9 +73,10 @@ def main():
     networks = networks_of(args, pictures)
     pictures = [p for p in pictures if networks(p) is not None]
     scores = score_pictures(
-        networks,
+        lambda picture, shown, diameter: detect(
+            networks(picture), shown, diameter=diameter, score=args.score
+        ),
         pictures,
-        score=args.score,
         told=args.known_diameter,
         folds=", folds by field of view" if args.folds else "",
         report=lambda line: print(line, flush=True),

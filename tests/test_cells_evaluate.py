@@ -10,6 +10,7 @@ keras = pytest.importorskip("keras")
 from calzoo.commands import _cells
 from calzoo.errors import CalzooError
 from calzoo.imaging.masks import Masks, write_masks
+from calzoo.inference.cells import detect
 from calzoo.training import cells_evaluate, recipes
 from calzoo.training.cells_baselines import log_watershed, random_disks, summit_of
 from calzoo.training.cells_scores import score_cells
@@ -68,11 +69,13 @@ def test_disks_of_chance_have_the_area_of_a_disk(rng):
     assert len(np.unique(masks.centers, axis=0)) > 45
 
 
+def found_by_fakes(picture, shown, diameter):
+    return detect(cell_fakes.fake_networks(), shown, diameter=diameter)
+
+
 def test_networks_that_find_all_disks_score_one(disks):
     lines = []
-    scores = cells_evaluate.score_pictures(
-        lambda picture: cell_fakes.fake_networks(), [disks], report=lines.append
-    )
+    scores = cells_evaluate.score_pictures(found_by_fakes, [disks], report=lines.append)
     assert [s.metric for s in scores] == ["F1 of masks at IoU 0.5", "F1 of centres"]
     assert [s.value for s in scores] == [1.0, 1.0]
     assert all(s.baseline == 1.0 and s.chance < 0.5 for s in scores)
@@ -85,7 +88,7 @@ def test_picture_without_cells_that_can_be_seen_is_left_out(disks):
     hidden = CellPicture(
         "hidden", "simulation", "simulation/hidden", disks.pictures, disks.masks, disks.known, facts
     )
-    assert cells_evaluate.score_pictures(lambda picture: cell_fakes.fake_networks(), [hidden]) == []
+    assert cells_evaluate.score_pictures(found_by_fakes, [hidden]) == []
 
 
 def test_simulated_recordings_are_scored_where_no_folder_is_given(disks, monkeypatch):

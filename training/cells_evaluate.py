@@ -6,20 +6,15 @@ diameter. Of simulated cells those count that can be seen in what is shown; a ma
 seen is no mistake (`calzoo.training.cells_sources.CellPicture.status`).
 """
 
-import keras
 import numpy as np
 
-from calzoo.errors import CalzooError
-from calzoo.inference.cell_networks import ROLES, CellNetworks
-from calzoo.inference.cells import detect
 from calzoo.training.cells_baselines import best_log_watershed, random_disks
 from calzoo.training.cells_data import shown_pictures
 from calzoo.training.cells_pool import draw_scene
 from calzoo.training.cells_samples import picked
 from calzoo.training.cells_scores import score_cells
 from calzoo.training.cells_sources import read_cell_pictures, scene_picture
-from calzoo.training.runs import build_model, load_run
-from calzoo.weights.card import Card, Score
+from calzoo.weights.card import Score
 
 #: Seed of a pool that no recipe trains on, and how many of its scenes are scored.
 SEED, SCENES = 2_000_000, 16
@@ -35,96 +30,25 @@ NAMES = {
 _BASELINE = "LoG + watershed, told the diameter, best settings on the same pictures"
 
 
-class KerasModel:
-    """The network of a run, as the pipeline takes that of an .onnx file.
-
-    Parameters
-    ----------
-    run : calzoo.training.runs.Run
-    """
-
-    provider = "keras"
-
-    def __init__(self, run):
-        self.path, self.sha256 = run.path, ""
-        self._model = build_model(run)
-        self.card = Card(**run.card_fields(self._model))
-
-    def run(self, feeds):
-        """Return the outputs by name."""
-        # Not compiled: each picture has a size of its own, at each scale another.
-        results = self._model(feeds, training=False)
-        results = results if isinstance(results, (list, tuple)) else [results]
-        return {
-            name: keras.ops.convert_to_numpy(r)
-            for name, r in zip(self._model.output_names, results, strict=True)
-        }
-
-
-def keras_networks(run):
-    """Return both networks, from a run and that of the other role beside it.
-
-    Parameters
-    ----------
-    run : calzoo.training.runs.Run
-        In a folder named as its role; the other one is in the folder beside it.
-
-    Returns
-    -------
-    CellNetworks
-
-    Raises
-    ------
-    CalzooError
-        If the other run is not there.
-    """
-    runs = {role: run if role == run.recipe.role else run.path.resolve().parent / role for role in ROLES}
-    for role, one in runs.items():
-        if one is not run and not (one / "recipe.json").is_file():
-            message = (
-                f"{run.path}: proposal and instance network are scored together; expected the run of the "
-                f"{role} network as {one}."
-            )
-            raise CalzooError(message)
-    return CellNetworks(
-        *(KerasModel(one if one is run else load_run(one)) for one in (runs[role] for role in ROLES))
-    )
-
-
 def simulated_pictures(scenes=SCENES):
     """Draw the simulated recordings that are scored, a list of CellPicture."""
     return [scene_picture(draw_scene(SEED, number)[0], f"{number:05d}") for number in range(scenes)]
 
 
-def score_networks(networks, folders=(), *, report=lambda line: None):
-    """Score networks on labelled pictures; without folders on simulated recordings.
-
-    Parameters
-    ----------
-    networks : CellNetworks
-    folders : sequence of path-like, optional
-        What `calzoo.training.cells_sources.read_cell_pictures` reads.
-    report : callable, optional
-        Called with a line of text for each picture.
-
-    Returns
-    -------
-    list of calzoo.weights.card.Score
-    """
-    found = [p for folder in folders for p in read_cell_pictures(folder)] or simulated_pictures()
-    return score_pictures(lambda picture: networks, found, report=report)
+def pictures_of(folders):
+    """Read labelled pictures from folders; without folders draw `simulated_pictures`."""
+    return [p for folder in folders for p in read_cell_pictures(folder)] or simulated_pictures()
 
 
-def score_pictures(networks_for, pictures, *, score=None, told=False, folds="", report=lambda line: None):
+def score_pictures(find, pictures, *, told=False, folds="", report=lambda line: None):
     """Score networks on pictures, by what is shown of them.
 
     Parameters
     ----------
-    networks_for : callable
-        ``networks_for(picture)``: the CellNetworks that are scored on a CellPicture.
+    find : callable
+        ``find(picture, shown, diameter)``: what `calzoo.inference.cells.detect` returns for
+        the pictures that are shown of a CellPicture, with a diameter in pixels or None.
     pictures : sequence of CellPicture
-    score : float, optional
-        Least score of a cell, in place of the card's.
     told : bool, optional
         Whether the networks are told the true median diameter.
     folds : str, optional
@@ -142,12 +66,7 @@ def score_pictures(networks_for, pictures, *, score=None, told=False, folds="", 
             case = Case(picture, chosen)
             if not len(case.truth):
                 continue
-            found = detect(
-                networks_for(picture),
-                case.shown,
-                diameter=picture.diameter() if told else None,
-                score=score,
-            )
+            found = find(picture, case.shown, picture.diameter() if told else None)
             scores = case.score(found.masks)
             groups.setdefault(group, []).append((case, scores))
             report(
