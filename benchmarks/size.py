@@ -30,9 +30,7 @@ def main(environment):
     for name, size in shown:
         print(f"{size:8.1f} MB  {name}")
     print(f"{sizes.total() - sum(size for _, size in shown):8.1f} MB  {len(sizes) - len(shown)} others")
-    print(
-        f"{sizes.total():8.1f} MB  {environment}; limit {LIMIT_MB} MB, without {byte_code:.1f} MB of byte code"
-    )
+    print(f"{sizes.total():8.1f} MB  {environment}; limit {LIMIT_MB} MB; byte code {byte_code:.1f} MB more")
     return int(sizes.total() > LIMIT_MB)
 
 
