@@ -193,8 +193,6 @@ class _Planes(Writer):
     def _template(self):
         """Return the template's features, computed or as they are known."""
         known, fresh = Writer(self), Writer(self)
-        number = fresh.Shape("template")
-        number = fresh.Slice(number, [0], [1])
         template = fresh.Sub("template", fresh.ReduceMean("template", axes=[1, 2, 3], keepdims=1))
         cells = fresh.AveragePool(template, kernel_shape=[8, 8], strides=[8, 8])
         spread = fresh.Sqrt(fresh.ReduceMean(fresh.Mul(cells, cells), axes=[1, 2, 3], keepdims=1))

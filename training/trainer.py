@@ -25,7 +25,14 @@ from calzoo.training.distribute import make_deterministic, replicated_step, scal
 from calzoo.training.frozen import has_frozen_norm, with_frozen_norm
 from calzoo.training.ledger import Ledger
 from calzoo.training.pictures import draw_curves, draw_preview, write_history
-from calzoo.training.variables import as_saved, load_weights, save_weights
+from calzoo.training.variables import (
+    as_saved,
+    assign,
+    load_weights,
+    restored,
+    save_weights,
+    values_of,
+)
 
 _AHEAD = 3  # batches that are made while the network trains
 
@@ -271,23 +278,11 @@ def _averaged(model):
         yield
         return
     variables = model.trainable_variables
-    trained = _copies(variables)
-    model.optimizer.finalize_variable_values(variables)
-    # JAX would let the variables share the averages' memory, and prediction gives memory away.
-    _assign(variables, _copies(variables))
-    try:
+    with restored(variables):
+        model.optimizer.finalize_variable_values(variables)
+        # JAX would let the variables share the averages' memory, and prediction gives memory away.
+        assign(variables, values_of(variables))
         yield
-    finally:
-        _assign(variables, trained)
-
-
-def _copies(variables):
-    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
-
-
-def _assign(variables, values):
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
 
 
 @contextmanager

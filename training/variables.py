@@ -37,18 +37,35 @@ def _halved(variable):
 
 
 @contextlib.contextmanager
+def restored(variables):
+    """Give variables back, at the end, the values that they have now."""
+    own = values_of(variables)
+    try:
+        yield
+    finally:
+        assign(variables, own)
+
+
+@contextlib.contextmanager
 def as_saved(model):
     """Give a model the numbers that `save_weights` writes, and its own back at the end."""
     rounded = [(variable, _halved(variable)) for variable in model.weights]
     rounded = [(variable, array) for variable, array in rounded if array.dtype == np.float16]
-    own = [keras.ops.convert_to_numpy(variable) + 0 for variable, _ in rounded]  # a copy
-    try:
-        for variable, array in rounded:
-            variable.assign(array)
+    kernels = [variable for variable, _ in rounded]
+    with restored(kernels):
+        assign(kernels, [array for _, array in rounded])
         yield
-    finally:
-        for (variable, _), array in zip(rounded, own, strict=True):
-            variable.assign(array)
+
+
+def values_of(variables):
+    """Return copies of the values of variables, which share no memory with them."""
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+
+
+def assign(variables, values):
+    """Give each variable its value."""
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def load_weights(model, path):

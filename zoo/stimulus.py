@@ -8,6 +8,7 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.rest import RestTrack, scaled
+from calzoo.imaging.rigid import binned
 from calzoo.imaging.stimuli import Stimuli
 from calzoo.inference.stimulus import PRESET, StimulusNetwork, probability
 from calzoo.metrics.correlation import MeanSimilarity, TrialSimilarity, block_means, ssd_matrix, zncc_matrix
@@ -171,10 +172,7 @@ def analyse_stimuli(
 
 def _reduced(maps, side=_MAP_SIDE):
     """Return maps (N, Y, X) as means of squares of pixels, at most so many on a side."""
-    step = max(-(-max(maps.shape[1:]) // side), 1)
-    rows, columns = (length // step for length in maps.shape[1:])
-    cut = maps[:, : rows * step, : columns * step]
-    return cut.reshape(len(maps), rows, step, columns, step).mean(axis=(2, 4))
+    return binned(maps, max(-(-max(maps.shape[1:]) // side), 1))
 
 
 def _summed(maps, place, count):
@@ -544,31 +542,24 @@ def comparison_table(comparison):
     names = [*map(str, comparison.changes), "all"]
     if comparison.classical is not None:
         listed, names = [*listed, comparison.classical], [*names, "all (cosine of cells)"]
-    columns = {
-        "group": names,
-        "similarity_before": [c.before for c in listed],
-        "similarity_after": [c.after for c in listed],
-        "difference": [c.difference for c in listed],
-        "interval_low": [c.interval[0] for c in listed],
-        "interval_high": [c.interval[1] for c in listed],
-        "p": [c.p for c in listed],
-    }
+    heads = ("similarity_before", "similarity_after", "difference", "interval_low", "interval_high", "p")
+    columns = {"group": names, **dict(zip(heads, _numbers(listed), strict=True))}
     for name, side in (("before", comparison.before), ("after", comparison.after)):
         raw = block_means(side.zncc, side.groups)
         values = [raw[group] for group in comparison.changes]
         values = [*values, float(np.mean(values))]
         columns[f"mean_zncc_{name}"] = values + [None] * (len(names) - len(values))
     spreads = [*comparison.spreads.values(), comparison.spread]
-    for name, values in {
-        "spread_before": [c.before for c in spreads],
-        "spread_after": [c.after for c in spreads],
-        "spread_difference": [c.difference for c in spreads],
-        "spread_interval_low": [c.interval[0] for c in spreads],
-        "spread_interval_high": [c.interval[1] for c in spreads],
-        "spread_p": [c.p for c in spreads],
-    }.items():
-        columns[name] = values + [None] * (len(names) - len(values))
+    heads = ("before", "after", "difference", "interval_low", "interval_high", "p")
+    for head, values in zip(heads, _numbers(spreads), strict=True):
+        columns[f"spread_{head}"] = values + [None] * (len(names) - len(values))
     return columns
+
+
+def _numbers(changes):
+    """Return before, after, difference, both ends of the interval and p of some changes, a list of each."""
+    rows = [(c.before, c.after, c.difference, *c.interval, c.p) for c in changes]
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _roi_answers(path, analysis, stack, masks):
