@@ -27,7 +27,7 @@ def suite2p(template, frames, *, nonrigid=True, block=128):
     from suite2p.registration import register
 
     scale = LARGEST / np.percentile(template, 99.9)
-    size = tuple(min(block, side) for side in template.shape)
+    size = tuple(min(block, side // 2) for side in template.shape)  # it fails where one block fills a side
     moved = np.empty(frames.shape, np.int16)
     *_, found, blocks, _, _, _ = register.register_frames(
         np.clip(frames * scale, 0, 32000).astype(np.int16),
