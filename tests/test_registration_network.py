@@ -129,6 +129,60 @@ def test_steps_that_do_not_go_from_coarse_to_fine_are_refused(steps):
         network.registration(**TINY | {"steps": steps})
 
 
+@pytest.fixture(scope="module")
+def unet():
+    """Return a tiny U-Net that moves: its fields are not zero."""
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    model = registration_unet(filters=(2, 3, 4, 5))
+    for variable in model.weights:
+        if "field" in variable.path:
+            variable.assign(rng.normal(0, 1, variable.shape))
+    return model
+
+
+@pytest.fixture
+def pairs(rng):
+    """Return pairs of frame and template: square ones, in which an axis can be mistaken, and another."""
+    shapes = (2, 64, 64), (1, 32, 32), (2, 64, 32)
+    return [rng.normal(size=(2, *shape, 1)).astype(np.float32) for shape in shapes]
+
+
+def test_unet_registers_by_its_own_flow(unet, pairs):
+    """Square pictures too, in which Keras may take columns for a bias of the rows."""
+    for frame, template in pairs:
+        flow, registered = (
+            keras.ops.convert_to_numpy(r)
+            for r in unet({"frame": frame, "template": template}, training=False)
+        )
+        assert np.abs(flow).max() > 1
+        np.testing.assert_allclose(registered[..., 0], warp(frame[..., 0], flow), atol=1e-4)
+
+
+def test_exported_unet_finds_the_same_motion(unet, pairs):
+    pytest.importorskip("tf2onnx")
+    import onnxruntime
+
+    from calzoo.export.passes import simplify
+    from calzoo.export.tracing import trace
+    from calzoo.weights.card import Tensor
+
+    names = ["frame", "template", "flow", "registered"]
+    tensors = [Tensor(name=name, axes="byxc", units="1") for name in names]
+    graph = trace(unet, tensors[:2], tensors[2:])
+    simplify(graph)
+    session = onnxruntime.InferenceSession(
+        graph.model().SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    for pair in pairs:
+        expected = unet(dict(zip(names, pair, strict=False)), training=False)
+        feeds = {name: np.moveaxis(image, -1, 1) for name, image in zip(names, pair, strict=False)}
+        scale = np.abs(keras.ops.convert_to_numpy(expected[0])).max()
+        for result, right in zip(session.run(names[2:], feeds), expected, strict=True):
+            right = np.moveaxis(keras.ops.convert_to_numpy(right), -1, 1)
+            np.testing.assert_allclose(result, right, rtol=0, atol=1e-4 * scale)
+
+
 def test_unet_with_wrong_sides_is_refused():
     with pytest.raises(ValueError, match="sides must be multiples of 16"):
         registration_unet((40, 64))

@@ -7,7 +7,7 @@ from scipy import ndimage
 pytestmark = pytest.mark.train
 keras = pytest.importorskip("keras")
 
-from calzoo.networks.sampling import Gradient, Inside, PixelGrid, Stretch, Trust, Warp
+from calzoo.networks.sampling import Gradient, Inside, PixelGrid, Stretch, Trust, Warp, follow
 
 
 def numbers(tensor):
@@ -49,6 +49,17 @@ def test_grid_with_whole_motion_reads_neighbours(rng):
     rows, columns = PixelGrid()(image)
     moved = numbers(Warp()(image, rows + 0 * columns + 2, 0 * rows + columns - 3))
     np.testing.assert_array_equal(moved[0, :4, 3:], image[0, 2:, :5])
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 8), (1, 8, 8), (1, 1, 8), (1, 8, 1), (2, 4, 8)])
+def test_motion_is_followed_along_its_own_axis(rng, shape):
+    motion = rng.normal(size=(*shape, 2)).astype(np.float32)
+    field = keras.Input((None, None, 2))
+    model = keras.Model(field, follow(PixelGrid()(field), field))
+    y, x = (numbers(t)[..., 0] for t in model(motion))
+    rows, columns = np.mgrid[: shape[1], : shape[2]]
+    np.testing.assert_allclose(y, rows + motion[..., 0], atol=1e-6)
+    np.testing.assert_allclose(x, columns + motion[..., 1], atol=1e-6)
 
 
 def test_inside_counts_the_edge():

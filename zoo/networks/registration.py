@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from calzoo.networks.sampling import Gradient, Inside, PixelGrid, Stretch, Trust, Warp
+from calzoo.networks.sampling import Gradient, Inside, PixelGrid, Stretch, Trust, Warp, follow
 
 #: Side in pixels of the largest cells: sides of a frame must be multiples of it.
 DIVISOR = 64
@@ -83,7 +83,7 @@ def registration(shape=(None, None), *, filters=(8, 16, 32), features=(8, 1), wi
         name = f"step{number}"
         motion = Stretch((before // scale,) * 2, name=f"{name}_smooth")(smooth / scale)
         motion = motion if lines is None else motion + lines / scale
-        places = _places(grids[scale], motion)
+        places = follow(grids[scale], motion)
         equations = _equations(moving[scale], still[scale], places, scale, name)
         if scale == 2:
             equations, lines = _solve_lines(equations, lines, scale, width, f"{name}_lines")
@@ -97,8 +97,8 @@ def registration(shape=(None, None), *, filters=(8, 16, 32), features=(8, 1), wi
     grid = PixelGrid(name="cells")(smooth)
     coarse = _inverse(smooth, grid, cell)
     flow = _outward(coarse, lines, cell)
-    registered = Warp(name="registered")(frame, *_places(PixelGrid(name="pixels")(frame), flow))
-    uncertainty = Warp(name="uncertainty")(expected, *_places(grid, coarse / cell))
+    registered = Warp(name="registered")(frame, *follow(PixelGrid(name="pixels")(frame), flow))
+    uncertainty = Warp(name="uncertainty")(expected, *follow(grid, coarse / cell))
     return keras.Model([frame, template, shift], [flow, registered, uncertainty], name="registration")
 
 
@@ -161,12 +161,6 @@ def _encoder(filters, features, scales):
         return found | {8: coarse(x)}
 
     return encode
-
-
-def _places(grid, motion):
-    """Return the positions, y and x, that a motion (B, h, w, 2), in pixels of the grid, points at."""
-    along_y, along_x = ops.split(motion, 2, axis=-1)
-    return grid[0] + along_y, grid[1] + along_x
 
 
 def _equations(moving, still, places, scale, name):
@@ -281,7 +275,7 @@ def _inverse(smooth, grid, cell, iterations=3):
     """Return the field in the other sense, v(y) = -u(y + v(y)), by fixed-point iteration on cells."""
     inverse = -smooth
     for number in range(1, iterations + 1):
-        inverse = -Warp(name=f"inverse{number}")(smooth, *_places(grid, inverse / cell))
+        inverse = -Warp(name=f"inverse{number}")(smooth, *follow(grid, inverse / cell))
     return inverse
 
 
@@ -291,7 +285,7 @@ def _outward(coarse, lines, cell):
         return Stretch((cell, cell), name="flow")(coarse)
     flow = Stretch((cell, 1), name="flow_rows")(coarse)  # (B, Y, X / cell, 2)
     rows, columns = PixelGrid(name="flow_grid")(flow)
-    row, _ = _places((rows, columns), flow)
+    row, _ = follow((rows, columns), flow)
     # Row r of the frame lies at (r - 0.5) / 2 among pairs of rows.
     moved = Warp(name="flow_lines")(lines, 0.5 * row - 0.25, 0 * row)
     return Stretch((1, cell), name="flow")(flow - moved)

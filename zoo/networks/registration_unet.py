@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from calzoo.networks.sampling import PixelGrid, Stretch, Warp
+from calzoo.networks.sampling import PixelGrid, Stretch, Warp, follow
 
 #: Arguments of `registration_unet` as reconstructed from the report (910,374 parameters).
 SEED = {"filters": (16, 32, 64, 96, 128)}
@@ -59,16 +59,14 @@ def registration_unet(shape=(None, None), *, filters=(16, 32, 64, 96, 128)):
             x = layers.Conv2DTranspose(filters[level], 2, strides=2, name=f"up{level}_expand")(x)
             finer = Stretch((2, 2), name=f"up{level}_flow")(flow)
             # Flow is in pixels of the pictures at every level.
-            rows, columns = PixelGrid(name=f"up{level}_grid")(finer)
-            y, z = finer[..., :1] / 2**level + rows, finer[..., 1:] / 2**level + columns
-            looked_up = Warp(name=f"up{level}_warp")(skips[level], y, z)
+            grid = PixelGrid(name=f"up{level}_grid")(finer)
+            looked_up = Warp(name=f"up{level}_warp")(skips[level], *follow(grid, finer / 2**level))
             x = layers.Concatenate(name=f"up{level}_concat")([x, looked_up, finer])
             x = _block(x, filters[level], 1, name=f"up{level}")
         change = layers.Conv2D(2, 3, padding="same", kernel_initializer="zeros", name=f"field{level}")(x)
         flow = change if flow is None else finer + change
     flow = Stretch((2**level,) * 2, name="flow")(flow)
-    rows, columns = PixelGrid(name="pixels")(frame)
-    registered = Warp(name="registered")(frame, flow[..., :1] + rows, flow[..., 1:] + columns)
+    registered = Warp(name="registered")(frame, *follow(PixelGrid(name="pixels")(frame), flow))
     return keras.Model([frame, template], [flow, registered], name="registration_unet")
 
 

@@ -158,6 +158,27 @@ class Gradient(layers.Layer):
         return (*image_shape[:3], 2 * image_shape[3])
 
 
+def follow(grid, motion):
+    """Return the positions, y and x, (B, h, w, 1) each, that a motion points at from every pixel.
+
+    Parameters
+    ----------
+    grid : pair of tensor
+        Rows and columns, from `PixelGrid`.
+    motion : tensor, shape (B, h, w, 2)
+        (dy, dx) in pixels of the grid.
+
+    Returns
+    -------
+    tuple of tensor
+    """
+    along_y, along_x = ops.split(motion, 2, axis=-1)
+    # In this order: keras.ops.add on TensorFlow takes a second summand with one long axis, as columns
+    # are, for the bias of a convolution and adds it along axis 1 if that is as long: in square pictures
+    # columns would count rows (keras-team/keras#20386, still so in Keras 3.15.1).
+    return grid[0] + along_y, grid[1] + along_x
+
+
 def _hats(size, factor):
     """Return the matrix (size * factor, size) of a linear interpolation."""
     fine = (ops.cast(ops.arange(size * factor), "float32")[:, None] + 0.5) / factor - 0.5
