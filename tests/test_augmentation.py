@@ -153,6 +153,29 @@ def test_black_frames_leave_a_part_of_the_tile_and_nothing_but_background_outsid
         assert (black.dtype, cleared.dtype) == (image.dtype, labels.dtype)
 
 
+def test_grain_is_alike_in_neighbours_and_as_strong_as_it_says():
+    alike, strengths = [], []
+    for seed in range(20):
+        grain = aug.draw_grain(np.random.default_rng(seed), (8, 48, 48))
+        assert grain.shape == (8, 48, 48) and grain.dtype == np.float32
+        alike.append(np.corrcoef(grain[..., 1:].ravel(), grain[..., :-1].ravel())[0, 1])
+        strengths.append(float(grain.std()))
+    assert min(alike) > 0.15
+    assert max(alike) > 0.6
+    assert 0.003 < min(strengths) < max(strengths) < 0.11
+
+
+def test_grain_changes_intensities_and_no_labels(tile):
+    image, labels = tile
+    only = {"warp": 0, "gamma": 0, "gain": 0, "offset": 0, "blur": 0, "noise": 0, "planes": 0, "frame": 0}
+    plain, grainy = (
+        aug.vary(np.random.default_rng(4), image, labels, aug.Variation(**only, coarse=0, grain=grain))
+        for grain in (0.0, 1.0)
+    )
+    assert not np.array_equal(plain[0], grainy[0])
+    np.testing.assert_array_equal(plain[1], grainy[1])
+
+
 def test_without_torchio_the_line_that_installs_it_is_named(rng, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchio", None)
     image, labels = np.zeros((8, 16, 16), np.float32), np.zeros((8, 16, 16), np.int16)

@@ -33,6 +33,9 @@ class Variation:
     blur, noise, planes, coarse, frame : float
         Probability of a blur, of added noise, of a lost plane, of every second plane
         being dropped, and of a black frame around the field of view.
+    grain : float
+        Probability of added noise whose neighbouring voxels are alike, stronger on one side: the
+        noise of stacks that were resampled or deconvolved, and of tissue that scatters.
     torchio : float
         Probability of one of torchio's variations besides (extra ``[torchio]``): uneven
         brightness, planes farther apart, or an elastic deformation in space.
@@ -50,6 +53,7 @@ class Variation:
     planes: float = 0.1
     coarse: float = 0.1
     frame: float = 0.15
+    grain: float = 0.0
     torchio: float = 0.0
 
 
@@ -93,6 +97,8 @@ def vary(rng, image, labels, variation):
         image = ndimage.gaussian_filter(image, (rng.uniform(0, 0.7), width, width), truncate=3)
     if rng.random() < variation.noise:
         image = image + np.float32(rng.uniform(0.01, 0.15)) * rng.standard_normal(image.shape, np.float32)
+    if variation.grain and rng.random() < variation.grain:
+        image = image + draw_grain(rng, image.shape)
     if rng.random() < variation.planes:
         image = lose_plane(image, int(rng.integers(len(image))))
     if rng.random() < variation.frame:
@@ -100,6 +106,32 @@ def vary(rng, image, labels, variation):
         level = float(image.min()) - rng.exponential(0.3)
         image, labels = blacken(image, labels, draw_frame(rng, image.shape), level)
     return image, labels
+
+
+def draw_grain(rng, shape):
+    """Draw noise whose neighbouring voxels are alike.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    shape : tuple of int
+        (Z, Y, X).
+
+    Returns
+    -------
+    ndarray of float32, (Z, Y, X)
+        In units of the image's span; in half of the cases it grows along a random direction.
+    """
+    width = rng.uniform(0.4, 1.1)
+    noise = ndimage.gaussian_filter(
+        rng.standard_normal(shape, np.float32), (rng.uniform(0.0, 1.0), width, width), truncate=3
+    )
+    noise *= np.exp(rng.uniform(np.log(0.01), np.log(0.1))) / max(float(noise.std()), 1e-6)
+    if rng.random() < 0.5:
+        angle = rng.uniform(0, 2 * np.pi)
+        y, x = (np.linspace(-0.5, 0.5, side, dtype=np.float32) for side in shape[1:])
+        noise *= np.clip(0.5 + np.cos(angle) * y[:, None] + np.sin(angle) * x, 0, 1).astype(np.float32)
+    return noise
 
 
 def vary_by_torchio(rng, image, labels):

@@ -130,11 +130,11 @@ class AxonsRecipe:
     entropy: float = 2.0
     variation: Mapping = field(
         default_factory=lambda: {
-            "simulation": asdict(Variation(warp=0.15, frame=0.1)),
+            "simulation": asdict(Variation(warp=0.15, frame=0.1, grain=0.25)),
             # Its labels are single planes, which thinning out could lose.
-            "trailmap": asdict(Variation(warp=0.7, elastic_px=2.0, coarse=0.0, frame=0.3)),
-            "dlmbmap": asdict(Variation(warp=0.5, frame=0.3)),
-            "own": asdict(Variation(warp=0.5)),
+            "trailmap": asdict(Variation(warp=0.7, elastic_px=2.0, coarse=0.0, frame=0.3, grain=0.4)),
+            "dlmbmap": asdict(Variation(warp=0.5, frame=0.3, grain=0.3)),
+            "own": asdict(Variation(warp=0.5, grain=0.2)),
         }
     )
     schedule: Schedule = field(default_factory=Schedule)
