@@ -157,7 +157,8 @@ def test_grain_is_alike_in_neighbours_and_as_strong_as_it_says():
     alike, strengths = [], []
     for seed in range(20):
         grain = aug.draw_grain(np.random.default_rng(seed), (8, 48, 48))
-        assert grain.shape == (8, 48, 48) and grain.dtype == np.float32
+        assert grain.shape == (8, 48, 48)
+        assert grain.dtype == np.float32
         alike.append(np.corrcoef(grain[..., 1:].ravel(), grain[..., :-1].ravel())[0, 1])
         strengths.append(float(grain.std()))
     assert min(alike) > 0.15

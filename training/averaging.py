@@ -1,0 +1,94 @@
+"""The mean of the weights of runs of one lineage: a network between an older one and what it became.
+
+    python -m calzoo.training.averaging RUNS/older RUNS/newer -o RUNS/mean
+
+A network that went on training on other data does better on those, and often worse on what it knew.
+Where the later run began from the earlier one, their weights lie in one valley, and the network half
+way keeps most of both (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022). The new
+folder is a run like any other, to evaluate, export and release; its ledger names the runs that it is
+the mean of.
+"""
+
+import argparse
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from calzoo.errors import CalzooError
+from calzoo.training.checkpoints import read_json, write_json
+from calzoo.training.runs import WEIGHTS, build_model, load_run
+from calzoo.training.variables import assign, read_arrays, save_weights
+
+_COPIED = ("recipe.json", "fingerprint.json")
+
+
+def average_runs(runs, out):
+    """Write a run whose weights are the mean of others'.
+
+    Parameters
+    ----------
+    runs : sequence of path-like
+        Folders of at least two runs of the same network. Recipe and data are those of the last.
+    out : path-like
+        A folder that does not exist yet.
+
+    Returns
+    -------
+    calzoo.training.runs.Run
+
+    Raises
+    ------
+    CalzooError
+        If there are fewer than two runs, their networks differ, or `out` exists.
+    """
+    runs, out = [load_run(path) for path in runs], Path(out)
+    if len(runs) < 2:
+        message = f"expected at least two runs to average, got {len(runs)}."
+        raise CalzooError(message)
+    if out.exists():
+        message = f"{out} exists; name a folder that does not."
+        raise CalzooError(message)
+    weights = [read_arrays(run.weights) for run in runs]
+    shapes = [{name: array.shape for name, array in one.items()} for one in weights]
+    for run, found in zip(runs[1:], shapes[1:], strict=True):
+        if found != shapes[0]:
+            message = (
+                f"{run.path}: expected the variables of {runs[0].path}, got others or other shapes; only "
+                "runs of one network can be averaged."
+            )
+            raise CalzooError(message)
+    last = runs[-1]
+    model = build_model(last)
+    names = [variable.path for variable in model.weights]
+    assign(
+        model.weights, [np.mean([one[name] for one in weights], axis=0, dtype=np.float64) for name in names]
+    )
+    out.mkdir(parents=True)
+    for name in _COPIED:
+        (out / name).write_bytes((last.path / name).read_bytes())
+    ledger = read_json(last.path / "ledger.json")
+    for score in ("best_epoch", "best_score"):  # of other weights
+        ledger.pop(score, None)
+    write_json(out / "ledger.json", ledger | {"averaged": [_named(run) for run in runs]})
+    save_weights(model, out / WEIGHTS)
+    return load_run(out)
+
+
+def _named(run):
+    """Return what tells a run from others, for the ledger."""
+    found = {"name": run.path.name, "sha256": hashlib.sha256(run.weights.read_bytes()).hexdigest()}
+    return found | {"steps": run.ledger.get("steps")}
+
+
+def main(argv=None):
+    """Average runs, as the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="RUN")
+    args = parser.parse_args(argv)
+    print(average_runs(args.runs, args.output).path)
+
+
+if __name__ == "__main__":
+    main()
