@@ -16,6 +16,7 @@ from calzoo.networks.instance import instance
 from calzoo.networks.proposal import halo, proposal
 from calzoo.training import cells_data, cells_losses, cells_pool, cells_samples, recipes
 from calzoo.training.cells_sources import CellPicture, read_cell_pictures
+from calzoo.weights.card import Card
 
 CROSS = {"filters": [4, 4], "bottom": 4}
 
@@ -321,6 +322,20 @@ def test_recipe_trains_scores_and_is_exported(folder, tmp_path, name):
     assert card.task == "cells"
     assert card.role == name.split("-")[1]
     assert card.name == "cells-2p"
+
+
+@pytest.mark.parametrize(
+    ("sources", "name", "licence"),
+    [
+        (("simulation",), "cells-2p", "MIT"),
+        (("simulation", "own"), "cells-2p", "MIT"),
+        (("neurofinder", "simulation"), "cells-2p-research", "research use"),
+    ],
+)
+def test_card_of_a_network_that_saw_research_data_says_so(sources, name, licence):
+    recipe = tiny("cells-proposal")
+    card = Card(**recipe.card_fields(recipe.build(), sources))
+    assert (card.name, card.licence) == (name, licence)
 
 
 @pytest.mark.parametrize("name", ["cells-proposal", "cells-instance"])

@@ -110,6 +110,7 @@ class CellsRecipe:
             "postprocessing": dict(self.postprocessing),
             "data": tuple(TERMS[source] for source in sources),
             "versions": versions(),
+            **({"licence": "research use"} if research else {}),
         }
 
 
