@@ -10,7 +10,6 @@ the mean of.
 """
 
 import argparse
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from calzoo.errors import CalzooError
 from calzoo.training.checkpoints import read_json, write_json
 from calzoo.training.runs import WEIGHTS, build_model, load_run
 from calzoo.training.variables import assign, read_arrays, save_weights
+from calzoo.weights.registry import sha256
 
 _COPIED = ("recipe.json", "fingerprint.json")
 
@@ -60,10 +60,8 @@ def average_runs(runs, out):
             raise CalzooError(message)
     last = runs[-1]
     model = build_model(last)
-    names = [variable.path for variable in model.weights]
-    assign(
-        model.weights, [np.mean([one[name] for one in weights], axis=0, dtype=np.float64) for name in names]
-    )
+    same = [[one[variable.path] for one in weights] for variable in model.weights]
+    assign(model.weights, [np.mean(arrays, axis=0, dtype=np.float64) for arrays in same])
     out.mkdir(parents=True)
     for name in _COPIED:
         (out / name).write_bytes((last.path / name).read_bytes())
@@ -77,8 +75,7 @@ def average_runs(runs, out):
 
 def _named(run):
     """Return what tells a run from others, for the ledger."""
-    found = {"name": run.path.name, "sha256": hashlib.sha256(run.weights.read_bytes()).hexdigest()}
-    return found | {"steps": run.ledger.get("steps")}
+    return {"name": run.path.name, "sha256": sha256(run.weights), "steps": run.ledger.get("steps")}
 
 
 def main(argv=None):

@@ -1,6 +1,5 @@
 """The training loop: the same weights whether a run was killed and resumed or not."""
 
-import hashlib
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +32,7 @@ from calzoo.training.variables import (
     save_weights,
     values_of,
 )
+from calzoo.weights.registry import sha256
 
 _AHEAD = 3  # batches that are made while the network trains
 
@@ -118,7 +118,7 @@ class _Loop:
     def _start_from(self, init):
         path = init / "weights.safetensors" if init.is_dir() else init
         load_weights(self.model, path)
-        note = {"name": init.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        note = {"name": init.name, "sha256": sha256(path)}
         write_json(self.run / "init.json", note)
 
     def _take(self, model):
