@@ -170,6 +170,14 @@ def test_a_constant_stack_has_no_axons(tmp_path, value):
     assert table_in(tmp_path / "out") == []
 
 
+def test_small_axons_are_background_in_the_classes_too():
+    everything = segment_axons(stack(), min_voxels=0, **SMOOTH)
+    found = segment_axons(stack(), min_voxels=2000, **SMOOTH)
+    gone = (everything.semantic == 1) & (found.instances == 0)
+    assert gone.any()
+    np.testing.assert_array_equal(found.semantic, np.where(gone, 0, everything.semantic))
+
+
 def test_small_axons_go():
     found = segment_axons(stack(), min_voxels=2000, **SMOOTH)
     sizes = segment_axons(stack(), **SMOOTH).table["voxels"]

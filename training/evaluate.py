@@ -43,7 +43,8 @@ def keras_segmenter(run, *, overlap=0.25, instances=None):
         Share of a tile that its neighbour covers again.
     instances : callable, optional
         From classes (Z, Y, X) to labels. By default connected components of the axon
-        class: 6 neighbours, as the border between two axons may be open at its edges.
+        class: 6 neighbours, as the border between two axons may be open at its edges. What is
+        smaller than an axon of the recipe is background in the classes too, as in the pipeline.
 
     Returns
     -------
@@ -54,12 +55,13 @@ def keras_segmenter(run, *, overlap=0.25, instances=None):
     if instances is None:
 
         def instances(semantic):
-            return components(semantic == 1, neighbours=6)
+            return components(semantic == 1, smallest=recipe.min_voxels, neighbours=6)
 
     def segment(volume):
         image = normalise(volume, recipe.normalisation())
         semantic = recipe.predict(model, image, overlap=overlap).argmax(-1).astype(np.uint8)
-        return semantic, instances(semantic)
+        labels = instances(semantic)
+        return np.where((semantic == 1) & (labels == 0), np.uint8(0), semantic), labels
 
     return segment
 

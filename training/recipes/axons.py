@@ -91,6 +91,8 @@ class AxonsRecipe:
     schedule : Schedule
     prediction_tile : tuple of int
         (z, y, x) of the tiles at inference, where there is room for them.
+    min_voxels : int
+        Voxels of the smallest axon at inference.
     """
 
     name: str = "axons"
@@ -139,6 +141,7 @@ class AxonsRecipe:
     )
     schedule: Schedule = field(default_factory=Schedule)
     prediction_tile: tuple = (32, 128, 128)
+    min_voxels: int = 100
 
     def build(self):
         """Return the untrained network, a `keras.Model`."""
@@ -219,7 +222,7 @@ class AxonsRecipe:
             "halo": dict(zip(axes, module.halo(pool) if pool else module.halo(), strict=True)),
             "tile": dict(zip(axes, self.prediction_tile, strict=True)),
             "overlap": 0.25,
-            "postprocessing": {"connectivity": 6, "grow": 2, "min_voxels": 30},
+            "postprocessing": {"connectivity": 6, "grow": 2, "min_voxels": self.min_voxels},
             "scale": {"axon_diameter_px": 6.0},
             "builder": self.builder,
             "config": dict(self.network),

@@ -21,6 +21,7 @@ from calzoo.inference.instances import (
     Measures,
     grown_slabs,
     numbering,
+    without_specks,
 )
 from calzoo.inference.scratch import Scratch
 
@@ -34,7 +35,7 @@ class AxonSegmentation:
     Attributes
     ----------
     semantic : ndarray of uint8, (Z, Y, X)
-        0 background, 1 axon, 2 border.
+        0 background, also where an axon was too small to count, 1 axon, 2 border.
     instances : ndarray of int32, (Z, Y, X)
         0 background, 1 to N one axon each, the largest first.
     table : Mapping of str to list
@@ -137,12 +138,13 @@ def segment_axons(
     job = _Job(channels, chosen, network, axon_diameter, min_voxels, min_um3)
     shape = job.volume.shape
     with (
-        Scratch(shape, np.uint8) as semantic,
+        Scratch(shape, np.uint8) as classes,
         Scratch(shape, np.int32) as labels,
+        Scratch(shape, np.uint8) as semantic,
         Scratch(shape, np.int32) as instances,
     ):
-        job.classify(semantic, labels)
-        table = job.label(semantic, labels, instances.append)
+        job.classify(classes, labels)
+        table = job.label(classes, labels, semantic.append, instances.append)
         return AxonSegmentation(semantic.read(), instances.read(), table, network.model.provider)
 
 
@@ -234,11 +236,13 @@ def _write_volumes(job, folder, view, ending):
     """Write classes and instances; return the table."""
     shape, voxel = job.volume.shape, job.volume.voxel_um
     semantic_path, instances_path = (folder / f"{name}{ending}" for name in _VOLUMES)
-    with Scratch(shape, np.uint8, folder) as semantic, Scratch(shape, np.int32, folder) as labels:
-        with _writer(semantic_path, shape, np.uint8, voxel) as writer:
-            job.classify(semantic, labels, writer.append)
-        with _writer(instances_path, shape, np.int32, voxel) as writer:
-            return job.label(semantic, labels, writer.append, view)
+    with Scratch(shape, np.uint8, folder) as classes, Scratch(shape, np.int32, folder) as labels:
+        job.classify(classes, labels)
+        with (
+            _writer(semantic_path, shape, np.uint8, voxel) as semantic,
+            _writer(instances_path, shape, np.int32, voxel) as instances,
+        ):
+            return job.label(classes, labels, semantic.append, instances.append, view)
 
 
 def _writer(path, shape, dtype, voxel):
@@ -271,34 +275,35 @@ class _Job:
         """Planes at a time, wherever the volume is passed through."""
         return self.grid.tile[0]
 
-    def classify(self, semantic, labels, write=lambda slab: None):
-        """Run the network; fill `semantic`, and `labels` with preliminary labels."""
+    def classify(self, classes, labels):
+        """Run the network; fill `classes`, and `labels` with preliminary labels."""
         began = time.perf_counter()
         self._components = Components(self.connectivity)
         self.scaling = normalisation.measure(self._chunks, self.network.card.normalisation)
         for slab in self.network.classes(self.volume, self.scaling, self.grid):
-            semantic.append(slab)
-            write(slab)
+            classes.append(slab)
             labels.append(self._components.append(slab == AXON))
         self.seconds["network"] = round(time.perf_counter() - began, 3)
 
-    def label(self, semantic, labels, write, view=None):
-        """Make axons of preliminary labels: write them, and return their table."""
+    def label(self, classes, labels, write_semantic, write_instances, view=None):
+        """Make axons of preliminary labels: write classes and axons, and return their table."""
         began = time.perf_counter()
         roots = self._components.roots()
         measures = Measures.empty(int(roots.max(initial=0)), len(self.channels))
-        for start, grown in grown_slabs(semantic, labels, roots, self.depth, self.growth):
+        for start, grown in grown_slabs(classes, labels, roots, self.depth, self.growth):
             stop = start + len(grown)
             intensities = [channel.planes(start, stop) for channel in self.channels]
             measures.add(grown, start, intensities)
             if view is not None:
                 view.add_image(intensities[self.chosen])
-                view.add_classes(semantic.planes(start, stop))
         names = numbering(measures.voxels, self.least)
-        for _, grown in grown_slabs(semantic, labels, roots, self.depth, self.growth):
+        for start, grown in grown_slabs(classes, labels, roots, self.depth, self.growth):
             axons = names[grown]
-            write(axons)
+            semantic = without_specks(classes.planes(start, start + len(grown)), axons)
+            write_semantic(semantic)
+            write_instances(axons)
             if view is not None:
+                view.add_classes(semantic)
                 view.add_labels(axons)
         voxel_um = self.volume.voxel_um
         lengths = lengths_of(labels, names[roots], self.depth, voxel_um)
