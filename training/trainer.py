@@ -1,6 +1,7 @@
 """The training loop: the same weights whether a run was killed and resumed or not."""
 
 import signal
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -135,7 +136,15 @@ class _Loop:
 
     def go(self, stop, ledger):
         total = self.schedule.epochs * self.schedule.steps
-        bar = tqdm(total=total, initial=self.progress.step, disable=self.quiet, unit="step", smoothing=0.05)
+        bar = tqdm(
+            total=total,
+            initial=self.progress.step,
+            disable=self.quiet,
+            unit="step",
+            smoothing=0.05,
+            # In the log of a job a bar cannot be drawn over: a line now and then is enough.
+            mininterval=0.1 if sys.stderr.isatty() else 30,
+        )
         with bar, ThreadPoolExecutor(1) as maker:
             while self.progress.step < total and not stop.is_set():
                 self._epoch(stop, maker, bar, ledger)
@@ -159,9 +168,8 @@ class _Loop:
             progress.step += 1
             first = next(iter(x.values())) if isinstance(x, dict) else x  # of several inputs
             ledger.step(len(first), first[0].size)
-            bar.set_postfix_str(
-                f"loss {loss:.3f}" + (f", best {progress.best:.3f}" if progress.best is not None else "")
-            )
+            best = "" if progress.best is None else f", best {progress.best:.3f}"
+            bar.set_postfix_str(f"loss {loss:.3f}{best}", refresh=False)
             bar.update()
             if stop.is_set() and step + 1 < steps:
                 return
