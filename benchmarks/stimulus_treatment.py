@@ -30,7 +30,8 @@ from calzoo.metrics.correlation import MeanSimilarity, TrialSimilarity
 from calzoo.metrics.permutation import compare_means
 from calzoo.metrics.spread import compare_spread, influence
 from calzoo.simulation.stimulus import StimulusStyle, simulate_stimulus
-from calzoo.stimulus import analyse_stimuli, event_changes, roi_answers
+from calzoo.stimulus.analysis import analyse_stimuli
+from calzoo.stimulus.answers import event_changes, roi_answers
 
 POOR = StimulusStyle(photons=16 * 0.7, drift_px=2.0, bleaching=0.4)
 TREATMENTS = {

@@ -12,7 +12,9 @@ from calzoo.imaging.images import read_volume
 from calzoo.imaging.masks import Masks, write_masks
 from calzoo.imaging.rest import RestTrack, noise_level, rest_picture, scaled
 from calzoo.imaging.stimuli import read_stimuli
-from calzoo.stimulus import analyse_stimuli, blocks, compare_analyses, stimulated_pixels
+from calzoo.stimulus.analysis import analyse_stimuli, blocks
+from calzoo.stimulus.comparison import compare_analyses
+from calzoo.stimulus.folders import stimulated_pixels
 
 pytest.importorskip("onnxruntime")
 

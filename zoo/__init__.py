@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "CalzooError": "calzoo.errors",
     "Registrar": "calzoo.inference.registration",
-    "analyse_stimuli": "calzoo.stimulus",
+    "analyse_stimuli": "calzoo.stimulus.analysis",
     "decode_stimuli": "calzoo.inference.stimulus",
     "explain": "calzoo.inference.explain",
     "find_cells": "calzoo.inference.cells",

@@ -35,7 +35,7 @@ def run(args):
 
     from calzoo.inference.models import load_model
     from calzoo.inference.stimulus import PRESET
-    from calzoo.stimulus import run_compare
+    from calzoo.stimulus.folders import run_compare
 
     name = _options.models(args).get("model", args.preset or PRESET)
     model = load_model(name, provider=args.provider, threads=args.threads)

@@ -75,7 +75,7 @@ def run(args):
     from calzoo.commands._batch import run_each
     from calzoo.inference.models import load_model
     from calzoo.inference.stimulus import PRESET
-    from calzoo.stimulus import run_stimulus
+    from calzoo.stimulus.folders import run_stimulus
 
     name = _options.models(args).get("model", args.preset or PRESET)
     model = load_model(name, provider=args.provider, threads=args.threads)

@@ -20,7 +20,7 @@ def write_report(folder, analysis, blocks, name):
     Parameters
     ----------
     folder : pathlib.Path
-    analysis : calzoo.stimulus.StimulusAnalysis
+    analysis : calzoo.stimulus.analysis.StimulusAnalysis
     blocks : dict of str to list
         Columns of blocks.csv.
     name : str
@@ -58,7 +58,7 @@ def write_comparison(folder, comparison, columns, names):
     Parameters
     ----------
     folder : pathlib.Path
-    comparison : calzoo.stimulus.StimulusComparison
+    comparison : calzoo.stimulus.comparison.StimulusComparison
     columns : dict of str to list
         Columns of comparison.csv.
     names : tuple of str

@@ -1,0 +1,207 @@
+"""One recording, as a network sees it: answers, maps by condition and by stimulus, their tables."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from calzoo.errors import CalzooError
+from calzoo.imaging.stimuli import Stimuli
+from calzoo.inference.stimulus import PRESET, StimulusNetwork, probability
+from calzoo.metrics.correlation import TrialSimilarity, block_means, ssd_matrix, zncc_matrix
+from calzoo.metrics.decoding import authors_rule, decoding_scores, exact_match
+from calzoo.metrics.spread import influence
+from calzoo.stimulus.answers import event_changes, reduced, summed
+
+_MAP_SIDE = 64  # pixels of the longer side of the maps of single stimuli, which statistics are made of
+
+
+@dataclass(frozen=True)
+class StimulusAnalysis:
+    """What a network says of a recording whose stimuli are known.
+
+    Attributes
+    ----------
+    stimuli : Stimuli
+        The frames that were decoded; where the network sees several together, the first ones.
+    logits : ndarray of float32, (N, K + 1)
+    threshold : float
+        Of a probability.
+    mean_cams : ndarray of float32, (C, Y, X)
+        Mean map of each condition.
+    event_cams : ndarray of float32, (E, y, x)
+        Mean map of each stimulus, at most 64 pixels wide.
+    event_changes : ndarray of float32, (E, v, u)
+        Mean change of the field since rest after each stimulus, over the root of rest.
+    event_condition, event_trial : ndarray of int, (E,)
+    average : ndarray of float32, (Y, X)
+        Mean of the decoded frames.
+    scores : dict of str to float
+        See `calzoo.metrics.decoding.decoding_scores`.
+    facts : dict
+        Of the network, for run.json.
+    """
+
+    stimuli: Stimuli
+    logits: np.ndarray
+    threshold: float
+    mean_cams: np.ndarray
+    event_cams: np.ndarray
+    event_changes: np.ndarray
+    event_condition: np.ndarray
+    event_trial: np.ndarray
+    average: np.ndarray
+    scores: dict
+    facts: dict
+
+    @property
+    def zncc(self):
+        """ZNCC of the mean maps, (C, C)."""
+        return zncc_matrix(self.mean_cams)
+
+    @property
+    def ssd(self):
+        """Mean squared difference of the mean maps, (C, C)."""
+        return ssd_matrix(self.mean_cams)
+
+    @property
+    def groups(self):
+        """Group of each condition, from 1; one group of all where the table has none; 0: no stimulus."""
+        known = self.stimuli.groups
+        some = np.array([bool(cells) for cells in self.stimuli.conditions])
+        return known if known.any() else some.astype(int)
+
+    def similarity(self, group):
+        """Return the similarity of the conditions of a group, from single trials."""
+        inside = np.flatnonzero(self.groups == group)
+        return TrialSimilarity(self.event_cams, self.event_condition, self.event_trial, inside.tolist())
+
+    def influence(self, group):
+        """Return what the stimulation of each cell of a group adds to the field, trial by trial."""
+        rows = np.flatnonzero(self.groups[self.event_condition] == group)
+        stimulated = np.zeros((len(rows), self.stimuli.cells.shape[1]), bool)
+        for place, row in enumerate(rows):
+            stimulated[place, np.array(self.stimuli.conditions[self.event_condition[row]], int) - 1] = True
+        return influence(self.event_changes[rows], stimulated, self.event_trial[rows])
+
+
+def analyse_stimuli(
+    movie,
+    stimuli,
+    *,
+    preset=PRESET,
+    model=None,
+    provider="auto",
+    threads=None,
+    target="largest",
+    rest=None,
+    mask=None,
+    trials=None,
+    progress=None,
+):
+    """Decode a recording, and average its maps by condition and by stimulus.
+
+    Parameters
+    ----------
+    movie : Movie or ndarray, (T, Y, X)
+    stimuli : Stimuli
+        From `calzoo.imaging.stimuli.read_stimuli`.
+    preset, model, provider, threads, target, rest, mask : optional
+        As for `calzoo.inference.stimulus.decode_stimuli`.
+    trials : sequence of int, optional
+        Only these.
+    progress : callable, optional
+        Called with the number of frames that were decoded.
+
+    Returns
+    -------
+    StimulusAnalysis
+    """
+    network = StimulusNetwork.load(model, preset, provider=provider, threads=threads)
+    wanted = network.targets(stimuli, target)
+    rows = network.rows(stimuli)
+    if trials is not None:
+        rows = rows[np.isin(stimuli.trial[rows], trials)]
+        if not len(rows):
+            message = f"expected trials {list(trials)} in the table, which has {sorted(set(stimuli.trial))}."
+            raise CalzooError(message)
+    shown = stimuli.only(rows)
+    logits = np.empty((len(rows), network.cells + 1), np.float32)
+    sums = np.zeros((len(stimuli.conditions), *movie.shape[1:]))
+    counts = np.bincount(shown.condition, minlength=len(sums))
+    events, first, place = np.unique(shown.event, return_index=True, return_inverse=True)
+    event_sums, event_counts = 0.0, np.bincount(place)
+    average = np.zeros(movie.shape[1:])
+    for part, some, cams in network.blocks(movie, shown.frames, wanted[rows], rest=rest, mask=mask):
+        logits[part] = some
+        for condition, cam in zip(shown.condition[part], cams, strict=True):
+            sums[condition] += cam
+        event_sums = event_sums + summed(reduced(cams, _MAP_SIDE), place[part], len(events))
+        if progress is not None:
+            progress(len(cams))
+    for number in shown.frames[:: max(len(rows) // 200, 1)]:
+        average += np.asarray(movie[int(number)], float)
+    return StimulusAnalysis(
+        shown,
+        logits,
+        network.threshold,
+        (sums / np.maximum(counts, 1)[:, None, None]).astype(np.float32),
+        (event_sums / event_counts[:, None, None]).astype(np.float32),
+        event_changes(movie, stimuli.only(np.isin(stimuli.event, events))),
+        shown.condition[first],
+        shown.trial[first],
+        (average / len(shown.frames[:: max(len(rows) // 200, 1)])).astype(np.float32),
+        decoding_scores(logits, shown.targets > 0),
+        {
+            "model": {
+                "name": network.card.name,
+                "file": network.model.path.name,
+                "sha256": network.model.sha256,
+                "provider": network.model.provider,
+            },
+            "target": target,
+            "frames": len(rows),
+        },
+    )
+
+
+def predictions(analysis):
+    """Return the columns of predictions.csv.
+
+    Parameters
+    ----------
+    analysis : StimulusAnalysis
+    """
+    shown, chance = analysis.stimuli, probability(analysis.logits)
+    truth = shown.targets > 0
+    cut = np.log(analysis.threshold / (1 - analysis.threshold))
+    found = chance[:, :-1] > analysis.threshold
+    names = [*(f"p_cell_{k + 1}" for k in range(found.shape[1])), "p_none"]
+    return {
+        "frame": shown.frames,
+        "condition": [shown.names[c] for c in shown.condition],
+        "trial": shown.trial,
+        "offset": shown.offset,
+        "found": ["+".join(str(k + 1) for k in np.flatnonzero(row)) or "none" for row in found],
+        "exact": exact_match(analysis.logits, truth, cut),
+        "authors_rule": authors_rule(analysis.logits, truth),
+        **{name: chance[:, k] for k, name in enumerate(names)},
+    }
+
+
+def blocks(analysis):
+    """Return the columns of blocks.csv: of each group ZNCC, ZNCC squared and SSD, mean over pairs."""
+    matrices = {"zncc": analysis.zncc, "zncc_squared": analysis.zncc**2, "ssd": analysis.ssd}
+    groups = analysis.groups
+    means = {name: block_means(matrix, groups) for name, matrix in matrices.items()}
+    listed = list(means["zncc"])
+    sizes = [int((groups == g).sum()) for g in listed]
+    columns = {"group": listed, "conditions": sizes, "pairs": [n * (n - 1) // 2 for n in sizes]}
+    for name, by_group in means.items():
+        columns[f"mean_{name}"] = [by_group[g] for g in listed]
+    columns["sum_zncc"] = [m * n for m, n in zip(columns["mean_zncc"], columns["pairs"], strict=True)]
+    return columns
+
+
+def matrix_table(matrix, names):
+    """Return a matrix as the columns of a table, the conditions' names first."""
+    return {"condition": list(names), **{name: matrix[:, i] for i, name in enumerate(names)}}

@@ -1,0 +1,79 @@
+"""How the field answers to each stimulus, without a network: of given cells, and of every place."""
+
+import numpy as np
+
+from calzoo.imaging.rest import RestTrack, scaled
+from calzoo.imaging.rigid import binned
+
+_CHANGE_SIDE = 32  # squares about as large as a cell, in which noise averages out
+
+
+def roi_answers(movie, stimuli, masks):
+    """Return the classical answers to each stimulus: dF/F of each cell, the mean over its frames.
+
+    Parameters
+    ----------
+    movie : Movie or ndarray, (T, Y, X)
+    stimuli : Stimuli
+    masks : ndarray of bool, (A, Y, X)
+
+    Returns
+    -------
+    answers : ndarray of float, (E, A)
+    condition, trial : ndarray of int, (E,)
+    """
+    weights = masks.reshape(len(masks), -1).astype(np.float32)
+    weights = (weights / np.maximum(weights.sum(axis=1, keepdims=True), 1)).T
+    track = RestTrack(movie)
+    events, first, place = np.unique(stimuli.event, return_index=True, return_inverse=True)
+    answers = np.zeros((len(events), len(masks)))
+    for start in range(0, len(stimuli), 256):
+        part = slice(start, start + 256)
+        numbers = stimuli.frames[part]
+        frames = movie.take(numbers) if hasattr(movie, "frames") else movie[numbers]
+        level = track.at(numbers).reshape(len(frames), -1) @ weights
+        change = (scaled(frames).reshape(len(frames), -1) @ weights - level) / level
+        np.add.at(answers, place[part], change)
+    return answers / np.bincount(place)[:, None], stimuli.condition[first], stimuli.trial[first]
+
+
+def event_changes(movie, stimuli):
+    """Return the change of the field since rest after each stimulus, the mean over its frames.
+
+    Rest is taken near in time, so that drift and bleaching do not count.
+
+    Parameters
+    ----------
+    movie : Movie or ndarray, (T, Y, X)
+    stimuli : Stimuli
+
+    Returns
+    -------
+    ndarray of float32, (E, y, x)
+        Over the root of rest, as photons scatter; means of squares of pixels, at most 32
+        on a side.
+    """
+    track = RestTrack(movie)
+    place = np.unique(stimuli.event, return_inverse=True)[1]
+    counts, sums = np.bincount(place), 0.0
+    for start in range(0, len(stimuli), 256):
+        part = slice(start, start + 256)
+        numbers = stimuli.frames[part]
+        frames = scaled(movie.take(numbers) if hasattr(movie, "frames") else movie[numbers])
+        rest = np.maximum(track.at(numbers), 0.1)
+        change = (frames - rest) / np.sqrt(rest)
+        sums = sums + summed(reduced(change, _CHANGE_SIDE), place[part], len(counts))
+    return (sums / counts[:, None, None]).astype(np.float32)
+
+
+def reduced(maps, side):
+    """Return maps (N, Y, X) as means of squares of pixels, at most `side` of them along each side."""
+    return binned(maps, max(-(-max(maps.shape[1:]) // side), 1))
+
+
+def summed(maps, place, count):
+    """Return the sums of maps that belong to the same of `count` places."""
+    sums = np.zeros((count, *maps.shape[1:]))
+    for one, some in zip(place, maps, strict=True):
+        sums[one] += some
+    return sums

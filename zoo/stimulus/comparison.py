@@ -1,0 +1,129 @@
+"""Two recordings of one field, before and after a treatment, seen by one network."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from calzoo.errors import CalzooError
+from calzoo.metrics.correlation import MeanSimilarity, TrialSimilarity, block_means
+from calzoo.metrics.permutation import Change, compare_means
+from calzoo.metrics.spread import compare_spread
+from calzoo.stimulus.analysis import StimulusAnalysis
+
+
+@dataclass(frozen=True)
+class StimulusComparison:
+    """Two recordings of one field, seen by one network.
+
+    Attributes
+    ----------
+    before, after : StimulusAnalysis
+    changes : dict of int to calzoo.metrics.permutation.Change
+        Mean pairwise similarity of the maps of each group's conditions.
+    overall : calzoo.metrics.permutation.Change
+        The mean over groups.
+    spreads : dict of int to calzoo.metrics.permutation.Change
+        How much of the answers of each group arises beyond the stimulated cells.
+    spread : calzoo.metrics.permutation.Change
+        Of all groups together.
+    classical : calzoo.metrics.permutation.Change or None
+        The same of the cosine similarity of the answers of given cells.
+    """
+
+    before: StimulusAnalysis
+    after: StimulusAnalysis
+    changes: dict
+    overall: Change
+    spreads: dict
+    spread: Change
+    classical: Change | None = None
+
+
+def compare_analyses(before, after, *, answers=None, seed=0, resamples=1000):
+    """Compare the maps of two recordings of the same conditions.
+
+    Parameters
+    ----------
+    before, after : StimulusAnalysis
+        By the same network.
+    answers : pair, optional
+        What `roi_answers` returned of each, for the classical comparison beside.
+    seed : int, optional
+        Of the resampling.
+    resamples : int, optional
+
+    Returns
+    -------
+    StimulusComparison
+
+    Raises
+    ------
+    CalzooError
+        If the conditions differ, or a recording has fewer than three trials.
+    """
+    if before.stimuli.conditions != after.stimuli.conditions:
+        only = sorted(set(before.stimuli.names) ^ set(after.stimuli.names))
+        message = (
+            "expected the same conditions in both recordings; only one of them has "
+            f"{', '.join(only[:6])}{' ...' if len(only) > 6 else ''}."
+        )
+        raise CalzooError(message)
+    if before.facts["model"]["sha256"] != after.facts["model"]["sha256"]:
+        message = "expected both recordings to be seen by one network, got two: maps of two differ anyway."
+        raise CalzooError(message)
+    for side in (before, after):
+        trials = len(np.unique(side.event_trial))
+        if trials < 3:
+            message = f"expected at least 3 trials of each recording to compare them, got {trials}."
+            raise CalzooError(message)
+    rng = np.random.default_rng(seed)
+    changes = {
+        int(group): compare_means(
+            before.similarity(group), after.similarity(group), rng=rng, resamples=resamples
+        )
+        for group in np.unique(before.groups[before.groups > 0])
+    }
+    whole = (MeanSimilarity([side.similarity(group) for group in changes]) for side in (before, after))
+    overall = compare_means(*whole, rng=rng, resamples=resamples)
+    pairs = {group: (before.influence(group), after.influence(group)) for group in changes}
+    spreads = {group: compare_spread([pair], rng=rng, resamples=resamples) for group, pair in pairs.items()}
+    spread = compare_spread(list(pairs.values()), rng=rng, resamples=resamples)
+    classical = None
+    if answers is not None:
+        cosines = (
+            MeanSimilarity(
+                [
+                    TrialSimilarity(*of_one, np.flatnonzero(before.groups == group).tolist(), centred=False)
+                    for group in changes
+                ]
+            )
+            for of_one in answers
+        )
+        classical = compare_means(*cosines, rng=rng, resamples=resamples)
+    return StimulusComparison(before, after, changes, overall, spreads, spread, classical)
+
+
+def comparison_table(comparison):
+    """Return the columns of comparison.csv, one row per group and one for their mean."""
+    listed = [*comparison.changes.values(), comparison.overall]
+    names = [*map(str, comparison.changes), "all"]
+    if comparison.classical is not None:
+        listed, names = [*listed, comparison.classical], [*names, "all (cosine of cells)"]
+    heads = ("similarity_before", "similarity_after", "difference", "interval_low", "interval_high", "p")
+    columns = {"group": names, **dict(zip(heads, _numbers(listed), strict=True))}
+    for name, side in (("before", comparison.before), ("after", comparison.after)):
+        raw = block_means(side.zncc, side.groups)
+        values = [raw[group] for group in comparison.changes]
+        values = [*values, float(np.mean(values))]
+        columns[f"mean_zncc_{name}"] = values + [None] * (len(names) - len(values))
+    spreads = [*comparison.spreads.values(), comparison.spread]
+    heads = ("before", "after", "difference", "interval_low", "interval_high", "p")
+    for head, values in zip(heads, _numbers(spreads), strict=True):
+        columns[f"spread_{head}"] = values + [None] * (len(names) - len(values))
+    return columns
+
+
+def _numbers(changes):
+    """Return before, after, difference, both ends of the interval and p of some changes, a list of each."""
+    rows = [(c.before, c.after, c.difference, *c.interval, c.p) for c in changes]
+    return [list(column) for column in zip(*rows, strict=True)]

@@ -1,0 +1,203 @@
+"""From files to folders: what the commands ``stimulus`` and ``compare`` write."""
+
+import time
+from pathlib import Path
+
+from calzoo.errors import CalzooError
+from calzoo.inference.stimulus import PRESET, StimulusNetwork
+from calzoo.stimulus.analysis import analyse_stimuli, blocks, matrix_table, predictions
+from calzoo.stimulus.answers import roi_answers
+from calzoo.stimulus.comparison import compare_analyses, comparison_table
+
+
+def run_stimulus(
+    path, out, table, *, conditions=None, frame_rate_hz=None, masks=None, progress=None, **options
+):
+    """Decode a recording into a folder.
+
+    The folder gets predictions.csv, cams.tif (mean map of each condition), zncc.csv,
+    ssd.csv, blocks.csv, pictures, report.html and run.json, all of them or none.
+
+    Parameters
+    ----------
+    path : path-like
+        What `open_movie` reads.
+    out : path-like
+        The folder.
+    table : path-like
+        See `calzoo.imaging.stimuli`.
+    conditions : path-like, optional
+        Cells of each condition.
+    frame_rate_hz : float, optional
+        Where the file does not say.
+    masks : path-like, optional
+        Masks of the cells, the stimulated ones first: the network sees these alone.
+    progress : callable, optional
+        As for `analyse_stimuli`.
+    **options
+        As for `analyse_stimuli`.
+
+    Returns
+    -------
+    StimulusAnalysis
+
+    Raises
+    ------
+    CalzooError
+        If a file, the network or an option cannot be used, or the disk is full.
+    """
+    from calzoo.imaging.outputs import output_folder, write_run_json
+
+    began = time.perf_counter()
+    network = StimulusNetwork.load(
+        options.pop("model", None),
+        options.pop("preset", PRESET),
+        provider=options.pop("provider", "auto"),
+        threads=options.pop("threads", None),
+    )
+    if masks is not None:
+        options["mask"] = stimulated_pixels(masks, network.cells)
+    analysis = _analyse(path, table, network, conditions, frame_rate_hz, progress, options)
+    with output_folder(out) as folder:
+        _write_analysis(folder, analysis, Path(path).name)
+        write_run_json(
+            folder,
+            input=path,
+            table=table,
+            **analysis.facts,
+            scores=analysis.scores,
+            seconds=round(time.perf_counter() - began, 3),
+        )
+    return analysis
+
+
+def run_compare(
+    first,
+    second,
+    out,
+    tables,
+    *,
+    conditions=None,
+    masks=None,
+    frame_rate_hz=None,
+    seed=0,
+    progress=None,
+    **options,
+):
+    """Compare two recordings of a field into a folder.
+
+    The folder gets comparison.csv, both matrices as tables, pictures, report.html and run.json.
+
+    Parameters
+    ----------
+    first, second : path-like
+        What `open_movie` reads: before and after.
+    out : path-like
+        The folder.
+    tables : pair of path-like
+        Stimuli of each.
+    masks : path-like, optional
+        A file of `calzoo.imaging.masks` with cells of the field: their answers are compared too.
+    conditions, frame_rate_hz, progress
+        As for `run_stimulus`.
+    seed : int, optional
+        Of the resampling.
+    **options
+        As for `analyse_stimuli`.
+
+    Returns
+    -------
+    StimulusComparison
+    """
+    from calzoo.imaging.masks import read_masks
+    from calzoo.imaging.outputs import output_folder, write_run_json, write_table
+    from calzoo.imaging.stimulus_report import write_comparison
+
+    began = time.perf_counter()
+    network = StimulusNetwork.load(
+        options.pop("model", None),
+        options.pop("preset", PRESET),
+        provider=options.pop("provider", "auto"),
+        threads=options.pop("threads", None),
+    )
+    if masks is not None and network.masked:
+        options["mask"] = stimulated_pixels(masks, network.cells)
+    sides = [
+        _analyse(path, table, network, conditions, frame_rate_hz, progress, options)
+        for path, table in zip((first, second), tables, strict=True)
+    ]
+    answers = None
+    if masks is not None:
+        stack = read_masks(masks).stack()
+        answers = [
+            _roi_answers(path, side, stack, masks) for path, side in zip((first, second), sides, strict=True)
+        ]
+    comparison = compare_analyses(*sides, answers=answers, seed=seed)
+    with output_folder(out) as folder:
+        columns = comparison_table(comparison)
+        write_table(folder / "comparison.csv", columns)
+        for name, side in zip(("before", "after"), sides, strict=True):
+            write_table(folder / f"zncc_{name}.csv", matrix_table(side.zncc, side.stimuli.names))
+        write_comparison(folder, comparison, columns, (Path(first).name, Path(second).name))
+        write_run_json(
+            folder,
+            input=[first, second],
+            tables=list(tables),
+            **sides[0].facts,
+            groups=columns,
+            seed=seed,
+            seconds=round(time.perf_counter() - began, 3),
+        )
+    return comparison
+
+
+def stimulated_pixels(masks, cells):
+    """Return where the stimulated cells are, (Y, X) bool, from a file of masks, theirs first."""
+    from calzoo.imaging.masks import read_masks
+
+    stack = read_masks(masks).stack()
+    if len(stack) < cells:
+        message = f"{masks}: expected masks of {cells} stimulated cells, the first ones, got {len(stack)}."
+        raise CalzooError(message)
+    return stack[:cells].any(axis=0)
+
+
+def _roi_answers(path, analysis, stack, masks):
+    from calzoo.imaging.movies import open_movie
+
+    with open_movie(path) as movie:
+        if stack.shape[1:] != tuple(movie.shape[1:]):
+            wanted, got = tuple(movie.shape[1:]), stack.shape[1:]
+            message = f"{masks}: expected masks of {wanted} pixels, as {path} has, got {got}."
+            raise CalzooError(message)
+        return roi_answers(movie, analysis.stimuli, stack)
+
+
+def _analyse(path, table, network, conditions, frame_rate_hz, progress, options):
+    from calzoo.imaging.movies import open_movie
+    from calzoo.imaging.stimuli import read_stimuli
+
+    with open_movie(path, frame_rate_hz=frame_rate_hz) as movie:
+        stimuli = read_stimuli(
+            table,
+            frames=len(movie),
+            frame_rate_hz=movie.frame_rate_hz,
+            conditions=conditions,
+            cells=network.cells,
+            after=network.after,
+            label=str(path),
+        )
+        return analyse_stimuli(movie, stimuli, model=network, progress=progress, **options)
+
+
+def _write_analysis(folder, analysis, name):
+    from calzoo.imaging.outputs import write_table
+    from calzoo.imaging.stimulus_report import write_report
+    from calzoo.imaging.writers import write_volume
+
+    write_table(folder / "predictions.csv", predictions(analysis))
+    write_table(folder / "zncc.csv", matrix_table(analysis.zncc, analysis.stimuli.names))
+    write_table(folder / "ssd.csv", matrix_table(analysis.ssd, analysis.stimuli.names))
+    write_table(folder / "blocks.csv", blocks(analysis))
+    write_volume(folder / "cams.tif", analysis.mean_cams)
+    write_report(folder, analysis, blocks(analysis), name)
