@@ -187,7 +187,7 @@ def _law(path, seeds, ways):
                 inner, border, taken = np.mean(values, axis=0)
                 numbers = f"interior {inner:.3f}  border {border:.3f}  {1e3 * taken:.0f} ms"
                 print(
-                    f"{variant:<8}{photons:>5g} photons  {name:<14}{numbers}  ({len(values)} pairs)",
+                    f"{variant:<8}{photons:>5g} photons  {name:<18}{numbers}  ({len(values)} pairs)",
                     flush=True,
                 )
 
