@@ -1,10 +1,11 @@
 """End-point error on a law of registration, beside classical ways, with the pipeline that users run.
 
-    python benchmarks/registration_law.py NETWORK LAW.py [--seeds 0-23] [--method calzoo ...]
+    python benchmarks/registration_law.py NETWORK LAW.py [--seeds 0-23] [--method calzoo ...] [--still]
 
 NETWORK is a preset or an .onnx file. Methods beside "calzoo": "rigid" (this project's search),
 and, where installed, "dis" (OpenCV, ultrafast), "pystackreg", "pyflowreg". Suite2p stands in
-registration_peers.py, as it registers movies only.
+registration_peers.py, as it registers movies only. With --still, pictures of scenes that have not moved are
+registered instead: without noise, and with noise of their own; the mean length of the flow is printed.
 """
 
 import argparse
@@ -59,12 +60,16 @@ def main():
     parser.add_argument("--seeds", default="0-23")
     parser.add_argument("--method", action="append", choices=["calzoo", *METHODS])
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--still", action="store_true")
     args = parser.parse_args()
     first, last = map(int, args.seeds.split("-"))
     law = load_law(args.law, "make_pair(seed, photons, variant)")
     names = args.method or ["calzoo", "rigid"]
     model = load_model(args.network, provider="cpu", threads=args.threads) if "calzoo" in names else None
     methods = {n: METHODS.get(n) or onnx_registrar(model) for n in names}
+    if args.still:
+        _still(law, methods, range(first, last + 1))
+        return
     for variant in law.VARIANTS:
         for photons in law.PHOTONS:
             rows = {name: [] for name in methods}
@@ -85,6 +90,20 @@ def main():
                     f"{1e3 * np.median(seconds):.0f} ms",
                     flush=True,
                 )
+
+
+def _still(law, methods, seeds):
+    for photons in law.PHOTONS:
+        rows = {name: [] for name in methods}
+        for seed in seeds:
+            pair = law.make_pair(seed, photons)
+            noisy = np.random.default_rng([seed, 1]).poisson(pair.scene).astype(np.float32)
+            for name, register in methods.items():
+                flows = register(pair.scene, pair.scene), register(pair.template, noisy)
+                rows[name].append([np.linalg.norm(flow, axis=-1).mean() for flow in flows])
+        for name, values in rows.items():
+            equal, noisy = np.mean(values, axis=0)
+            print(f"still   {photons:>5g} photons  {name:<12}equal {equal:.5f}  own noise {noisy:.3f} px")
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def main():
             moved = [warp(part, flow, order=order) for part, flow in zip((odd, even), both, strict=True)]
             alike, crisp = score(moved[0].mean(axis=0), moved[1], valid)
             print(
-                f"{path.stem:<32}{name:<14}correlation {alike:.4f}  crispness {crisp:.5g}  "
+                f"{path.stem:<32}{name:<18}correlation {alike:.4f}  crispness {crisp:.5g}  "
                 f"({valid.mean():.2f} of the field)",
                 flush=True,
             )

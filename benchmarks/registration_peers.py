@@ -1,6 +1,9 @@
-"""Suite2p and pyflowreg on the movies of registration_movies.py and on a law, in an environment of their own.
+"""Suite2p, pystackreg, pyflowreg and OpenCV on the movies of registration_movies.py and on a law.
 
-    python -m venv ENV && ENV/bin/pip install suite2p && ENV/bin/pip install --pre pyflowreg
+They stand in an environment of their own:
+
+    python -m venv ENV && ENV/bin/pip install suite2p pystackreg opencv-python-headless
+    ENV/bin/pip install --pre pyflowreg
     ENV/bin/python benchmarks/registration_peers.py movies FOLDER MOVIE...
     ENV/bin/python benchmarks/registration_peers.py law LAW.py [--seeds 0-5] [--way suite2p ...]
 
@@ -68,25 +71,67 @@ def pyflowreg(template, frames):
     Both pictures are smoothed (1 px), as its pipeline does, and scaled to the template's range.
     """
     from pyflowreg.core.optical_flow import get_displacement
-    from scipy.ndimage import gaussian_filter, map_coordinates
+    from scipy.ndimage import gaussian_filter
 
     low, high = np.percentile(template, [0.5, 99.5])
-    y, x = np.mgrid[: template.shape[0], : template.shape[1]]
 
     def ready(picture):
         return ((gaussian_filter(picture, 1) - low) / (high - low)).astype(np.float64)[..., None]
 
-    still, flows, total = ready(template), [], 0
-    for frame in frames:
-        found = get_displacement(still, ready(frame))  # (dx, dy)
-        flows.append(found[..., ::-1].astype(np.float32))
-        total = total + map_coordinates(
-            frame, [y + found[..., 1], x + found[..., 0]], order=1, mode="nearest"
-        )
-    return np.stack(flows), total / len(frames)
+    still = ready(template)
+    flows = [get_displacement(still, ready(frame))[..., ::-1].astype(np.float32) for frame in frames]
+    return np.stack(flows), _mean(frames, flows)
 
 
-WAYS = {"suite2p": suite2p, "suite2p-rigid": suite2p_rigid, "pyflowreg": pyflowreg}
+def pystackreg(template, frames, *, kind="RIGID_BODY"):
+    """Return the flow of TurboReg with one matrix a frame, and the mean registered frame."""
+    from pystackreg import StackReg
+
+    search = StackReg(getattr(StackReg, kind))
+    y, x = np.mgrid[: template.shape[0], : template.shape[1]].astype(np.float32)
+    places = np.stack([x, y, np.ones_like(x)], axis=-1)
+    flows = [(places @ search.register(template, frame)[:2].T)[..., ::-1] for frame in frames]
+    flows = np.stack(flows).astype(np.float32) - np.stack([y, x], axis=-1)
+    return flows, _mean(frames, flows)
+
+
+def pystackreg_affine(template, frames):
+    """Return what `pystackreg` does, with affine motion: the most that it can do."""
+    return pystackreg(template, frames, kind="AFFINE")
+
+
+def dis(template, frames):
+    """Return the flow of OpenCV's DIS, ultrafast, after a Gaussian, and the mean registered frame."""
+    import cv2
+    from scipy.ndimage import gaussian_filter
+
+    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    top = np.percentile(gaussian_filter(template, 1.5), 99.5)
+
+    def ready(picture):
+        return (255 * np.clip(gaussian_filter(picture, 1.5) / top, 0, 1)).astype(np.uint8)
+
+    flows = np.stack([search.calc(ready(template), ready(frame), None)[..., ::-1] for frame in frames])
+    return flows, _mean(frames, flows)
+
+
+def _mean(frames, flows):
+    """Return the mean of frames looked up along their flows, bilinearly."""
+    from scipy.ndimage import map_coordinates
+
+    places = np.mgrid[: frames.shape[1], : frames.shape[2]] + np.moveaxis(flows, -1, 1)
+    moved = [map_coordinates(f, p, order=1, mode="nearest") for f, p in zip(frames, places, strict=True)]
+    return np.mean(moved, axis=0)
+
+
+WAYS = {
+    "suite2p": suite2p,
+    "suite2p-rigid": suite2p_rigid,
+    "pystackreg": pystackreg,
+    "pystackreg-affine": pystackreg_affine,
+    "pyflowreg": pyflowreg,
+    "dis": dis,
+}
 
 
 def main():
@@ -142,7 +187,7 @@ def _law(path, seeds, ways):
                 inner, border, taken = np.mean(values, axis=0)
                 numbers = f"interior {inner:.3f}  border {border:.3f}  {1e3 * taken:.0f} ms"
                 print(
-                    f"{variant:<8}{photons:>5g} photons  {name:<14}{numbers}  ({len(values)} pairs)",
+                    f"{variant:<8}{photons:>5g} photons  {name:<18}{numbers}  ({len(values)} pairs)",
                     flush=True,
                 )
 

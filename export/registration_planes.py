@@ -259,9 +259,8 @@ class _Planes(Writer):
         for column in range(_BLOCK):
             moved[:, column, :, :, 2 * column : 2 * column + columns] = kernel
         moved = moved.reshape(-1, *moved.shape[2:])
-        x = writer.Conv(
-            image, moved, kernel_shape=moved.shape[2:], strides=[2, 2 * _BLOCK], pads=[1, 1, 2, 2]
-        )
+        image = writer.Pad(image, [0, 0, 1, 1, 0, 0, 2, 2], mode="edge")
+        x = writer.Conv(image, moved, kernel_shape=moved.shape[2:], strides=[2, 2 * _BLOCK])
         height, width, blocks = self.side(2, 2), self.side(3, 2), self.side(3, 2 * _BLOCK)
         x = writer.Reshape(x, self.Concat([-1, self.fine, _BLOCK], height, blocks, axis=0))
         x = writer.Transpose(x, perm=[0, 1, 3, 4, 2])
@@ -406,7 +405,8 @@ class _Planes(Writer):
             if state is not None:
                 size = [self.side(axis, 2 * cell) for axis in (2, 3)]
                 found, state = (self.stretch(a, size, (2, 2)) for a in (found, state))
-            solution, evidence = self._solution(self.pool(pyramid[cell], [3, 3]))
+            cells = self._mean_of_nine(pyramid[cell], None if state is None else found)
+            solution, evidence = self._solution(cells)
             x = [evidence, found] if state is None else [evidence, found, state]
             kernel, bias = self._kernel(f"{level}_conv1")
             x[0] = self.Pad(evidence, [0, 0, 0, 0, 0, -kernel.shape[1] % _BLOCK, 0, 0])
@@ -417,6 +417,20 @@ class _Planes(Writer):
             found = self.Add(found, self.Mul(gain, self.Sub(solution, found)))
             cell //= 2
         return self.Add(smooth, found), state
+
+    def _mean_of_nine(self, equations, found):
+        """Return the mean equations of each cell and its neighbours, about the motion found so far."""
+        if found is None:
+            return self.pool(equations, [3, 3])
+        along = self.Split(found, axis=1, outputs=2)
+
+        def explained(cells):
+            parts = [self.Slice(cells, [n], [n + 2], [1]) for n in (0, 1)]
+            return self.Add(*(self.Mul(part, by) for part, by in zip(parts, along, strict=True)))
+
+        cells = self.pool(equations, [3, 3])
+        change = self.Sub(explained(cells), self.pool(explained(equations), [3, 3]))
+        return self.Add(cells, self.Pad(change, [0, 3, 0, 0, 0, 1, 0, 0]))
 
     # Flow
 

@@ -96,6 +96,46 @@ def test_one_template_serves_a_batch(at_work, rng):
     np.testing.assert_allclose(both, np.concatenate(each), atol=1e-4)
 
 
+def test_neighbours_do_not_draw_a_cell_of_the_edge_inwards(rng):
+    """Motion that changes from cell to cell is that of the cell itself, if the change is known."""
+    root = rng.normal(size=(1, 4, 6, 2, 2))
+    products = root @ root.swapaxes(-1, -2)  # A of each cell
+    motion = np.moveaxis(np.indices((4, 6)) * 0.3, 0, -1)[None]
+    told = (products @ motion[..., None])[..., 0]
+    equations = [products[..., [0, 0, 1], [0, 1, 1]], told, np.ones((1, 4, 6, 1))]
+    equations = np.concatenate(equations, axis=-1).astype(np.float32)
+    means = network._mean_of_nine(equations, np.float32(motion + [0.5, -2]), "mean")
+    means = keras.ops.convert_to_numpy(means)
+    own = means[..., [[0, 1], [1, 2]]] @ motion[..., None]
+    np.testing.assert_allclose(means[..., 3:5], own[..., 0], atol=1e-4)
+
+
+def test_edge_is_repeated_as_far_as_the_finest_kernel_reaches(rng):
+    image = rng.normal(size=(1, 6, 8, 1)).astype(np.float32)
+    widened = keras.ops.convert_to_numpy(network._widened(image))
+    np.testing.assert_array_equal(widened, np.pad(image, ((0, 0), (1, 2), (1, 2), (0, 0)), mode="edge"))
+
+
+def test_openvino_finds_the_same_motion(at_work, rng, tmp_path):
+    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("tf2onnx")
+    from calzoo.export.passes import simplify
+    from calzoo.export.tracing import trace
+    from calzoo.training.recipes.registration import RegistrationRecipe
+
+    fields = RegistrationRecipe().card_fields(at_work)
+    graph = trace(at_work, fields["inputs"], fields["outputs"])
+    simplify(graph)
+    path = tmp_path / "network.onnx"
+    path.write_bytes(graph.model().SerializeToString())
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    frame, template = pictures(rng), pictures(rng)
+    expected = run(at_work, frame, template, np.zeros((2, 2)))[0]
+    feeds = [np.moveaxis(image, -1, 1).astype(np.float32) for image in (frame, template)]
+    flow = compiled([*feeds, np.zeros((2, 2), np.float32)])["flow"]
+    np.testing.assert_allclose(np.moveaxis(flow, 1, -1), expected, atol=1e-3)
+
+
 @pytest.mark.parametrize("value", [0.0, 100.0])
 def test_constant_pictures_give_finite_numbers(at_work, value):
     frame = np.full((1, 64, 64, 1), value, np.float32)

@@ -152,15 +152,23 @@ def _encoder(filters, features, scales):
     rectify = [layers.LeakyReLU(0.1, name=f"{stage.name}_relu") for stage in stages]
     coarse = layers.Conv2D(features[0], 1, use_bias=False, name="features8")
     # Linear, so that averages of noisy pixels stay those of the light.
-    fine = layers.Conv2D(features[1], 5, strides=2, padding="same", use_bias=False, name="features2")
+    fine = layers.Conv2D(features[1], 5, strides=2, use_bias=False, name="features2")
 
     def encode(image):
-        x, found = image, {2: fine(image)} if 2 in scales else {}
+        x, found = image, {2: fine(_widened(image))} if 2 in scales else {}
         for stage, relu in zip(stages, rectify, strict=True):
             x = relu(stage(x))
         return found | {8: coarse(x)}
 
     return encode
+
+
+def _widened(image):
+    """Repeat the edge as far as the finest kernel reaches: zeros there would not move with the tissue."""
+    for axis in (1, 2):
+        first, last = (ops.take(image, [index], axis=axis) for index in (0, -1))
+        image = layers.Concatenate(axis=axis)([first, image, last, last])
+    return image
 
 
 def _equations(moving, still, places, scale, name):
@@ -239,7 +247,7 @@ def _solve_cells(equations, smooth, cell, width, name):
         if state is not None:
             both = Stretch((2, 2), name=f"{level}_finer")(layers.Concatenate()([found, state]))
             found, state = both[..., :2], both[..., 2:]
-        cells = layers.AveragePooling2D(3, 1, padding="same", name=f"{level}_mean")(pyramid[cell])
+        cells = _mean_of_nine(pyramid[cell], None if state is None else found, f"{level}_mean")
         solution, evidence = _solution(cells)
         x = [evidence, found] if state is None else [evidence, found, state]
         x = layers.Concatenate(name=f"{level}_all")(x)
@@ -251,6 +259,26 @@ def _solve_cells(equations, smooth, cell, width, name):
     return layers.Add(name=name)([smooth, found]), state
 
 
+def _mean_of_nine(equations, found, name):
+    """Return the mean equations of each cell and its neighbours, about the motion found so far, (B, h, w, 2).
+
+    Where motion changes, the mean is that of the middle of all neighbours, which at the edge
+    is not the cell's own: so the change that is known is taken out of them before.
+    """
+    mean = layers.AveragePooling2D(3, 1, padding="same", name=name)
+    if found is None:
+        return mean(equations)
+    found_y, found_x = ops.split(found, 2, axis=-1)
+
+    def explained(cells):
+        return cells[..., 0:2] * found_y + cells[..., 1:3] * found_x
+
+    means = mean(layers.Concatenate(name=f"{name}_all")([equations, explained(equations)]))
+    cells, change = means[..., :6], means[..., 6:]
+    change = explained(cells) - change
+    return layers.Concatenate(name=f"{name}_own")([cells[..., :3], cells[..., 3:5] + change, cells[..., 5:]])
+
+
 def _solve_lines(equations, lines, scale, width, name):
     """Improve the displacement of the lines, (B, h, 1, 2); return first the equations that are left."""
     rows = layers.Concatenate(name=f"{name}_rows")([ops.mean(e, axis=2, keepdims=True) for e in equations])
@@ -258,11 +286,12 @@ def _solve_lines(equations, lines, scale, width, name):
     few = layers.AveragePooling2D((3, 1), 1, padding="same", name=f"{name}_few")(rows)
     many = layers.AveragePooling2D((11, 1), 1, padding="same", name=f"{name}_many")(rows)
     solution, evidence = _solution(layers.Concatenate(axis=2, name=f"{name}_sizes")([rows, few, many]))
-    x = layers.Concatenate(name=f"{name}_all")(ops.split(evidence, 3, axis=2))
+    # Reshaped, not split and joined: OpenVINO 2026.4 takes that for channels that swap their places.
+    x = layers.Reshape((-1, 1, 3 * evidence.shape[-1]), name=f"{name}_all")(evidence)
     x = layers.Conv2D(width, (5, 1), padding="same", activation="relu", name=f"{name}_conv1")(x)
     x = layers.Conv2D(width, (9, 1), padding="same", activation="relu", name=f"{name}_conv2")(x)
     gains = layers.Conv2D(6, 1, kernel_initializer="zeros", name=f"{name}_gain")(x)
-    gains = layers.Concatenate(axis=2, name=f"{name}_gains")(ops.split(gains, 3, axis=-1))
+    gains = layers.Reshape((-1, 3, 2), name=f"{name}_gains")(gains)
     found = ops.sum(gains * solution, axis=2, keepdims=True)
     yy, yx, xx, y, x, rest = equations
     found_y, found_x = ops.split(found / scale, 2, axis=-1)
