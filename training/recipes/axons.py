@@ -23,7 +23,8 @@ from calzoo.weights.card import Normalisation, Tensor, TrainingData
 
 CLASSES = ("background", "axon", "border")
 
-_TERMS = {
+#: What may be used of each source of data, and under which licence.
+TERMS = {
     "simulation": TrainingData(
         name="calzoo axon simulator", licence="MIT", source="calzoo.simulation.axons", note="dense truth"
     ),
@@ -228,7 +229,7 @@ class AxonsRecipe:
             "config": dict(self.network),
             "parameters": model.count_params(),
             "recipe": self.name,
-            "data": tuple(_TERMS[source] for source in sources),
+            "data": tuple(TERMS[source] for source in sources),
             "versions": versions(),
         }
 

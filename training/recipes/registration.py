@@ -19,7 +19,8 @@ from calzoo.training.simulated import VALIDATION, SimulatedPool
 from calzoo.training.sources import digest
 from calzoo.weights.card import Normalisation, Tensor, TrainingData
 
-_TERMS = {
+#: What may be used of each source of data, and under which licence.
+TERMS = {
     "simulation": TrainingData(
         name="calzoo registration pairs",
         licence="MIT",
@@ -166,7 +167,7 @@ class RegistrationRecipe:
             "config": dict(self.network),
             "parameters": model.count_params(),
             "recipe": self.name,
-            "data": tuple(_TERMS[source] for source in sources),
+            "data": tuple(TERMS[source] for source in sources),
             "versions": versions(),
         }
 

@@ -17,7 +17,8 @@ from calzoo.training.stimulus_data import StimulusData, read_recorded, simulated
 from calzoo.training.stimulus_losses import stimulus_loss
 from calzoo.weights.card import Normalisation, Tensor, TrainingData
 
-_TERMS = {
+#: What may be used of each source of data, and under which licence.
+TERMS = {
     "own": TrainingData(name="own recording", licence="of its owner", source="given by --data or --frames"),
     "simulation": TrainingData(
         name="calzoo stimulation simulator",
@@ -219,7 +220,7 @@ class StimulusRecipe:
             "config": config,
             "parameters": model.count_params(),
             "recipe": self.name,
-            "data": tuple(_TERMS[source] for source in sources),
+            "data": tuple(TERMS[source] for source in sources),
             "versions": versions(),
         }
 

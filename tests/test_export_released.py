@@ -1,0 +1,39 @@
+"""The run of a released preset, written again."""
+
+import json
+
+import pytest
+
+pytestmark = pytest.mark.train
+pytest.importorskip("keras")
+
+from calzoo.errors import CalzooError
+from calzoo.export.released import main, unpack
+from calzoo.inference.models import load_model
+from calzoo.training.runs import build_model, load_run
+from calzoo.weights.registry import presets
+
+
+@pytest.mark.parametrize("name", sorted(presets()))
+def test_run_of_a_preset_has_its_weights_and_its_card(tmp_path, name):
+    roles = list(presets()[name].networks)
+    for run, role in zip(unpack(name, tmp_path), roles, strict=True):
+        run, card = load_run(run), load_model(name, provider="cpu", role=role).card
+        fields = run.card_fields(build_model(run))
+        assert fields["training"] == dict(card.training)
+        assert json.loads(json.dumps(fields["config"])) == dict(card.config)
+        assert set(fields["data"]) == set(card.data)
+        assert fields["parameters"] == card.parameters
+        assert not run.scores
+
+
+def test_command_names_the_runs_that_it_wrote(tmp_path, capsys):
+    main(["cells-2p", "-o", str(tmp_path / "runs")])
+    written = [str(tmp_path / "runs" / role) for role in ("proposal", "instance")]
+    assert capsys.readouterr().out.split() == written
+
+
+def test_runs_are_not_overwritten(tmp_path):
+    unpack("registration-2p", tmp_path)
+    with pytest.raises(CalzooError, match="holds a run already; name another folder"):
+        unpack("registration-2p", tmp_path)
