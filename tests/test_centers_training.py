@@ -404,6 +404,7 @@ def test_fit_begins_where_a_network_sees_cells_and_keeps_its_scores(rng, tmp_pat
     np.testing.assert_allclose(fit.scores, [0.7, 0.6, 0.5, 0.4], atol=1e-6)
     away = np.linalg.norm(fit.points - AT, axis=1)
     assert away.max() < 1  # they were 2.1 pixels off
+    assert np.abs(fit.trajectories[:, 2:] - (AT + 1.5)).max() <= QUICK.leash + 1e-3  # a cell is 8 wide
     none = SimpleNamespace(points=np.empty((0, 2)), scores=np.empty(0))
     with pytest.raises(CalzooError, match="expected a network that finds cells in this movie"):
         fit_centers(movie, QUICK, diameter=8, seen=none, quiet=True)
