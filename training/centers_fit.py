@@ -87,8 +87,7 @@ def fit_centers(movie, recipe, *, diameter, seen=None, quiet=False):
     seen : object, optional
         What a trained network found, with ``points`` (N, 2) in pixels and ``scores`` (N,): coordinates begin
         at its points, in place of the recipe's start, stay within the recipe's leash, and keep its
-        scores; what it is sure of is pruned only
-        where next to nothing rises.
+        scores; what it is sure of is not pruned.
     quiet : bool, optional
         No progress bar.
 
@@ -288,11 +287,9 @@ def _keep(layer, frames, recipe, seen=None):
     # Whatever moves or pulses sinks as far as it rises; cells do not.
     rises = (scores >= recipe.rise) & (scores >= recipe.asymmetry * sunk)
     proven = rises & (_alone(spots) >= recipe.alone)
-    if seen is not None:
-        # What it is sure of needs less proof: pruned like the rest, fits lost more cells than errors.
-        sure = np.asarray(seen.scores, np.float32) >= recipe.sure
-        proven |= sure & (scores >= 0.5 * recipe.rise)
+    if seen is not None:  # pruned like the rest, what it is sure of was a cell more often than not
         scores = np.asarray(seen.scores, np.float32)
+        proven |= scores >= recipe.sure
     rows = np.flatnonzero(proven)
     points = keras.ops.convert_to_numpy(layer.centers())
     rows = rows[merge_near(points[rows], scores[rows], recipe.merge)]

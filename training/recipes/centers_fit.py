@@ -45,8 +45,7 @@ class CentersFitRecipe:
         How far coordinates that a trained network gave may move, along each axis: far enough to reach
         the middle of the light, too near to go to another cell.
     sure : float
-        Cells to which that network gives at least this score are pruned only where nothing rises above
-        half of `rise`.
+        Cells to which that network gives at least this score are not pruned.
     """
 
     name: str = "centers-fit"
