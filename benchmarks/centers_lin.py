@@ -141,7 +141,9 @@ def classical(sessions, count, keep=None):
 def network(sessions, model, count):
     """Return points of the network, by session, with nothing told but the frames."""
     from calzoo.inference.centers import find_centers
+    from calzoo.inference.models import load_model
 
+    model = load_model(model, threads=2)
     return [find_centers(session.frames, model=model, threads=2, count=count) for session in sessions]
 
 

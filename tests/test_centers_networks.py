@@ -162,3 +162,15 @@ def test_splats_come_back_from_a_file(rng, tmp_path):
 def test_coordinates_are_mirrored_at_the_border_as_often_as_needed():
     inside = mirrored(np.float32([[-3, 4], [12, 11], [30, -25]]), (10, 12))
     np.testing.assert_allclose(array(inside), [[3, 4], [6, 11], [6, 3]], atol=1e-5)
+
+
+def test_a_leash_keeps_coordinates_near_where_they_began(rng):
+    frames = rng.random((1, 12, 16, 1)).astype(np.float32)
+    layer = Splats([[5.0, 7.0], [2.0, 3.0]], (12, 16), sigma=2.0, radius=3.0, leash=1.5)
+    layer(frames)
+    np.testing.assert_allclose(array(layer.centers()), [[5, 7], [2, 3]], atol=1e-5)
+    layer.coordinates.assign([[50.0, 7.5], [-9.0, 3.0]])
+    moved = array(layer.centers()) - [[5, 7], [2, 3]]
+    assert np.abs(moved).max() <= 1.5 + 1e-5
+    np.testing.assert_allclose(moved[:, 0], [1.5, -1.5], atol=1e-3)
+    assert Splats.from_config(layer.get_config()).leash == 1.5

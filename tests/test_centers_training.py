@@ -2,6 +2,7 @@
 
 import functools
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -399,11 +400,13 @@ def test_fit_begins_where_a_network_sees_cells_and_keeps_its_scores(rng, tmp_pat
     movie = blinking(rng, AT)
     wrong = np.array([(44.0, 60.0), (3.0, 3.0)])  # nothing is there
     seen = SimpleNamespace(points=np.concatenate([wrong, AT + 1.5]), scores=np.linspace(0.9, 0.4, 6))
-    fit = fit_centers(movie, QUICK, diameter=8, seen=seen, quiet=True)
+    assert fit_centers(movie, QUICK, diameter=8, seen=seen, quiet=True).count == 6  # it is sure of them
+    fit = fit_centers(movie, replace(QUICK, sure=1.0), diameter=8, seen=seen, quiet=True)
     np.testing.assert_array_equal(fit.kept, [2, 3, 4, 5])  # by the scores of the network
     np.testing.assert_allclose(fit.scores, [0.7, 0.6, 0.5, 0.4], atol=1e-6)
     away = np.linalg.norm(fit.points - AT, axis=1)
     assert away.max() < 1  # they were 2.1 pixels off
+    assert np.abs(fit.trajectories[:, 2:] - (AT + 1.5)).max() <= QUICK.leash + 1e-3  # a cell is 8 wide
     none = SimpleNamespace(points=np.empty((0, 2)), scores=np.empty(0))
     with pytest.raises(CalzooError, match="expected a network that finds cells in this movie"):
         fit_centers(movie, QUICK, diameter=8, seen=none, quiet=True)

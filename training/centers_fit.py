@@ -86,7 +86,8 @@ def fit_centers(movie, recipe, *, diameter, seen=None, quiet=False):
         Of a cell, in pixels.
     seen : object, optional
         What a trained network found, with ``points`` (N, 2) in pixels and ``scores`` (N,): coordinates begin
-        at its points, in place of the recipe's start, and what is left keeps its scores.
+        at its points, in place of the recipe's start, stay within the recipe's leash, and keep its
+        scores; what it is sure of is not pruned.
     quiet : bool, optional
         No progress bar.
 
@@ -112,6 +113,7 @@ def fit_centers(movie, recipe, *, diameter, seen=None, quiet=False):
         radius=recipe.repulsion_radius,
         repulsion=recipe.repulsion,
         sparsity=recipe.sparsity,
+        leash=0.0 if seen is None else recipe.leash,
     )
     ways, history = _train(model, frames, recipe, quiet)
     kept, scores, spots = _keep(model.get_layer("rebuilt"), frames, recipe, seen)
@@ -151,11 +153,13 @@ def active_frames(movie, grid, count):
         If nothing changes.
     """
     pairs = np.unique(np.linspace(0, movie.shape[0] - 2, 40).astype(int))
-    sample = grid.band_passed(np.concatenate([movie.frames(int(t), int(t) + 2) for t in pairs]))[0]
+    frames = np.concatenate([movie.frames(int(t), int(t) + 2) for t in pairs])
+    sample = grid.band_passed(frames)[0]
     rest = np.median(sample, axis=0)
     noise = float(np.median(np.median(np.abs(sample[1::2] - sample[::2]), axis=0)) / MAD_OF_STEPS)
     noise = noise or float(sample.std(axis=0).mean())
-    if not noise > 1e-6 * max(float(np.abs(sample).max()), 1e-9):
+    # Where frames are alike, what the band-pass leaves of them is the rounding of its sums.
+    if not noise > 1e-6 * max(float(np.abs(frames).max()), 1e-9):
         message = "expected a movie in which something changes over time, got frames that are all alike."
         raise CalzooError(message)
     levels, kept, highest, before = [], [], np.full(grid.shape, -np.inf, np.float32), None
@@ -282,9 +286,11 @@ def _keep(layer, frames, recipe, seen=None):
     sunk = -np.maximum(traces[:, 1:], traces[:, :-1]).min(axis=1) if traces.shape[1] > 1 else -scores
     # Whatever moves or pulses sinks as far as it rises; cells do not.
     rises = (scores >= recipe.rise) & (scores >= recipe.asymmetry * sunk)
-    rows = np.flatnonzero(rises & (_alone(spots) >= recipe.alone))
-    if seen is not None:
+    proven = rises & (_alone(spots) >= recipe.alone)
+    if seen is not None:  # pruned like the rest, what it is sure of was a cell more often than not
         scores = np.asarray(seen.scores, np.float32)
+        proven |= scores >= recipe.sure
+    rows = np.flatnonzero(proven)
     points = keras.ops.convert_to_numpy(layer.centers())
     rows = rows[merge_near(points[rows], scores[rows], recipe.merge)]
     return rows, scores[rows], spots[rows].reshape(len(rows), *layer.frame_shape)

@@ -41,6 +41,11 @@ class CentersFitRecipe:
         Spots nearer than this are one cell.
     densest : float
         Side of the square that a cell takes at least.
+    leash : float
+        How far coordinates that a trained network gave may move, along each axis: far enough to reach
+        the middle of the light, too near to go to another cell.
+    sure : float
+        Cells to which that network gives at least this score are not pruned.
     """
 
     name: str = "centers-fit"
@@ -62,6 +67,8 @@ class CentersFitRecipe:
     alone: float = 0.1
     merge: float = 4.0
     densest: float = 7.0
+    leash: float = 2.0
+    sure: float = 0.4
 
     def __post_init__(self):
         if self.start not in STARTS:

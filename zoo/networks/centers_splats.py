@@ -34,6 +34,8 @@ class Splats(layers.Layer):
         Weight of the repulsion, and of the mean of s(t), in the loss.
     ridge : float, optional
         Of the least squares, relative to the energy of a spot.
+    leash : float, optional
+        How far coordinates may get from where they begin, along each axis, in pixels; 0: anywhere.
 
     Examples
     --------
@@ -54,6 +56,7 @@ class Splats(layers.Layer):
         repulsion=0.0,
         sparsity=0.0,
         ridge=1e-2,
+        leash=0.0,
         **options,
     ):
         super().__init__(**options)
@@ -61,6 +64,7 @@ class Splats(layers.Layer):
         self.frame_shape = tuple(int(side) for side in frame_shape)
         self.first_sigma, self.radius, self.surround = float(sigma), float(radius), float(surround)
         self.waves, self.repulsion, self.sparsity, self.ridge = int(waves), repulsion, sparsity, ridge
+        self.leash = float(leash)
         self._background = _cosines(self.frame_shape, self.waves)
 
     def build(self, _=None):
@@ -77,7 +81,11 @@ class Splats(layers.Layer):
 
     def centers(self):
         """Return the coordinates inside the frame, (N, 2): mirrored at the border, so gradients live on."""
-        return mirrored(self.coordinates, self.frame_shape)
+        places = self.coordinates
+        if self.leash:
+            start = ops.convert_to_tensor(self.start, "float32")
+            places = start + self.leash * ops.tanh((places - start) / self.leash)
+        return mirrored(places, self.frame_shape)
 
     def render(self):
         """Return a picture of each spot, (N, Y * X)."""
@@ -159,6 +167,7 @@ class Splats(layers.Layer):
             "repulsion": self.repulsion,
             "sparsity": self.sparsity,
             "ridge": self.ridge,
+            "leash": self.leash,
         }
 
 
