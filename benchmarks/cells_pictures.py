@@ -31,7 +31,7 @@ from calzoo.training.scores import report
 
 SETS = ("abo20_summary", "neurofinder_summary")
 #: Thresholds to choose from: of the maxima of the heat map, of the scores.
-HEATS = (0.04, 0.08, 0.12)
+HEATS = (0.05, 0.12)
 SCORES = tuple(np.round(np.arange(0.3, 0.91, 0.05), 2))
 
 

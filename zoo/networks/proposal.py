@@ -163,6 +163,7 @@ def blurred(x, *, name):
     return x
 
 
+@keras.saving.register_keras_serializable(package="calzoo")
 class Blur(layers.DepthwiseConv2D):
     """A depthwise convolution that is a product of matrices while a network trains.
 
