@@ -1,16 +1,24 @@
 """Score the research networks on labelled pictures, each by those that never saw its field of view.
 
-    python benchmarks/cells_pictures.py --data ../shared/data --folds RUNS
+    python benchmarks/cells_pictures.py --data ../shared/data --folds RUNS --choose
     python benchmarks/cells_pictures.py --data ../shared/data --preset cells-2p --overlays DIR
+    python benchmarks/cells_pictures.py --preset cells-2p
 
-RUNS/fold0/proposal.onnx and instance.onnx, to fold3, are what benchmarks/cells_research.py writes. Without
+RUNS/fold0/proposal.onnx and instance.onnx, to fold3, are what benchmarks/cells_research.py writes. With
+--choose the thresholds of each fold are those with the best F1 on the pictures of the three others, each by
+the networks that never saw it, and those of all four go into the runs of --save, beside the scores. Without
 --folds one pair of networks is scored, as ``calzoo evaluate PRESET --data FOLDER`` does, and --overlays draws
-what was found: true cells in one picture, found ones in the other. Beside it LoG + watershed, told the
+what was found: true cells in one picture, found ones in the other; without --data the pictures are the
+simulated ones of ``calzoo evaluate``. Beside it LoG + watershed, told the
 diameter, with the best settings per source, chosen on the very pictures (an upper bound). F1 of masks at IoU
 0.5, and of centres at most half a median diameter apart; mean over pictures.
 """
 
 import argparse
+import json
+import pickle
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +26,21 @@ from PIL import Image
 
 from calzoo.imaging.contours import contour_picture
 from calzoo.inference.cell_networks import ROLES, CellNetworks
-from calzoo.inference.cells import detect
-from calzoo.training.cells_data import FOLDS, held_out
-from calzoo.training.cells_evaluate import score_pictures
+from calzoo.inference.cells import detect, network_hash
+from calzoo.training.cells_data import FOLDS, held_out, shown_pictures
+from calzoo.training.cells_evaluate import Case, score_pictures, simulated_pictures
 from calzoo.training.cells_sources import read_cell_pictures
 from calzoo.training.runs import load_run, save_scores
 from calzoo.training.scores import report
 
 SETS = ("abo20_summary", "neurofinder_summary")
+#: Thresholds to choose from: of the maxima of the heat map, of the scores.
+HEATS = (0.05, 0.12)
+SCORES = tuple(np.round(np.arange(0.3, 0.91, 0.05), 2))
 
 
 def networks_of(args, pictures):
-    """Return a function from a picture to the networks that score it."""
+    """Return a function from a picture to the networks that score it, and the fold of each picture's name."""
     load = {"provider": "cpu", "threads": args.threads}
     if args.folds:
         folds = [
@@ -40,10 +51,96 @@ def networks_of(args, pictures):
             if (args.folds / f"fold{k}").is_dir()
         ]
         fold_of = {name: k for k in range(len(folds)) for name in held_out(pictures, k, 0)}
-        return lambda picture: folds[fold_of[picture.name]] if picture.name in fold_of else None
+        return lambda picture: folds[fold_of[picture.name]] if picture.name in fold_of else None, fold_of
     roles = dict(text.split("=", 1) for text in args.model) or None
     one = CellNetworks.load(roles, args.preset, **load)
-    return lambda picture: one
+    return lambda picture: one, {}
+
+
+def kept(path, make):
+    """Return what a file holds, or make and keep it; without a path make it."""
+    if path is not None and path.is_file():
+        return pickle.loads(path.read_bytes())
+    made = make()
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pickle.dumps(made))
+    return made
+
+
+class Choice:
+    """What networks find in pictures with any thresholds, and the best ones for some of the pictures.
+
+    Parameters
+    ----------
+    networks : callable
+        From a CellPicture to CellNetworks.
+    pictures : sequence of CellPicture
+    told : bool
+        Whether the networks are told the true median diameter.
+    keep : path, optional
+        Folder for what was found, by the networks' hash: an interrupted command goes on.
+    """
+
+    def __init__(self, networks, pictures, told, keep=None):
+        self.found, self.quality, self.source = {}, {}, {}
+        for picture in pictures:
+            ((group, chosen),) = shown_pictures(picture)
+            case, own = Case(picture, chosen), networks(picture)
+            diameter = picture.diameter() if told else None
+            for heat in HEATS:
+                own.options["heat_threshold"] = heat
+                name = f"{network_hash(own)[:16]}_{picture.name}_{heat}_{'told' if told else 'estimated'}.pkl"
+                found = kept(
+                    keep and keep / name, partial(detect, own, case.shown, diameter=diameter, score=SCORES[0])
+                )
+                self.found[picture.name, heat] = found
+                for score in SCORES:
+                    scores = case.score(found.masks.select(found.scores >= score))
+                    self.quality[picture.name, heat, score] = (scores.f1 + scores.center_f1) / 2
+            self.source[picture.name] = group
+
+    def best(self, names):
+        """Return (F1, heat, score): the best thresholds for pictures, where every source weighs the same."""
+        groups = {}
+        for name in names:
+            groups.setdefault(self.source[name], []).append(name)
+        options = [
+            (np.mean([np.mean([self.quality[n, h, s] for n in g]) for g in groups.values()]), h, s)
+            for h in HEATS
+            for s in SCORES
+        ]
+        return max(options)
+
+    def detection(self, name, heat, score):
+        """Return the CellDetection of a picture with some thresholds."""
+        found = self.found[name, heat]
+        good = found.scores >= score
+        return replace(found, masks=found.masks.select(good), scores=found.scores[good])
+
+
+def choose(networks, pictures, fold_of, args):
+    """Choose the thresholds of each fold on the three others; keep those of all in the runs of --save.
+
+    Returns
+    -------
+    callable
+        As `calzoo.training.cells_evaluate.score_pictures` takes it.
+    """
+    choice = Choice(networks, pictures, args.known_diameter, args.keep)
+    used = {}
+    for fold in sorted(set(fold_of.values())):
+        f1, *used[fold] = choice.best([p.name for p in pictures if fold_of[p.name] != fold])
+        print(f"fold {fold}: heat {used[fold][0]}, score {used[fold][1]}, F1 {f1:.3f} on the others")
+    f1, heat, score = choice.best([p.name for p in pictures])
+    print(f"all: heat {heat}, score {score}, F1 {f1:.3f}", flush=True)
+    for run in args.save:
+        path = run / "recipe.json"
+        recipe = json.loads(path.read_text())
+        chosen = {"heat_threshold": float(heat), "score_threshold": float(score)}
+        recipe["postprocessing"] |= {k: v for k, v in chosen.items() if k in recipe["postprocessing"]}
+        path.write_text(json.dumps(recipe, indent=1) + "\n")
+    return lambda picture, shown, diameter: choice.detection(picture.name, *used[fold_of[picture.name]])
 
 
 def draw(folder, picture, networks, args):
@@ -57,25 +154,40 @@ def draw(folder, picture, networks, args):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real recordings")
+    parser.add_argument("--data", type=Path, help="folder of the real recordings; absent: simulated ones")
     parser.add_argument("--preset", default="cells-2p")
     parser.add_argument("--model", action="append", default=[], metavar="ROLE=FILE.onnx")
     parser.add_argument("--folds", type=Path, metavar="RUNS", help="those that are there are scored")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--score", type=float, help="least score of a cell")
+    parser.add_argument("--choose", action="store_true", help="thresholds of each fold from the others")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="with --choose: keep what was found")
     parser.add_argument("--known-diameter", action="store_true", help="give the true median diameter")
     parser.add_argument("--overlays", type=Path, metavar="DIR")
     parser.add_argument(
         "--save", action="append", default=[], type=Path, metavar="RUN", help="write the scores into a run"
     )
     args = parser.parse_args()
-    pictures = [p for name in SETS for p in read_cell_pictures(args.data / name)]
-    networks = networks_of(args, pictures)
+    if args.choose and not args.folds:
+        parser.error("--choose needs the networks of --folds.")
+    if args.folds and not args.data:
+        parser.error("--folds needs the pictures of --data.")
+    pictures = (
+        [p for name in SETS for p in read_cell_pictures(args.data / name)]
+        if args.data
+        else simulated_pictures()
+    )
+    networks, fold_of = networks_of(args, pictures)
     pictures = [p for p in pictures if networks(p) is not None]
+    if args.choose:
+        find = choose(networks, pictures, fold_of, args)
+    else:
+
+        def find(picture, shown, diameter):
+            return detect(networks(picture), shown, diameter=diameter, score=args.score)
+
     scores = score_pictures(
-        lambda picture, shown, diameter: detect(
-            networks(picture), shown, diameter=diameter, score=args.score
-        ),
+        find,
         pictures,
         told=args.known_diameter,
         folds=", folds by field of view" if args.folds else "",

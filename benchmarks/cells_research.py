@@ -1,33 +1,64 @@
 """Train and export the research networks fold by fold, beginning from networks of simulation alone.
 
-    python benchmarks/cells_research.py --data ../shared/data --pool POOL --init RUNS/sim -o RUNS/research
+    python benchmarks/cells_research.py --data ../shared/data --pool POOL --init cells-2p -o RUNS/research
 
-RUNS/sim holds the runs "proposal" and "instance" of the recipes cells-proposal and cells-instance. Writes
-RUNS/research/fold0 ... fold3, each with the runs and proposal.onnx and instance.onnx, and "all", which
-holds nothing out. Interrupted, the same command goes on. --folds 0,2 does some; --steps 0.1 a tenth of
-each epoch.
+--init is a preset, or a folder with the runs "proposal" and "instance" of the recipes cells-proposal and
+cells-instance; it must not know the pictures. Writes RUNS/research/fold0 ... fold3, each with the runs and
+proposal.onnx and instance.onnx, and "all", which holds nothing out. Interrupted, the same command goes on.
+--folds 0,2 does some; --steps 0.1 a tenth of each epoch, --batch 0.5 half of each batch, --set
+schedule.epochs=4 and the like change both recipes. The last weights are kept, not those of the best
+score: that would choose by the pictures that are held out.
 """
 
 import argparse
+import json
 import os
 from pathlib import Path
 
 ROLES = ("proposal", "instance")
 
 
+def weights_of(init, role):
+    """Return the weights of a role: of a folder with runs, or of a preset."""
+    if init is None or Path(init).is_dir():
+        return init and Path(init) / role
+    from calzoo.weights.registry import resolve
+
+    return resolve(init, role, kind="safetensors")
+
+
+def recipe_of(role, fold, args):
+    """Return the recipe of a role, scored once, at the end."""
+    from calzoo.training import recipes
+
+    recipe = recipes.recipe(f"cells-{role}-research")
+    given = {name: json.loads(value) for name, value in (text.split("=", 1) for text in args.set)}
+    recipe = recipes.changed(recipe, given)
+    schedule = recipe.schedule
+    changes = {
+        "fold": fold,
+        "schedule.steps": max(round(schedule.steps * args.steps), 1),
+        "schedule.batch": max(round(schedule.batch * args.batch), 1),
+        "schedule.score_every": schedule.epochs,
+    }
+    return recipes.changed(recipe, changes)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--pool", type=Path, required=True)
-    parser.add_argument("--init", type=Path, help="folder with the runs proposal and instance")
+    parser.add_argument("--init", metavar="PRESET|RUNS", help="weights to start from")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--folds", default="0,1,2,3,-1", help="-1 is all pictures")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=float, default=1.0)
+    parser.add_argument("--batch", type=float, default=1.0)
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
     args = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from calzoo.export import export_run
-    from calzoo.training import distribute, recipes
+    from calzoo.training import distribute
     from calzoo.training.trainer import train
 
     distribute.limit_threads(args.threads)
@@ -35,14 +66,12 @@ def main():
     for fold in map(int, args.folds.split(",")):
         place = args.output / (f"fold{fold}" if fold >= 0 else "all")
         for role in ROLES:
-            recipe = recipes.recipe(f"cells-{role}-research")
-            steps = max(round(recipe.schedule.steps * args.steps), 1)
-            recipe = recipes.changed(recipe, {"fold": fold, "schedule.steps": steps})
+            recipe = recipe_of(role, fold, args)
             progress = train(
                 recipe,
                 place / role,
                 folders=folders,
-                init=args.init / role if args.init else None,
+                init=weights_of(args.init, role),
                 threads=args.threads,
             )
             if progress.step < recipe.schedule.epochs * recipe.schedule.steps:

@@ -4,13 +4,15 @@
 
 RUNS/sim holds proposal.onnx and instance.onnx, exported from the runs proposal and instance beside them.
 The scenes of the pool that the recipes hold out, as movies and as pictures, and the pictures of --data are
-searched with a low threshold; the thresholds of masks and scores with the best mean F1 at IoU 0.5 go into
-RUNS/sim/instance/recipe.json, with the diameter of the masks that are drawn of cells of known diameter, and
-instance.onnx is exported again. For a network of simulation alone give
-no --data: it must not know them.
+searched with a low threshold; the thresholds of masks and scores, and the share that the heat map has in the
+scores, with the best mean F1 at IoU 0.5 go into RUNS/sim/instance/recipe.json, with the diameter of the masks
+that are drawn of cells of known diameter, and instance.onnx is exported again. For a network of simulation
+alone give no --data: it must not know them. Of a released preset python -m calzoo.training.cells_released
+writes the runs; its held-out scenes are those of a pool of another seed.
 """
 
 import argparse
+import itertools
 import json
 import os
 from pathlib import Path
@@ -27,6 +29,7 @@ from calzoo.training.cells_sources import read_cell_pictures
 LOWEST = 0.05
 GRID = np.round(np.arange(0.05, 0.96, 0.05), 2)
 MASKS = (0.2, 0.3, 0.4, 0.5)
+HEATS = (0.0, 0.3, 0.5)
 
 
 def cases(args, scenes):
@@ -53,6 +56,7 @@ def main():
     parser.add_argument("--pool", type=Path, required=True)
     parser.add_argument("--data", type=Path, action="append", default=[])
     parser.add_argument("--scenes", type=int, default=16)
+    parser.add_argument("--masks", type=float, nargs="+", default=MASKS, help="thresholds of masks to try")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dry", action="store_true", help="only print")
     args = parser.parse_args()
@@ -62,17 +66,17 @@ def main():
     networks = CellNetworks.load(files, None, provider="cpu", threads=args.threads)
     known = list(cases(args, recipe["scenes"]))
     print("least score           ", *(f"{t:6.2f}" for t in GRID))
-    best = (0.0, None, None)
-    for mask_threshold in MASKS:
-        networks.options["mask_threshold"] = mask_threshold
+    best = (0.0, None, None, None)
+    for mask_threshold, share in itertools.product(args.masks, HEATS):
+        networks.options |= {"mask_threshold": mask_threshold, "heat_weight": share}
         groups = {}
         for group, case in known:
             groups.setdefault(group, []).append(curve(networks, case))
         means = {group: np.nanmean(values, axis=0) for group, values in groups.items()}
         total = np.mean(list(means.values()), axis=0)
         for group, values in {**means, "mean": total}.items():
-            print(f"{mask_threshold} {group[:18]:18}", *(f"{v:6.3f}" for v in values), flush=True)
-        best = max(best, (float(total.max()), mask_threshold, float(GRID[total.argmax()])))
+            print(f"{mask_threshold} {share} {group[:14]:14}", *(f"{v:6.3f}" for v in values), flush=True)
+        best = max(best, (float(total.max()), mask_threshold, share, float(GRID[total.argmax()])))
     networks.options["mask_threshold"], networks.options["drawn_diameter"] = best[1], 1.0
     drawn = [
         drawn_diameter(networks, *network_input(networks, case.shown), case.picture.diameter())
@@ -80,7 +84,8 @@ def main():
     ]
     tuned = {
         "mask_threshold": best[1],
-        "score_threshold": best[2],
+        "heat_weight": best[2],
+        "score_threshold": best[3],
         "drawn_diameter": round(float(np.nanmedian(drawn)), 3),
     }
     print(f"best F1 {best[0]:.3f}: {tuned}")

@@ -110,6 +110,15 @@ def test_neither_gain_nor_light_from_one_side_matter_to_what_the_network_sees(rn
     np.testing.assert_allclose(strong[..., 3:], plain[..., 3:], atol=0.02)
 
 
+def test_network_sees_the_same_in_training_and_later(rng):
+    """The product of matrices that replaces slow convolutions in training gives their result."""
+    model = proposal(filters=(2,), bottom=2)
+    seen = keras.Model(model.inputs, model.get_layer("pictures").output)
+    given = {"image": rng.random((2, 32, 40, 3)).astype(np.float32), "present": np.ones((2, 3), np.float32)}
+    trained, later = (keras.ops.convert_to_numpy(seen(given, training=t)) for t in (True, False))
+    np.testing.assert_allclose(trained, later, atol=1e-5)
+
+
 def test_flat_picture_has_no_bright_rim():
     model = proposal(filters=(2,), bottom=2)
     seen = keras.Model(model.inputs, model.get_layer("pictures").output)

@@ -153,3 +153,9 @@ def test_weights_to_start_from_are_a_file_a_run_or_a_preset(run, registry):
     assert train._weights(None) is None
     assert train._weights(str(file)) == train._weights(str(run)) == file
     assert train._weights("dots") == registry.resolve("dots", kind="safetensors")
+
+
+def test_weights_of_a_preset_of_two_networks_are_those_of_the_role():
+    from calzoo.weights.registry import resolve
+
+    assert train._weights("cells-2p", "instance") == resolve("cells-2p", "instance", kind="safetensors")

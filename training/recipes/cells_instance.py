@@ -41,6 +41,7 @@ class CellsInstanceRecipe(CellsRecipe):
     postprocessing: Mapping = field(
         default_factory=lambda: {
             "score_threshold": 0.5,
+            "heat_weight": 0.3,
             "mask_threshold": 0.5,
             "overlap_threshold": 0.4,
             "smallest_diameter": 0.4,

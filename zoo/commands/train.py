@@ -69,7 +69,7 @@ def run(args):
         recipe,
         args.output,
         folders=folders,
-        init=_weights(args.init),
+        init=_weights(args.init, getattr(recipe, "role", "model")),
         strategy=distribute.mirrored() if args.gpus == "all" else None,
         threads=args.threads,
     )
@@ -121,8 +121,8 @@ def _setting(text):
         return name, value  # a text needs no quotes
 
 
-def _weights(name):
-    """Find weights: a .safetensors file, a run's, or a preset's."""
+def _weights(name, role="model"):
+    """Find weights: a .safetensors file, a run's, or those of a preset's network of a role."""
     if name is None:
         return None
     path = Path(name)
@@ -132,4 +132,4 @@ def _weights(name):
         return path / "weights.safetensors"
     from calzoo.weights.registry import resolve
 
-    return resolve(name, kind="safetensors")
+    return resolve(name, role, kind="safetensors")

@@ -7,7 +7,7 @@ from calzoo.imaging.contours import Outlines, display_range, enlarge, palette, t
 _SMALLEST, _LARGEST = 640, 1600  # pixels of a panel's longer side
 _LINE, _GAP = 24, 8
 _BEST = 12
-_TRACE_HEIGHT = 34
+_TRACE_HEIGHT, _BAR = 34, 16
 _DARK, _LIGHT = (16, 16, 16), (230, 230, 230)
 
 
@@ -39,9 +39,8 @@ def draw_cells(path, picture, masks, heat, *, scores, traces=None, frame_rate_hz
         left, right = left.resize(size), right.resize(size)
     width, height = left.size
     best = min(_BEST, len(masks)) if traces is not None and np.size(traces) else 0
-    sheet = Image.new(
-        "RGB", (2 * width + _GAP, height + _LINE + best * _TRACE_HEIGHT + _GAP * bool(best)), _DARK
-    )
+    below = best * _TRACE_HEIGHT + _GAP + _BAR * bool(frame_rate_hz) if best else 0
+    sheet = Image.new("RGB", (2 * width + _GAP, height + _LINE + below), _DARK)
     sheet.paste(left, (0, _LINE))
     sheet.paste(right, (width + _GAP, _LINE))
     draw = ImageDraw.Draw(sheet)
@@ -52,7 +51,7 @@ def draw_cells(path, picture, masks, heat, *, scores, traces=None, frame_rate_hz
         _trace(draw, traces[place], (44, top, sheet.width - 8, top + _TRACE_HEIGHT - 4), place, scores[place])
     if best and frame_rate_hz:
         _time_bar(draw, traces.shape[1], frame_rate_hz, sheet)
-    sheet.save(path, format="PNG", compress_level=3)
+    sheet.save(path, format="PNG", compress_level=6)
 
 
 def _outlined(picture, masks, zoom):

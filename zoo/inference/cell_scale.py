@@ -13,6 +13,7 @@ SMALLEST, LARGEST = 4.0, 60.0
 _WINDOW = 288  # pixels at the networks' scale: enough to see some dozens of cells
 _CANDIDATES = 40
 _FEWEST = 4
+_SUREST = 10  # that decide on the scale: noise that is enlarged has many candidates, but no sure ones
 
 
 def estimate_diameter(networks, image, present, *, first=None):
@@ -88,9 +89,10 @@ def _try(networks, image, present, diameter):
     # What they draw of cells of the right size need not be as large as the cells.
     usual = networks.diameter * float(networks.options.get("drawn_diameter", 1.0))
     measured = 2 * np.sqrt(np.median(areas) / np.pi) / usual
-    # Many sure cells count, and masks of the size that is expected: elsewhere the networks only guess.
+    # Sure cells count, and masks of the size that is expected: elsewhere the networks only guess.
     fit = np.exp(-((np.log(max(measured, 1e-3)) / 0.35) ** 2))
-    return float((scores * values).sum() * fit), float(np.clip(measured, 0.5, 2.0))
+    surest = np.sort(scores * values)[-_SUREST:]
+    return float((surest**2).sum() * fit), float(np.clip(measured, 0.5, 2.0))
 
 
 def _window(image, side):

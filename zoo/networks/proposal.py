@@ -157,10 +157,31 @@ def blurred(x, *, name):
     """
     for turn in (1, 2):
         for letter, size in (("y", (2 * _REACH + 1, 1)), ("x", (1, 2 * _REACH + 1))):
-            x = layers.DepthwiseConv2D(
+            x = Blur(
                 size, padding="same", use_bias=False, trainable=False, name=f"{name}_blur{turn}{letter}"
             )(x)
     return x
+
+
+@keras.saving.register_keras_serializable(package="calzoo")
+class Blur(layers.DepthwiseConv2D):
+    """A depthwise convolution that is a product of matrices while a network trains.
+
+    Kernels of 29 x 1 pixels on three channels take a third of a training step on a processor; a
+    banded matrix does the same in no time. What is exported stays a convolution.
+    """
+
+    def call(self, inputs, training=None):
+        """Convolve along the longer axis of the kernel."""
+        axis = int(np.argmax(self.kernel_size))
+        side = inputs.shape[1 + axis]
+        if not training or side is None:
+            return super().call(inputs)
+        offset = np.arange(side)[None] - np.arange(side)[:, None] + max(self.kernel_size) // 2
+        inside = (offset >= 0) & (offset < max(self.kernel_size))
+        taps = ops.reshape(self.kernel[..., 0], (-1, self.kernel.shape[2]))[:, 0]
+        band = ops.take(taps, np.where(inside, offset, 0)) * ops.convert_to_tensor(inside, self.compute_dtype)
+        return ops.einsum("ij,bjxc->bixc" if axis == 0 else "ij,byjc->byic", band, inputs)
 
 
 def conv_block(x, filters, kernel, *, name, present=None):
