@@ -7,7 +7,7 @@ The scenes of the pool that the recipes hold out, as movies and as pictures, and
 searched with a low threshold; the thresholds of masks and scores, and the share that the heat map has in the
 scores, with the best mean F1 at IoU 0.5 go into RUNS/sim/instance/recipe.json, with the diameter of the masks
 that are drawn of cells of known diameter, and instance.onnx is exported again. For a network of simulation
-alone give no --data: it must not know them. Of a released preset python -m calzoo.training.cells_released
+alone give no --data: it must not know them. Of a released preset python -m calzoo.export.released
 writes the runs; its held-out scenes are those of a pool of another seed.
 """
 
