@@ -81,6 +81,7 @@ def main(folder):
     import keras
     import tensorflow as tf
 
+    from calzoo.export.registration_planes import FEATURES, KNOWN
     from calzoo.inference.models import load_model
 
     folder = Path(folder)
@@ -100,7 +101,9 @@ def main(folder):
     runs = {"tensorflow": lambda: network.predict(last if len(last) > 1 else last[0], verbose=0)}
     for name in job["files"]:
         loaded = load_model(folder / name, provider="cpu", threads=job["threads"])
-        runs[f"{name} cpu"] = lambda loaded=loaded: loaded.run(feeds)
+        # As in a pipeline, which computes the features of a template once.
+        known = {KNOWN: loaded.run(feeds, [FEATURES])[FEATURES]} if KNOWN in loaded.optional else {}
+        runs[f"{name} cpu"] = lambda loaded=loaded, given=feeds | known: loaded.run(given)
     if importlib.util.find_spec("openvino"):
         try:
             loaded = load_model(folder / job["files"][0], provider="openvino", threads=job["threads"])
