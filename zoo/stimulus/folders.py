@@ -49,12 +49,7 @@ def run_stimulus(
     from calzoo.imaging.outputs import output_folder, write_run_json
 
     began = time.perf_counter()
-    network = StimulusNetwork.load(
-        options.pop("model", None),
-        options.pop("preset", PRESET),
-        provider=options.pop("provider", "auto"),
-        threads=options.pop("threads", None),
-    )
+    network = _network(options)
     if masks is not None:
         options["mask"] = stimulated_pixels(masks, network.cells)
     analysis = _analyse(path, table, network, conditions, frame_rate_hz, progress, options)
@@ -114,12 +109,7 @@ def run_compare(
     from calzoo.imaging.stimulus_report import write_comparison
 
     began = time.perf_counter()
-    network = StimulusNetwork.load(
-        options.pop("model", None),
-        options.pop("preset", PRESET),
-        provider=options.pop("provider", "auto"),
-        threads=options.pop("threads", None),
-    )
+    network = _network(options)
     if masks is not None and network.masked:
         options["mask"] = stimulated_pixels(masks, network.cells)
     sides = [
@@ -160,6 +150,16 @@ def stimulated_pixels(masks, cells):
         message = f"{masks}: expected masks of {cells} stimulated cells, the first ones, got {len(stack)}."
         raise CalzooError(message)
     return stack[:cells].any(axis=0)
+
+
+def _network(options):
+    """Load the network that some options name; they are taken out."""
+    return StimulusNetwork.load(
+        options.pop("model", None),
+        options.pop("preset", PRESET),
+        provider=options.pop("provider", "auto"),
+        threads=options.pop("threads", None),
+    )
 
 
 def _roi_answers(path, analysis, stack, masks):
