@@ -6,7 +6,8 @@ The movies are drawn from seeds that no pool uses, with densities, light and rat
 training. Suite2p (PyPI suite2p 1.1, torch for CPU) runs in an environment of its own, in the same run, with
 its defaults and the true median diameter; where it is not given only our own numbers are printed. Truth:
 cells that are active, or seen in the mean picture. F1 of masks at IoU 0.5, of centres half a diameter apart,
-and the median correlation of the traces of matched cells with the truth.
+and the median correlation of the traces of matched cells with the truth: of all that a way found, and
+of those that both found, as who finds cells that hardly fire has them among the traces too.
 """
 
 import argparse
@@ -95,13 +96,19 @@ def suite2p_masks(python, movie, shape, diameter, rate):
             return Masks.from_pixels(shape, [(file[f"y{i}"], file[f"x{i}"]) for i in range(count)])
 
 
-def trace_correlation(truth, traces, found, measured):
-    """Return the median correlation of matched cells with the truth."""
+def trace_correlations(truth, traces, found, measured):
+    """Return the correlation of each matched cell with the truth, by the number of the true cell."""
     matching = match_masks(truth, found)
-    values = [
-        np.corrcoef(traces[t], measured[f])[0, 1] for t, f in zip(matching.true, matching.found, strict=True)
-    ]
-    return float(np.nanmedian(values)) if values else float("nan")
+    return {
+        int(t): float(np.corrcoef(traces[t], measured[f])[0, 1])
+        for t, f in zip(matching.true, matching.found, strict=True)
+    }
+
+
+def median(values):
+    """Return the median of what is defined, NaN where nothing is."""
+    known = [value for value in values if np.isfinite(value)]
+    return float(np.median(known)) if known else float("nan")
 
 
 def main():
@@ -129,20 +136,28 @@ def main():
                     results["suite2p"] = suite2p_masks(
                         args.suite2p, path, truth.shape, median_diameter(truth), recording.frame_rate_hz
                     )
+                scores = {name: score_cells(truth, masks) for name, masks in results.items()}
+                matched = {}
                 for name, masks in results.items():
-                    scores = score_cells(truth, masks)
                     measured = extract_traces(movie, masks).corrected() if len(masks) else np.empty((0, 0))
-                    match = trace_correlation(truth, traces, masks, measured)
-                    rows[name].append((scores.f1, scores.center_f1, match))
-                    print(
-                        f"{number:3} {name:8} {len(truth):4} true {len(masks):4} found  F1 {scores.f1:.3f}  "
-                        f"centre {scores.center_f1:.3f}  traces {match:.3f}",
-                        flush=True,
-                    )
+                    matched[name] = trace_correlations(truth, traces, masks, measured)
+        common = set.intersection(*map(set, matched.values()))
+        for name, found in matched.items():
+            all_cells, same_cells = median(found.values()), median(found[t] for t in common)
+            rows[name].append((scores[name].f1, scores[name].center_f1, all_cells, same_cells))
+            print(
+                f"{number:3} {name:8} {len(truth):4} true {len(results[name]):4} found  "
+                f"F1 {scores[name].f1:.3f}  centre {scores[name].center_f1:.3f}  traces {all_cells:.3f}, "
+                f"of the {len(common)} cells that all ways found {same_cells:.3f}",
+                flush=True,
+            )
     for name, values in rows.items():
         if values:
-            f1, center, match = np.nanmean(np.array(values), axis=0)
-            print(f"{name}: F1 {f1:.3f}, centre {center:.3f}, traces {match:.3f}, {len(values)} movies")
+            f1, center, all_cells, same_cells = np.nanmean(np.array(values), axis=0)
+            print(
+                f"{name}: F1 {f1:.3f}, centre {center:.3f}, traces {all_cells:.3f}, of the same cells "
+                f"{same_cells:.3f}, {len(values)} movies"
+            )
 
 
 if __name__ == "__main__":

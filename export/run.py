@@ -2,12 +2,12 @@
 
 import dataclasses
 
-from calzoo.export.models import export_model
+from calzoo.export.models import WORTH_A_FILE, export_model
 from calzoo.training.runs import build_model, load_run
 from calzoo.weights.card import Card
 
 
-def export_run(run, path, *, name=None, timing=True):
+def export_run(run, path, *, name=None, timing=True, speed_up=WORTH_A_FILE):
     """Write the network of a training run, with its best weights, as an .onnx file with its card.
 
     Parameters
@@ -18,7 +18,7 @@ def export_run(run, path, *, name=None, timing=True):
         Ends in ``.onnx``.
     name : str, optional
         Name in the card, by default that of the recipe.
-    timing : bool, optional
+    timing, speed_up : optional
         See `calzoo.export.models.export_model`.
 
     Returns
@@ -39,4 +39,4 @@ def export_run(run, path, *, name=None, timing=True):
         card = dataclasses.replace(card, name=name)
     if hasattr(run.recipe, "graph"):  # what runs is more than what was trained
         model = run.recipe.graph(model)
-    return export_model(model, card, path, timing=timing)
+    return export_model(model, card, path, timing=timing, speed_up=speed_up)

@@ -9,6 +9,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from calzoo.commands import _options
+
 GROUP = "networks"
 
 
@@ -20,6 +22,13 @@ def add_arguments(parser):
         "--terms", default="", help="what users of the preset must know, printed on its first load"
     )
     parser.add_argument("--replace", action="store_true", help="replace the network of this name")
+    parser.add_argument(
+        "--speed-up",
+        type=_options.positive_number,
+        default=1.3,
+        metavar="FACTOR",
+        help="how many times faster the file for processors must be here to be kept (default: 1.3)",
+    )
 
 
 def run(args):
@@ -39,7 +48,7 @@ def run(args):
             "golden": Path(folder) / "golden.npz",
             "safetensors": trained.weights,
         }
-        export_run(args.run, files["onnx"], name=args.preset)
+        export_run(args.run, files["onnx"], name=args.preset, speed_up=args.speed_up)
         quick = files["onnx"].with_name("network-cpu.onnx")
         if quick.exists():
             files["onnx_cpu"] = quick
