@@ -185,14 +185,17 @@ def test_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("seconds", "kept"), [(0.5, True), (0.8, False)])
-def test_second_file_is_kept_only_if_it_is_clearly_faster(tmp_path, monkeypatch, seconds, kept):
+@pytest.mark.parametrize(
+    ("seconds", "asked", "kept"),
+    [(0.5, {}, True), (0.8, {}, False), (0.8, {"speed_up": 1.2}, True), (0.5, {"speed_up": 2.5}, False)],
+)
+def test_second_file_is_kept_only_if_it_is_clearly_faster(tmp_path, monkeypatch, seconds, asked, kept):
     stale = tmp_path / "network-cpu.onnx"
     stale.write_bytes(b"of another network")
     times = {"network.onnx cpu": 1.0, "network-cpu.onnx cpu": seconds}
     monkeypatch.setattr(exporter, "time_files", lambda *_: {"smallest": times})
     model = UNET.build()
-    report = export_model(model, UNET.card(model), tmp_path / "network.onnx")
+    report = export_model(model, UNET.card(model), tmp_path / "network.onnx", **asked)
     assert stale.exists() == kept
     assert ("network-cpu.onnx" in report["written"]) == kept
     if kept:
