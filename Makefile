@@ -26,7 +26,7 @@ help:
 
 demo: .venv-light/.installed
 	@rm -rf demo && mkdir demo
-	@.venv-light/bin/calzoo simulate axons --seed 2 --style lightsheet -o demo/sample
+	@.venv-light/bin/calzoo simulate axons --seed 5 --style lightsheet -o demo/sample
 	@.venv-light/bin/calzoo axons demo/sample/000_volume.tif -o demo/axons
 	@test -f demo/axons/overlay.png && echo "$(CURDIR)/demo/axons/overlay.png"
 
