@@ -200,9 +200,9 @@ class _Still:
         pairs = np.concatenate([movie.frames(int(t), int(t) + 2) for t in first])
         sharp, cell = grid.band_passed(pairs)
         self.sharp, self.cell = np.median(sharp, axis=0), np.median(cell, axis=0)
-        rounding = 1e-5 * float(np.abs(pairs).mean(dtype=np.float64))
-        self.sharp_noise, _ = _noise(sharp, rounding)
-        self.cell_noise, self.own_noise = _noise(cell, rounding)
+        self.rounding = 1e-5 * float(np.abs(pairs).mean(dtype=np.float64))
+        self.sharp_noise, _ = _noise(sharp, self.rounding)
+        self.cell_noise, self.own_noise = _noise(cell, self.rounding)
 
 
 def _noise(frames, rounding):
@@ -215,7 +215,7 @@ def _noise(frames, rounding):
         typical = float(own[own > 0].mean()) if own.any() else float(frames.std())
     # Where nothing changes, the rounding of sums does; and pixels without noise must not stand out.
     typical = max(typical, rounding) or 1.0
-    return typical, np.sqrt(own**2 + (0.3 * typical) ** 2).astype(np.float32)
+    return typical, np.maximum(np.sqrt(own**2 + (0.3 * typical) ** 2), rounding).astype(np.float32)
 
 
 class _Sums:
@@ -278,7 +278,7 @@ def _pictures(sums, still, count):
         compressed(sums.high / still.own_noise),
         compressed(-sums.low / still.cell_noise),
         compressed(2 * deviation / still.cell_noise),
-        _correlation(sums.lag_products, count),
+        _correlation(sums.lag_products, count, still.rounding),
         compressed_votes(votes),
     ]
     return over_floor(np.stack(pictures, axis=-1).astype(np.float32))
@@ -339,11 +339,12 @@ def _spread(votes):
     return (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / 16
 
 
-def _correlation(lag_products, count):
+def _correlation(lag_products, count, rounding):
     """Return the mean correlation with the four pixels `_LAG` away, 0 where a pixel is constant."""
     total, squares, down, right = lag_products
     mean = total / count
     deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    deviation[deviation <= rounding] = 0  # or what never changes would correlate by rounding
     result, weight = np.zeros_like(mean), np.zeros_like(mean)
     for product, axis in ((down, 0), (right, 1)):
         here = (slice(_LAG, None), slice(None)) if axis == 0 else (slice(None), slice(_LAG, None))
