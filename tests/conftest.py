@@ -25,6 +25,12 @@ def shared_data():
 
 
 @pytest.fixture
+def checkout_is_the_cache(monkeypatch):
+    """Find what the wheel does not hold where the repository keeps it."""
+    monkeypatch.setenv("CALZOO_CACHE", str(Path(__file__).resolve().parents[1] / "weights" / "outside"))
+
+
+@pytest.fixture
 def registry(tmp_path, monkeypatch):
     """Return the module calzoo.weights.registry, working on a registry of the test's own.
 

@@ -155,6 +155,7 @@ def test_weights_to_start_from_are_a_file_a_run_or_a_preset(run, registry):
     assert train._weights("dots") == registry.resolve("dots", kind="safetensors")
 
 
+@pytest.mark.usefixtures("checkout_is_the_cache")
 def test_weights_of_a_preset_of_two_networks_are_those_of_the_role():
     from calzoo.weights.registry import resolve
 

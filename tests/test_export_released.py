@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-pytestmark = pytest.mark.train
+pytestmark = [pytest.mark.train, pytest.mark.usefixtures("checkout_is_the_cache")]
 pytest.importorskip("keras")
 
 from calzoo.errors import CalzooError

@@ -10,12 +10,7 @@ from calzoo.weights.registry import presets, resolve
 NETWORKS = [(preset.name, role) for preset in presets().values() for role in preset.networks]
 
 pytest.importorskip("onnxruntime")
-
-
-@pytest.fixture(autouse=True)
-def checkout_is_the_cache(request, monkeypatch):
-    """Find what the wheel does not hold where the repository keeps it."""
-    monkeypatch.setenv("CALZOO_CACHE", str(request.path.parents[1] / "weights" / "outside"))
+pytestmark = pytest.mark.usefixtures("checkout_is_the_cache")
 
 
 def check_golden(model, path):
