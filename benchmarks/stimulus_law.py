@@ -166,10 +166,13 @@ def main(argv=None):
     settings = {name: json.loads(value) for name, _, value in (text.partition("=") for text in args.set)}
     for snr in args.snr:
         for seed in args.seeds:
-            with tempfile.TemporaryDirectory() as folder:
-                recording = recording_folder(law, seed, {"snr": snr, "size": args.size}, Path(folder))
+            with tempfile.TemporaryDirectory() as temporary:
+                # The run remembers this folder's name, and goes on only with data of that name.
+                folder = Path(temporary) / f"seed{seed}"
+                folder.mkdir()
+                recording = recording_folder(law, seed, {"snr": snr, "size": args.size}, folder)
                 run = args.output / f"{args.recipe}-seed{seed}-snr{snr:g}-{args.size}px"
-                model, recipe, data = trained(args.recipe, Path(folder), run, settings, args.threads)
+                model, recipe, data = trained(args.recipe, folder, run, settings, args.threads)
                 logits = recipe.predict(model, data, data.test)
                 truth = np.array([data.prepared[i].targets[r] > 0 for i, r in data.test])
                 entry = {"seed": seed, "snr": snr, "network": decoding_scores(logits, truth)}

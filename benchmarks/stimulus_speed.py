@@ -23,6 +23,9 @@ from calzoo.inference.models import load_model
 from calzoo.training.recipes.stimulus import StimulusRecipe
 from calzoo.weights.card import Card
 
+#: Seconds before each run: threads of the run before wait actively for a while, which would slow this one.
+PAUSE = 0.2
+
 
 def files(folder, recipe, model):
     """Export both forms; return their paths by name."""
@@ -61,6 +64,7 @@ def main(argv=None):
         job()
     for _ in range(args.rounds):
         for name, job in jobs.items():
+            time.sleep(PAUSE)
             began = time.perf_counter()
             job()
             seconds[name].append(time.perf_counter() - began)
