@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from calzoo.imaging import normalisation
+from calzoo.imaging.specks import without_specks
 from calzoo.inference.axon_network import AxonNetwork
 from calzoo.inference.axon_scale import is_known, least_voxels, scale_factors
 from calzoo.inference.axon_table import lengths_of, table_of
@@ -21,7 +22,6 @@ from calzoo.inference.instances import (
     Measures,
     grown_slabs,
     numbering,
-    without_specks,
 )
 from calzoo.inference.scratch import Scratch
 

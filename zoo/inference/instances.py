@@ -222,23 +222,6 @@ def grown_slabs(semantic, labels, roots, depth, steps=GROWTH):
         yield start, grown[start - first : stop - first]
 
 
-def without_specks(classes, axons):
-    """Return the classes without what was too small for an axon, so that they agree with the labels.
-
-    Parameters
-    ----------
-    classes : ndarray of uint8, (n, Y, X)
-        0 background, 1 axon, 2 border.
-    axons : ndarray of int, (n, Y, X)
-        Labels of the axons that are kept.
-
-    Returns
-    -------
-    ndarray of uint8, (n, Y, X)
-    """
-    return np.where((classes == AXON) & (axons == 0), np.uint8(BACKGROUND), classes)
-
-
 @dataclass
 class Measures:
     """What is measured of labels that come slab by slab; index = label, 0 unused.
