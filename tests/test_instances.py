@@ -108,10 +108,12 @@ def test_growth_by_slabs_is_growth_of_the_whole(rng, tmp_path, depth, steps, on_
     folder = tmp_path if on_disk else None
     with scratch(semantic, folder) as classes, scratch(labels, folder) as names:
         slabs = list(grown_slabs(classes, names, components.roots(), depth, steps))
-    assert [start for start, _ in slabs] == list(range(0, 13, depth))
+    starts, kinds, grown = zip(*slabs, strict=True)
+    assert list(starts) == list(range(0, 13, depth))
+    np.testing.assert_array_equal(np.concatenate(kinds), semantic)
     whole = grow(labels, semantic, steps)
     assert (whole != labels).any() == (steps > 0)
-    np.testing.assert_array_equal(np.concatenate([slab for _, slab in slabs]), whole)
+    np.testing.assert_array_equal(np.concatenate(grown), whole)
 
 
 @pytest.mark.parametrize("depth", [1, 4, 20])

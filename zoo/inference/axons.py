@@ -290,16 +290,16 @@ class _Job:
         began = time.perf_counter()
         roots = self._components.roots()
         measures = Measures.empty(int(roots.max(initial=0)), len(self.channels))
-        for start, grown in grown_slabs(classes, labels, roots, self.depth, self.growth):
+        for start, _, grown in grown_slabs(classes, labels, roots, self.depth, self.growth):
             stop = start + len(grown)
             intensities = [channel.planes(start, stop) for channel in self.channels]
             measures.add(grown, start, intensities)
             if view is not None:
                 view.add_image(intensities[self.chosen])
         names = numbering(measures.voxels, self.least)
-        for start, grown in grown_slabs(classes, labels, roots, self.depth, self.growth):
+        for _, found, grown in grown_slabs(classes, labels, roots, self.depth, self.growth):
             axons = names[grown]
-            semantic = without_specks(classes.planes(start, start + len(grown)), axons)
+            semantic = without_specks(found, axons)
             write_semantic(semantic)
             write_instances(axons)
             if view is not None:

@@ -196,7 +196,7 @@ def _inside(mask):
 
 
 def grown_slabs(semantic, labels, roots, depth, steps=GROWTH):
-    """Yield the grown labels of a volume slab by slab: equal to `grow` of the whole.
+    """Yield the classes and the grown labels of a volume slab by slab: equal to `grow` of the whole.
 
     Parameters
     ----------
@@ -211,15 +211,15 @@ def grown_slabs(semantic, labels, roots, depth, steps=GROWTH):
 
     Yields
     ------
-    tuple of (int, ndarray of int32)
-        First plane, and labels (n, Y, X).
+    tuple of (int, ndarray of uint8, ndarray of int32)
+        First plane, classes and labels, both (n, Y, X).
     """
-    size = semantic.shape[0]
-    for start in range(0, size, depth):
-        stop = min(start + depth, size)
-        first, last = max(start - steps - 1, 0), min(stop + steps + 1, size)
-        grown = grow(roots[labels.planes(first, last)], semantic.planes(first, last), steps)
-        yield start, grown[start - first : stop - first]
+    for start in range(0, semantic.shape[0], depth):
+        first, last = max(start - steps - 1, 0), start + depth + steps + 1  # clipped at the volume's end
+        classes = semantic.planes(first, last)
+        grown = grow(roots[labels.planes(first, last)], classes, steps)
+        inside = slice(start - first, start - first + depth)
+        yield start, classes[inside], grown[inside]
 
 
 @dataclass
