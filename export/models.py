@@ -12,7 +12,7 @@ from pathlib import Path
 import onnx
 from onnx import helper
 
-from calzoo.export import registration_planes
+from calzoo.export import WORTH_A_FILE, registration_planes
 from calzoo.export.halves import store_halves
 from calzoo.export.passes import simplify
 from calzoo.export.planes import to_planes
@@ -21,8 +21,6 @@ from calzoo.export.tracing import IR_VERSION, OPSET, channels_first, trace
 from calzoo.export.verification import check_file, check_weights, differences
 
 CARD_KEY = "calzoo.card"
-#: The form for processors is written beside a network only if it is this much faster on two threads.
-WORTH_A_FILE = 1.3
 _PACKAGES = ("calzoo", "keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime", "numpy")
 
 

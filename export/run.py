@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from calzoo.export.models import WORTH_A_FILE, export_model
+from calzoo.export import WORTH_A_FILE
+from calzoo.export.models import export_model
 from calzoo.training.runs import build_model, load_run
 from calzoo.weights.card import Card
 

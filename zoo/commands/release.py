@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from calzoo.commands import _options
+from calzoo.export import WORTH_A_FILE
 
 GROUP = "networks"
 
@@ -25,9 +26,9 @@ def add_arguments(parser):
     parser.add_argument(
         "--speed-up",
         type=_options.positive_number,
-        default=1.3,
+        default=WORTH_A_FILE,
         metavar="FACTOR",
-        help="how many times faster the file for processors must be here to be kept (default: 1.3)",
+        help="how many times faster the file for processors must be here to be kept (default: %(default)s)",
     )
 
 
