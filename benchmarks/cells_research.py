@@ -18,15 +18,6 @@ from pathlib import Path
 ROLES = ("proposal", "instance")
 
 
-def weights_of(init, role):
-    """Return the weights of a role: of a folder with runs, or of a preset."""
-    if init is None or Path(init).is_dir():
-        return init and Path(init) / role
-    from calzoo.weights.registry import resolve
-
-    return resolve(init, role, kind="safetensors")
-
-
 def recipe_of(role, fold, args):
     """Return the recipe of a role, scored once, at the end."""
     from calzoo.training import recipes
@@ -48,7 +39,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--pool", type=Path, required=True)
-    parser.add_argument("--init", metavar="PRESET|RUNS", help="weights to start from")
+    parser.add_argument("--init", type=Path, metavar="PRESET|RUNS", help="weights to start from")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--folds", default="0,1,2,3,-1", help="-1 is all pictures")
     parser.add_argument("--threads", type=int, default=2)
@@ -67,11 +58,12 @@ def main():
         place = args.output / (f"fold{fold}" if fold >= 0 else "all")
         for role in ROLES:
             recipe = recipe_of(role, fold, args)
+            runs = args.init is not None and args.init.is_dir()
             progress = train(
                 recipe,
                 place / role,
                 folders=folders,
-                init=weights_of(args.init, role),
+                init=args.init / role if runs else args.init,
                 threads=args.threads,
             )
             if progress.step < recipe.schedule.epochs * recipe.schedule.steps:

@@ -12,7 +12,6 @@ pytestmark = pytest.mark.train
 keras = pytest.importorskip("keras")
 
 from calzoo import cli, export
-from calzoo.commands import train
 from calzoo.inference.axons import segment_axons
 from calzoo.inference.models import load_model
 from calzoo.training import evaluate
@@ -146,17 +145,3 @@ def test_a_released_run_is_scored_and_becomes_a_preset_that_segments(
     assert result.semantic.shape == (4, 32, 32)
     assert cli.main(["release", str(unscored), "--preset", "tiny-axons"]) == 1
     assert "has a network of role 'model' already" in capsys.readouterr().err
-
-
-def test_weights_to_start_from_are_a_file_a_run_or_a_preset(run, registry):
-    file = run / "weights.safetensors"
-    assert train._weights(None) is None
-    assert train._weights(str(file)) == train._weights(str(run)) == file
-    assert train._weights("dots") == registry.resolve("dots", kind="safetensors")
-
-
-@pytest.mark.usefixtures("checkout_is_the_cache")
-def test_weights_of_a_preset_of_two_networks_are_those_of_the_role():
-    from calzoo.weights.registry import resolve
-
-    assert train._weights("cells-2p", "instance") == resolve("cells-2p", "instance", kind="safetensors")

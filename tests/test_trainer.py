@@ -1,5 +1,6 @@
 import csv
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,11 +17,13 @@ keras = pytest.importorskip("keras")
 from tiny_recipe import tiny_recipe
 
 from calzoo.errors import CalzooError
+from calzoo.training import recipes
 from calzoo.training.checkpoints import read_json, save_checkpoint
 from calzoo.training.recipes.axons import AxonData
 from calzoo.training.runs import build_model, load_run
-from calzoo.training.trainer import train
+from calzoo.training.trainer import _located, train
 from calzoo.training.variables import read_arrays
+from calzoo.weights.registry import resolve
 
 
 class PowerCut(Exception):
@@ -244,13 +247,39 @@ def test_training_lowers_the_loss(tmp_path):
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_a_run_starts_from_given_weights(whole, tmp_path):
+@pytest.mark.parametrize("place", ["", "weights.safetensors"])
+def test_a_run_starts_from_given_weights(whole, tmp_path, place):
     recipe = tiny_recipe(schedule__epochs=1, schedule__steps=1, schedule__learning_rate=1e-30, seed=3)
-    train(recipe, tmp_path / "run", init=whole / "weights.safetensors", quiet=True)
+    train(recipe, tmp_path / "run", init=str(whole / place), quiet=True)
+    assert read_json(tmp_path / "run" / "init.json")["name"] == (whole / place).name
     given, kept = (read_arrays(run / "weights.safetensors") for run in (whole, tmp_path / "run"))
     for path, array in given.items():
         if "moving" not in path:  # running averages follow the data at any learning rate
             np.testing.assert_allclose(kept[path], array, rtol=1e-6, atol=1e-7, err_msg=path)
+
+
+def test_weights_to_start_from_are_a_file_a_run_or_a_preset(whole, registry):
+    file = whole / "weights.safetensors"
+    assert [_located(str(path), "model") for path in (file, whole)] == [file, whole]
+    assert _located("dots", "model") == registry.resolve("dots", kind="safetensors")
+
+
+@pytest.mark.usefixtures("checkout_is_the_cache")
+def test_weights_of_a_preset_of_two_networks_are_those_of_the_role():
+    assert _located("cells-2p", "instance") == resolve("cells-2p", "instance", kind="safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "init", "reason"),
+    [
+        ("axons", "axon", "no preset is called 'axon'; did you mean 'axons'?"),
+        ("cells-instance", "axons", "preset 'axons' has the roles model; got 'instance'."),
+    ],
+)
+def test_no_run_begins_where_there_is_nothing_to_start_from(tmp_path, name, init, reason):
+    with pytest.raises(CalzooError, match=re.escape(reason)):
+        train(recipes.recipe(name), tmp_path / "run", init=init)
+    assert not (tmp_path / "run").exists()
 
 
 def test_once_normalisation_is_frozen_its_running_averages_stay(tmp_path, monkeypatch):

@@ -33,7 +33,7 @@ from calzoo.training.variables import (
     save_weights,
     values_of,
 )
-from calzoo.weights.registry import sha256
+from calzoo.weights.registry import resolve, sha256
 
 _AHEAD = 3  # batches that are made while the network trains
 
@@ -64,8 +64,9 @@ def train(recipe, run, *, folders=(), init=None, strategy=None, threads=None, qu
         The run's folder; see `calzoo.training.runs.load_run` for what is written.
     folders : sequence of path-like, optional
         Folders with recordings, as the recipe's `data` takes them.
-    init : path-like, optional
-        A .safetensors file to start from, or the folder of a run.
+    init : path-like or str, optional
+        What to start from: a .safetensors file, the folder of a run, or a preset (of several
+        networks, that of the recipe's role).
     strategy : tf.distribute.Strategy, optional
         From `calzoo.training.distribute.mirrored`.
     threads : int, optional
@@ -81,10 +82,12 @@ def train(recipe, run, *, folders=(), init=None, strategy=None, threads=None, qu
     Raises
     ------
     CalzooError
-        If the folder holds a run of another recipe or of other data, or the loss is
-        not finite.
+        If the folder holds a run of another recipe or of other data, there is nothing
+        to start from where `init` says, or the loss is not finite.
     """
     run = Path(run)
+    if init is not None:
+        init = _located(init, getattr(recipe, "role", "model"))
     _settle(recipe, run)
     schedule = recipe.schedule
     if schedule.deterministic:
@@ -111,7 +114,7 @@ class _Loop:
         self.data, self.strategy, self.quiet = data, strategy, quiet
         self._take(_compiled(recipe, _network(recipe)))
         if init is not None and not has_checkpoint(run):
-            self._start_from(Path(init))
+            self._start_from(init)
         state = load_checkpoint(run, self.model)
         self.progress = Progress(**state) if state else Progress()
         self.write_scalars = scalar_writer(run / "tensorboard")
@@ -223,6 +226,12 @@ class _Loop:
 
     def _save(self):
         save_checkpoint(self.run, self.model, vars(self.progress))
+
+
+def _located(init, role):
+    """Return where weights are: the file or folder itself, or the file of a preset."""
+    path = Path(init)
+    return path if path.exists() else resolve(str(init), role, kind="safetensors")
 
 
 def _settle(recipe, run):

@@ -69,7 +69,7 @@ def run(args):
         recipe,
         args.output,
         folders=folders,
-        init=_weights(args.init, getattr(recipe, "role", "model")),
+        init=args.init,
         strategy=distribute.mirrored() if args.gpus == "all" else None,
         threads=args.threads,
     )
@@ -119,17 +119,3 @@ def _setting(text):
         return name, json.loads(value)
     except json.JSONDecodeError:
         return name, value  # a text needs no quotes
-
-
-def _weights(name, role="model"):
-    """Find weights: a .safetensors file, a run's, or those of a preset's network of a role."""
-    if name is None:
-        return None
-    path = Path(name)
-    if path.is_file():
-        return path
-    if path.is_dir():
-        return path / "weights.safetensors"
-    from calzoo.weights.registry import resolve
-
-    return resolve(name, role, kind="safetensors")
