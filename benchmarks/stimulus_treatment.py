@@ -57,7 +57,10 @@ def network(field, folder, threads):
     recipe = recipes.changed(recipes.recipe("stimulus-demo"), settings)
     if threads:
         distribute.limit_threads(threads)
-    train(recipe, run, threads=threads)
+    progress = train(recipe, run, threads=threads)
+    if progress.step < recipe.schedule.epochs * recipe.schedule.steps:
+        message = f"{run}: stopped at step {progress.step}; the same command goes on"
+        raise SystemExit(message)
     export_run(run, path, timing=False)
     return path
 
