@@ -43,7 +43,7 @@ _SHARP = 1.0  # sigma of the fine Gaussian, in pixels of the grid
 _LAG = 3  # pixels of the grid between which correlation is measured
 _PAIRS = 16  # pairs of successive frames that noise and resting level are measured on
 _VOTE = 4.0  # a summit counts from so many standard deviations of the noise on
-_PIECE = 2**21  # pixels that are filtered together
+_PIECE = 2**19  # pixels that are filtered together: what caches hold
 
 
 @dataclass(frozen=True)
