@@ -216,7 +216,7 @@ def test_a_run_goes_from_frames_to_an_onnx_file(folder, tmp_path, capsys):
         pytest.skip("export goes by way of TensorFlow")
     run, path = tmp_path / "run", tmp_path / "network.onnx"
     options = [f"--set={name}={json.dumps(value)}" for name, value in TINY.items()]
-    options.append(f"--set=network={json.dumps(NETWORK)}")
+    options += [f"--set=network={json.dumps(NETWORK)}", "--set=test_trials=1"]
     files = ["--frames", str(folder / "frames.tif"), "--table", str(folder / "stimuli.csv")]
     assert cli.main(["train", "stimulus", *files, *options, "-o", str(run)]) == 0
     rows = (run / "history.csv").read_text().splitlines()
@@ -237,6 +237,10 @@ def test_a_run_goes_from_frames_to_an_onnx_file(folder, tmp_path, capsys):
     assert card.builder == "calzoo.networks.gradcam:stimulus_cam"
     assert card.inputs[0].channels == ("frame", "rest")
     assert card.outputs[0].channels == ("cell 1", "cell 2", "cell 3", "cell 4", "none")
+    assert card.postprocessing["test_trials"] == 1
+    for network in (path, run):
+        assert cli.main(["evaluate", str(network), "--data", str(folder)]) == 0
+        assert "last 1 trials" in capsys.readouterr().out
 
 
 def test_a_file_can_be_rebuilt_from_its_card_and_the_weights(folder, tmp_path):
@@ -294,6 +298,9 @@ def test_scores_stand_beside_true_cells_and_chance(folder):
     assert 0.2 < scores["exact match"].baseline <= 1
     assert scores["exact match"].chance < 0.5
     assert scores["exact match"].protocol.startswith("last 2 trials, ")
+    (trained_on, *_) = score_stimulus(lambda _: (rows, right), [recorded], test_trials=0)
+    assert trained_on.protocol.startswith("last 1 trials, ")
+    assert trained_on.protocol.endswith(" inputs, trained on")
     with pytest.raises(CalzooError, match="give its folder"):
         recordings_of(recipe)
 

@@ -17,8 +17,7 @@ def score_run(trained, paths=()):
     from calzoo.training.stimulus_evaluate import keras_decoder, recordings_of, score_stimulus
 
     recordings = recordings_of(trained.recipe, paths)
-    trials = max(trained.recipe.test_trials, 1)
-    return score_stimulus(keras_decoder(trained), recordings, test_trials=trials)
+    return score_stimulus(keras_decoder(trained), recordings, test_trials=trained.recipe.test_trials)
 
 
 def score_file(model, paths=()):
@@ -27,6 +26,7 @@ def score_file(model, paths=()):
 
     from calzoo.inference.stimulus import StimulusNetwork
     from calzoo.training.recipes import recipe
+    from calzoo.training.recipes.stimulus import StimulusRecipe
     from calzoo.training.stimulus_data import read_recorded
     from calzoo.training.stimulus_evaluate import recordings_of, score_stimulus
 
@@ -41,4 +41,6 @@ def score_file(model, paths=()):
         recordings = [read_recorded(f, after=network.after, cells=network.cells) for f in paths]
     else:
         recordings = recordings_of(recipe(network.card.recipe))
-    return score_stimulus(decode, recordings)
+    # Cards of before this was written in them are those of the recipe's default.
+    trials = int(network.card.postprocessing.get("test_trials", StimulusRecipe.test_trials))
+    return score_stimulus(decode, recordings, test_trials=trials)
