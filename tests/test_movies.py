@@ -139,6 +139,35 @@ def test_the_same_movie_comes_out_of_every_kind_of_file(tmp_path, movie, save):
             opened[13]
 
 
+def test_frames_are_taken_by_a_mask(tmp_path, movie):
+    np.save(tmp_path / "a.npy", movie)
+    with open_movie(tmp_path / "a.npy") as opened:
+        late = np.arange(13) >= 10
+        np.testing.assert_array_equal(opened[late], movie[10:])
+        np.testing.assert_array_equal(opened.take(late.tolist()), movie[10:])
+        np.testing.assert_array_equal(opened[np.array([3, -1])], movie[[3, -1]])
+        assert opened[[]].shape == (0, 24, 32)
+
+
+@pytest.mark.parametrize(
+    ("index", "match"),
+    [
+        (1.7, r"whole numbers of frames, .* for each of the 13 frames, got float64"),
+        ("1", "whole numbers of frames"),
+        (True, r"got bool of shape \(1,\)"),
+        (np.ones(12, bool), r"got bool of shape \(12,\)"),
+        ([[1, 2]], r"got int64 of shape \(1, 2\)"),
+        (np.s_[0, :, :], r"expected the number of a frame, a slice .* got \(0, slice.*movie\[0\]"),
+        (..., "expected the number of a frame, a slice or a list of them, got Ellipsis"),
+        (None, "expected the number of a frame, a slice or a list of them, got None"),
+    ],
+)
+def test_what_counts_no_frames_is_refused(tmp_path, movie, index, match):
+    np.save(tmp_path / "a.npy", movie)
+    with open_movie(tmp_path / "a.npy") as opened, pytest.raises(IndexError, match=match):
+        opened[index]
+
+
 @pytest.mark.parametrize(
     "dtype", ["bool", "int8", "uint8", "int32", "float16", "float32", "float64", ">u2", ">f4"]
 )

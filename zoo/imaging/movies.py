@@ -82,15 +82,29 @@ class Movie:
 
         Parameters
         ----------
-        indices : sequence of int
-            Frame numbers, negative ones from the end. Increasing ones are fastest.
+        indices : sequence of int, or of bool
+            Frame numbers, negative ones from the end, of which increasing ones are fastest; or
+            for each frame whether it is taken.
 
         Returns
         -------
-        numpy.ndarray, shape (len(indices), Y, X)
+        numpy.ndarray, shape (n, Y, X)
+
+        Raises
+        ------
+        IndexError
+            If there is no such frame, or the indices are not of this kind.
         """
-        indices = np.asarray(indices, dtype=np.int64)
-        length = self.shape[0]
+        indices, length = np.asarray(indices), self.shape[0]
+        if indices.dtype == bool and indices.shape == (length,):
+            indices = np.flatnonzero(indices)
+        elif indices.ndim != 1 or (indices.size and indices.dtype.kind not in "iu"):
+            message = (
+                f"{self._pages.name}: expected whole numbers of frames, or True or False for each of the "
+                f"{length} frames, got {indices.dtype} of shape {indices.shape}."
+            )
+            raise IndexError(message)
+        indices = indices.astype(np.int64)
         if indices.size and not (-length <= indices.min() and indices.max() < length):
             message = f"{self._pages.name}: no frame {indices[np.abs(indices).argmax()]}: there are {length}."
             raise IndexError(message)
@@ -99,6 +113,12 @@ class Movie:
     def __getitem__(self, index):
         if isinstance(index, slice):
             return self.take(np.arange(self.shape[0])[index])
+        if isinstance(index, tuple) or index is Ellipsis or index is None:
+            message = (
+                f"{self._pages.name}: expected the number of a frame, a slice or a list of them, got "
+                f"{index!r}; cut the frames that it gives, as in movie[0][:, :64]."
+            )
+            raise IndexError(message)
         return self.take([index])[0] if np.ndim(index) == 0 else self.take(index)
 
     def __len__(self):
