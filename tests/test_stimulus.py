@@ -1,6 +1,7 @@
 """From frames to answers, maps and comparisons, with a network whose answers are known."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -282,6 +283,22 @@ def test_recordings_that_cannot_be_compared_are_refused(rng, tmp_path):
     other = analyse_stimuli(frames, stimuli, model=MODEL)
     with pytest.raises(CalzooError, match=r"only one of them has 1\+2"):
         compare_analyses(eight, other)
+
+
+def test_trials_that_count_all_stimuli_are_refused(folder, rng, tmp_path, capsys):
+    frames, rows = recording(rng)
+    numbered = [re.sub(",[0-9],1$", f",{i},1", row) for i, row in enumerate(rows, 1)]
+    stimuli = read_stimuli(table_of(tmp_path, numbered), frames=len(frames), after=2)
+    analysis = analyse_stimuli(frames, stimuli, model=MODEL)
+    match = (
+        "the table of the recording before: expected trials with each of the 6 conditions of group 1, got 35 "
+        "trials with at most 1 of them. .* or leave it out"
+    )
+    with pytest.raises(CalzooError, match=match):
+        compare_analyses(analysis, analysis)
+    path = str(folder / "frames.npy")
+    assert cli.main(["compare", path, path, "--model", str(MODEL), "-o", str(folder / "out")]) == 1
+    assert "stimuli.csv: expected trials with each of the 6 conditions" in capsys.readouterr().err
 
 
 def test_maps_of_two_networks_are_not_compared(rng, tmp_path):

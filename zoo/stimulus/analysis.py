@@ -66,9 +66,7 @@ class StimulusAnalysis:
     @property
     def groups(self):
         """Group of each condition, from 1; one group of all where the table has none; 0: no stimulus."""
-        known = self.stimuli.groups
-        some = np.array([bool(cells) for cells in self.stimuli.conditions])
-        return known if known.any() else some.astype(int)
+        return compared_groups(self.stimuli)
 
     def similarity(self, group):
         """Return the similarity of the conditions of a group, from single trials."""
@@ -162,6 +160,12 @@ def analyse_stimuli(
             "frames": len(rows),
         },
     )
+
+
+def compared_groups(stimuli):
+    """Return the group of each condition, from 1, of all one if the table has none; 0: no stimulus."""
+    some = np.array([bool(cells) for cells in stimuli.conditions])
+    return stimuli.groups if stimuli.groups.any() else some.astype(int)
 
 
 def predictions(analysis):

@@ -7,7 +7,7 @@ from calzoo.errors import CalzooError
 from calzoo.inference.stimulus import PRESET, StimulusNetwork
 from calzoo.stimulus.analysis import analyse_stimuli, blocks, matrix_table, predictions
 from calzoo.stimulus.answers import roi_answers
-from calzoo.stimulus.comparison import compare_analyses, comparison_table
+from calzoo.stimulus.comparison import check_trials, compare_analyses, comparison_table
 
 
 def run_stimulus(
@@ -113,7 +113,7 @@ def run_compare(
     if masks is not None and network.masked:
         options["mask"] = stimulated_pixels(masks, network.cells)
     sides = [
-        _analyse(path, table, network, conditions, frame_rate_hz, progress, options)
+        _analyse(path, table, network, conditions, frame_rate_hz, progress, options, compared=True)
         for path, table in zip((first, second), tables, strict=True)
     ]
     answers = None
@@ -173,7 +173,7 @@ def _roi_answers(path, analysis, stack, masks):
         return roi_answers(movie, analysis.stimuli, stack)
 
 
-def _analyse(path, table, network, conditions, frame_rate_hz, progress, options):
+def _analyse(path, table, network, conditions, frame_rate_hz, progress, options, compared=False):
     from calzoo.imaging.movies import open_movie
     from calzoo.imaging.stimuli import read_stimuli
 
@@ -187,6 +187,8 @@ def _analyse(path, table, network, conditions, frame_rate_hz, progress, options)
             after=network.after,
             label=str(path),
         )
+        if compared:
+            check_trials(stimuli, str(table))  # before the network has seen every frame
         return analyse_stimuli(movie, stimuli, model=network, progress=progress, **options)
 
 
