@@ -19,6 +19,7 @@ from calzoo.stimulus.folders import stimulated_pixels
 
 pytest.importorskip("onnxruntime")
 
+from calzoo.inference.models import load_model
 from calzoo.inference.stimulus import StimulusNetwork, decode_stimuli
 
 MODEL = Path(__file__).parent / "models" / "stimulus.onnx"
@@ -350,6 +351,17 @@ def test_the_command_says_where_the_table_should_be(folder, capsys):
     assert cli.main(command) == 1
     assert "neither stimuli.csv nor labels.csv beside it; say with --table" in capsys.readouterr().err
     assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(("named", "warned"), [([], True), (["--preset", "stimulus-demo"], False)])
+def test_the_preset_is_not_used_on_any_field_without_a_word(folder, monkeypatch, capsys, named, warned):
+    network = load_model(MODEL)
+    monkeypatch.setattr("calzoo.inference.models.load_model", lambda name, **options: network)
+    path = str(folder / "frames.npy")
+    for command in (["stimulus", path], ["compare", path, path]):
+        assert cli.main([*command, *named, "-o", str(folder / command[0])]) == 0
+        said = "the preset stimulus-demo is used, which knows one simulated field only"
+        assert (said in capsys.readouterr().err) == warned
 
 
 def test_the_command_compares_two_recordings(folder, rng, capsys):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from calzoo.commands import _options
 from calzoo.commands._messages import tell
-from calzoo.commands.stimulus import add_tables, table_beside
+from calzoo.commands.stimulus import add_tables, load_network, table_beside
 
 GROUP = "recordings"
 
@@ -33,12 +33,9 @@ def run(args):
     """Compare, and print one line for each group."""
     from tqdm import tqdm
 
-    from calzoo.inference.models import load_model
-    from calzoo.inference.stimulus import PRESET
     from calzoo.stimulus.folders import run_compare
 
-    name = _options.models(args).get("model", args.preset or PRESET)
-    model = load_model(name, provider=args.provider, threads=args.threads)
+    model = load_network(args)
     tables = args.table or [table_beside(path) for path in (args.before, args.after)]
     with tqdm(unit="frame") as bar:
         comparison = run_compare(

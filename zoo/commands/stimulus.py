@@ -68,17 +68,28 @@ def table_beside(path):
     raise CalzooError(message)
 
 
+def load_network(args):
+    """Return the network that is named, or the preset, which knows no field of a laboratory."""
+    from calzoo.inference.models import load_model
+    from calzoo.inference.stimulus import PRESET
+
+    name = _options.models(args).get("model", args.preset)
+    if name is None:
+        tell(
+            f"the preset {PRESET} is used, which knows one simulated field only; of any other field train a "
+            "network (calzoo train stimulus --frames F --table T) and give it with --model."
+        )
+    return load_model(name or PRESET, provider=args.provider, threads=args.threads)
+
+
 def run(args):
     """Decode one recording after the other, all with one network."""
     from tqdm import tqdm
 
     from calzoo.commands._batch import run_each
-    from calzoo.inference.models import load_model
-    from calzoo.inference.stimulus import PRESET
     from calzoo.stimulus.folders import run_stimulus
 
-    name = _options.models(args).get("model", args.preset or PRESET)
-    model = load_model(name, provider=args.provider, threads=args.threads)
+    model = load_network(args)
 
     def decode(path, folder):
         with tqdm(unit="frame", desc=path.name) as bar:
