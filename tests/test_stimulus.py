@@ -204,6 +204,29 @@ def test_options_that_do_not_fit_are_refused(recorded):
         decode_stimuli(frames, stimuli=stimuli, model=MODEL, target=np.ones((1, 4)))
     with pytest.raises(CalzooError, match=r"picture at rest of \(32, 32\) pixels, got \(8, 8\)"):
         decode_stimuli(frames, model=MODEL, rest=np.ones((8, 8)))
+    with pytest.raises(CalzooError, match="a picture at rest of finite numbers, got NaN"):
+        decode_stimuli(frames, model=MODEL, rest=np.full((32, 32), np.nan))
+    with pytest.raises(CalzooError, match="a picture at rest of numbers, got str"):
+        decode_stimuli(frames, model=MODEL, rest="rest.tif")
+    with pytest.raises(CalzooError, match="a target of finite numbers, got NaN"):
+        decode_stimuli(frames, model=MODEL, target=np.full((70, 4), np.nan))
+    with pytest.raises(CalzooError, match="target must be one of largest, stimulated, got 'x'"):
+        decode_stimuli(frames, model=MODEL, target="x")
+    with pytest.raises(CalzooError, match=r"a mask of True and False, got float32; .* mask > 0"):
+        decode_stimuli(frames, model=MODEL, mask=np.full((32, 32), 0.5))
+    with pytest.raises(CalzooError, match=r"a mask of \(32, 32\) pixels, got \(2, 1\)"):
+        decode_stimuli(frames, model=MODEL, mask=[[True], [False]])
+    hidden = np.ones((32, 32), bool).tolist()
+    assert len(decode_stimuli(frames[:3], model=MODEL, mask=hidden).logits) == 3
+
+
+@pytest.mark.parametrize("function", [decode_stimuli, analyse_stimuli])
+def test_a_table_of_a_longer_recording_is_refused(recorded, function):
+    frames, stimuli = recorded
+    with pytest.raises(CalzooError, match=r"goes to frame 69, but the recording has the frames 0 to 59"):
+        function(frames[:60], stimuli=stimuli, model=MODEL)
+    with pytest.raises(CalzooError, match=r"an array or an opened movie, got list; .* open_movie"):
+        function(frames.tolist(), stimuli=stimuli, model=MODEL)
 
 
 def test_a_network_of_another_task_is_refused():
