@@ -63,6 +63,7 @@ def test_the_same_command_finds_the_run_finished(run, capsys):
         (["axons", "--set", "seed"], "expected FIELD=VALUE, such as schedule.epochs=20; got 'seed'"),
         (["axons", "--init", "whales", *SETTINGS], "no preset is called 'whales'"),
         (["axons", "--data", "nowhere"], "nowhere: expected a volume and its labels"),
+        (["axons", "--diameter", "5"], "the recipe 'axons' has no use for it. Leave it away."),
         (["stimulus"], "trains on your own recording; give --frames FILE --table FILE"),
     ],
 )

@@ -139,6 +139,18 @@ def test_the_same_movie_comes_out_of_every_kind_of_file(tmp_path, movie, save):
             opened[13]
 
 
+@pytest.mark.parametrize("path", [None, np.zeros((3, 8, 8)), 5, b"a.tif"])
+def test_what_names_no_file_is_refused(path):
+    with pytest.raises(CalzooError, match=f"a list of files, got {type(path).__name__}; what is an array"):
+        open_movie(path)
+
+
+@pytest.mark.parametrize("shape", [(8,), (8, 0), 8, "88", (8.5, 2)])
+def test_what_is_no_frame_shape_is_refused(tmp_path, shape):
+    with pytest.raises(CalzooError, match="frame_shape: expected height and width in pixels, above 0, got"):
+        open_movie(tmp_path / "data.bin", frame_shape=shape)
+
+
 def test_frames_are_taken_by_a_mask(tmp_path, movie):
     np.save(tmp_path / "a.npy", movie)
     with open_movie(tmp_path / "a.npy") as opened:
@@ -382,7 +394,7 @@ def test_suite2p_needs_a_size_from_ops_or_the_user(tmp_path, movie):
     refused(tmp_path, r"height and width .* ops\.npy .*--frame-shape HEIGHT,WIDTH")
     np.testing.assert_array_equal(frames(tmp_path, frame_shape=(24, 32)), movie)
     refused(tmp_path, "no whole number of int16 frames of 24 x 31", frame_shape=(24, 31))
-    refused(tmp_path, "no whole number of int16 frames of 0 x 31", frame_shape=(0, 31))
+    refused(tmp_path, "height and width in pixels, above 0, got .0, 31", frame_shape=(0, 31))
 
 
 def test_the_pickle_beside_a_binary_is_read_without_being_run(tmp_path, movie):

@@ -25,7 +25,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--masks", type=Path, metavar="FILE.npz", help="cells whose answers are compared too, by their cosine"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the resampling (default: 0)")
+    parser.add_argument("--seed", type=_options.seed, default=0, help="of the resampling (default: 0)")
     _options.add_network(parser)
 
 

@@ -47,7 +47,7 @@ def _add_stimulus(parser):
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR")
     parser.add_argument("--seed", type=_options.seed, default=0, help="of the field (default: 0)")
     parser.add_argument(
-        "--session", type=int, default=0, help="another one is another recording of the field"
+        "--session", type=_options.seed, default=0, help="another one is another recording of the field"
     )
     parser.add_argument(
         "--factor", type=float, default=1.0, help="multiplies the connections between cells (default: 1)"

@@ -58,6 +58,12 @@ def run(args):
         from calzoo.commands._fit_centers import fit
 
         return fit(args, dict(map(_setting, args.set)))
+    if args.diameter is not None:
+        message = (
+            "--diameter is that of the cells of a movie, which 'calzoo train centers --movie' fits; "
+            f"the recipe {args.recipe!r} has no use for it. Leave it away."
+        )
+        raise CalzooError(message)
     from calzoo.training import distribute
     from calzoo.training.trainer import train
 
