@@ -64,6 +64,8 @@ def test_the_same_command_finds_the_run_finished(run, capsys):
         (["axons", "--init", "whales", *SETTINGS], "no preset is called 'whales'"),
         (["axons", "--data", "nowhere"], "nowhere: expected a volume and its labels"),
         (["axons", "--diameter", "5"], "the recipe 'axons' has no use for it. Leave it away."),
+        (["axons", "--channel", "1"], "expected channel with --frames FILE only"),
+        (["centers", "--movie", "m.tif", "--plane", "1"], "expected plane with --frames FILE only"),
         (["stimulus"], "trains on your own recording; give --frames FILE --table FILE"),
     ],
 )

@@ -368,6 +368,18 @@ def test_the_command_writes_tables_maps_pictures_and_a_page(folder, capsys):
     assert len(lines) == 1 + 70
 
 
+def test_a_channel_of_the_frames_is_chosen(folder, capsys):
+    frames = np.load(folder / "frames.npy")
+    np.save(folder / "two.npy", np.stack([frames, np.zeros_like(frames)], axis=1))
+    path, network = str(folder / "two.npy"), ["--model", str(MODEL)]
+    for name, inputs in (("stimulus", [path]), ("compare", [path, path])):
+        command = [name, *inputs, *network, "-o", str(folder / name), "--axes", "tcyx"]
+        assert cli.main(command) == 1
+        assert "choose one with --channel (0 to 1)" in capsys.readouterr().err
+        assert cli.main([*command, "--channel", "0"]) == 0
+    assert json.loads((folder / "stimulus" / "run.json").read_text())["scores"]["exact"] > 0.9
+
+
 def test_the_command_says_where_the_table_should_be(folder, capsys):
     (folder / "stimuli.csv").unlink()
     command = ["stimulus", str(folder / "frames.npy"), "--model", str(MODEL), "-o", str(folder / "out")]

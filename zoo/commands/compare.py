@@ -26,6 +26,7 @@ def add_arguments(parser):
         "--masks", type=Path, metavar="FILE.npz", help="cells whose answers are compared too, by their cosine"
     )
     parser.add_argument("--seed", type=_options.seed, default=0, help="of the resampling (default: 0)")
+    _options.add_movie_reading(parser)
     _options.add_network(parser)
 
 
@@ -45,7 +46,7 @@ def run(args):
             tables,
             conditions=args.conditions,
             masks=args.masks,
-            frame_rate_hz=args.rate,
+            open_options=_options.movie_reading(args),
             seed=args.seed,
             model=model,
             target=args.target,

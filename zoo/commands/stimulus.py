@@ -21,6 +21,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--masks", type=Path, metavar="FILE.npz", help="let the network see the stimulated cells alone"
     )
+    _options.add_movie_reading(parser)
     _options.add_network(parser)
 
 
@@ -34,12 +35,6 @@ def add_tables(parser, nargs=None):
         help="stimuli, or the label of each frame (default: stimuli.csv or labels.csv beside the frames)",
     )
     parser.add_argument("--conditions", type=Path, metavar="FILE.csv", help="cells of each condition")
-    parser.add_argument(
-        "--rate",
-        type=_options.positive_number,
-        metavar="HZ",
-        help="frames per second, for times in the table",
-    )
     parser.add_argument(
         "--target",
         choices=("largest", "stimulated"),
@@ -98,7 +93,7 @@ def run(args):
                 folder,
                 args.table or table_beside(path),
                 conditions=args.conditions,
-                frame_rate_hz=args.rate,
+                open_options=_options.movie_reading(args),
                 masks=args.masks,
                 model=model,
                 target=args.target,
