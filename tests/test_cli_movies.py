@@ -53,6 +53,15 @@ def test_the_same_seed_gives_the_same_movies_and_each_is_another(tmp_path):
     assert facts["movies"][0]["style"]["frame_rate_hz"] > 0
 
 
+@pytest.mark.parametrize("name", ["001_movie.tif", "000_volume.tif", "frames.tif"])
+@pytest.mark.parametrize("task", ["cells", "axons", "stimulus"])
+def test_no_recordings_are_mixed_with_those_of_another_seed(tmp_path, capsys, task, name):
+    (tmp_path / name).touch()
+    assert cli.main(["simulate", task, "-o", str(tmp_path)]) == 1
+    assert f"expected a folder without recordings, got one with {name}" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_a_failed_simulation_leaves_nothing(tmp_path, capsys):
     assert simulate("cells", tmp_path / "data", "--style", "forest") == 1
     assert (

@@ -38,8 +38,8 @@ def score_file(model, paths=()):
         if network.masked:
             if recorded.masks is None:
                 message = (
-                    f"{recorded.name}: the network {network.card.name!r} sees the stimulated cells alone, but "
-                    "there is no masks.npz beside the frames; write one."
+                    f"{recorded.name}: the network {network.card.name!r} sees the stimulated cells alone, "
+                    "but there is no masks.npz beside the frames; write one."
                 )
                 raise CalzooError(message)
             mask = recorded.masks[: network.cells].any(axis=0)
