@@ -533,3 +533,14 @@ def test_info_prints_the_card_as_it_stands_in_the_file(capsys):
     pytest.importorskip("onnxruntime")
     assert cli.main(["info", "--json", str(MODELS / "pixel.onnx")]) == 0
     assert Card.from_json(capsys.readouterr().out).name == "pixel"
+
+
+@pytest.mark.usefixtures("checkout_is_the_cache")
+def test_info_prints_one_object_by_role_where_a_preset_has_several_files(capsys):
+    pytest.importorskip("onnxruntime")
+    assert cli.main(["info", "--json", "cells-2p"]) == 0
+    cards = json.loads(capsys.readouterr().out)
+    assert {role: Card.from_json(json.dumps(card)).role for role, card in cards.items()} == {
+        "proposal": "proposal",
+        "instance": "instance",
+    }

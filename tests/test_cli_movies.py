@@ -53,6 +53,15 @@ def test_the_same_seed_gives_the_same_movies_and_each_is_another(tmp_path):
     assert facts["movies"][0]["style"]["frame_rate_hz"] > 0
 
 
+@pytest.mark.parametrize("name", ["001_movie.tif", "000_volume.tif", "frames.tif"])
+@pytest.mark.parametrize("task", ["cells", "axons", "stimulus"])
+def test_no_recordings_are_mixed_with_those_of_another_seed(tmp_path, capsys, task, name):
+    (tmp_path / name).touch()
+    assert cli.main(["simulate", task, "-o", str(tmp_path)]) == 1
+    assert f"expected a folder without recordings, got one with {name}" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_a_failed_simulation_leaves_nothing(tmp_path, capsys):
     assert simulate("cells", tmp_path / "data", "--style", "forest") == 1
     assert (
@@ -70,6 +79,8 @@ def test_a_failed_simulation_leaves_nothing(tmp_path, capsys):
         (["play", "x.tif", "-o", "y.gif", "--voxel", "1"], "expected sizes Y,X or Z,Y,X.*got '1'"),
         (["play", "x.bin", "-o", "y.gif", "--frame-shape", "9"], "expected whole numbers Y,X.*got '9'"),
         (["play", "x.tif", "-o", "y.gif", "--rate", "0"], "expected a number above 0, got '0'"),
+        (["simulate", "stimulus", "-o", "y", "--session", "-1"], "a whole number from 0 on, got '-1'"),
+        (["compare", "x", "y", "-o", "z", "--seed", "-1"], "a whole number from 0 on, got '-1'"),
     ],
 )
 def test_a_wrong_command_line_is_status_2(capsys, argv, reason):
@@ -136,6 +147,24 @@ def test_axes_are_given(tmp_path, rng, played):
     assert status == 1
     assert "pass them, e.g. --axes" in complaint
     assert played(tmp_path / "a.npy", "--axes", "tcyx", "--channel", "0")[::2] == (0, (5, 24, 32))
+
+
+@pytest.mark.parametrize(
+    "option", [("--plane", "3"), ("--channel", "2"), ("--dataset", "foo"), ("--frame-shape", "3,3")]
+)
+def test_options_that_cannot_apply_are_refused(tmp_path, rng, played, option):
+    np.save(tmp_path / "a.npy", rng.integers(0, 255, (5, 24, 32), dtype=np.uint8))
+    status, complaint, _ = played(tmp_path / "a.npy", *option)
+    assert status == 1
+    assert re.search(f"no {option[0][2:]} |{option[0]} cannot apply .* leave {option[0]} away", complaint)
+
+
+def test_masks_that_are_no_picture_are_refused(tmp_path, rng, played):
+    np.save(tmp_path / "a.npy", rng.integers(0, 255, (5, 24, 32), dtype=np.uint8))
+    (tmp_path / "bad.tif").write_bytes(b"no picture")
+    status, complaint, _ = played(tmp_path / "a.npy", "--masks", str(tmp_path / "bad.tif"))
+    assert status == 1
+    assert "bad.tif: expected a label image as TIFF, got a file that cannot be read" in complaint
 
 
 def test_the_frame_rate_is_given(tmp_path, rng):

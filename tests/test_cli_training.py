@@ -62,6 +62,11 @@ def test_the_same_command_finds_the_run_finished(run, capsys):
         (["axons", "--set", "schedule.epoch=3"], "has no setting 'schedule.epoch'; did you mean 'epochs'"),
         (["axons", "--set", "seed"], "expected FIELD=VALUE, such as schedule.epochs=20; got 'seed'"),
         (["axons", "--init", "whales", *SETTINGS], "no preset is called 'whales'"),
+        (["axons", "--data", "nowhere"], "nowhere: expected a volume and its labels"),
+        (["axons", "--diameter", "5"], "the recipe 'axons' has no use for it. Leave it away."),
+        (["axons", "--channel", "1"], "expected channel with --frames FILE only"),
+        (["centers", "--movie", "m.tif", "--plane", "1"], "expected plane with --frames FILE only"),
+        (["stimulus"], "trains on your own recording; give --frames FILE --table FILE"),
     ],
 )
 def test_a_training_that_cannot_begin_says_why_in_one_line(tmp_path, capsys, argv, reason):

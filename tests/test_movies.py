@@ -139,6 +139,47 @@ def test_the_same_movie_comes_out_of_every_kind_of_file(tmp_path, movie, save):
             opened[13]
 
 
+@pytest.mark.parametrize("path", [None, np.zeros((3, 8, 8)), 5, b"a.tif"])
+def test_what_names_no_file_is_refused(path):
+    with pytest.raises(CalzooError, match=f"a list of files, got {type(path).__name__}; what is an array"):
+        open_movie(path)
+
+
+@pytest.mark.parametrize("shape", [(8,), (8, 0), 8, "88", (8.5, 2)])
+def test_what_is_no_frame_shape_is_refused(tmp_path, shape):
+    with pytest.raises(CalzooError, match="frame_shape: expected height and width in pixels, above 0, got"):
+        open_movie(tmp_path / "data.bin", frame_shape=shape)
+
+
+def test_frames_are_taken_by_a_mask(tmp_path, movie):
+    np.save(tmp_path / "a.npy", movie)
+    with open_movie(tmp_path / "a.npy") as opened:
+        late = np.arange(13) >= 10
+        np.testing.assert_array_equal(opened[late], movie[10:])
+        np.testing.assert_array_equal(opened.take(late.tolist()), movie[10:])
+        np.testing.assert_array_equal(opened[np.array([3, -1])], movie[[3, -1]])
+        assert opened[[]].shape == (0, 24, 32)
+
+
+@pytest.mark.parametrize(
+    ("index", "match"),
+    [
+        (1.7, r"whole numbers of frames, .* for each of the 13 frames, got float64"),
+        ("1", "whole numbers of frames"),
+        (True, r"got bool of shape \(1,\)"),
+        (np.ones(12, bool), r"got bool of shape \(12,\)"),
+        ([[1, 2]], r"got int64 of shape \(1, 2\)"),
+        (np.s_[0, :, :], r"expected the number of a frame, a slice .* got \(0, slice.*movie\[0\]"),
+        (..., "expected the number of a frame, a slice or a list of them, got Ellipsis"),
+        (None, "expected the number of a frame, a slice or a list of them, got None"),
+    ],
+)
+def test_what_counts_no_frames_is_refused(tmp_path, movie, index, match):
+    np.save(tmp_path / "a.npy", movie)
+    with open_movie(tmp_path / "a.npy") as opened, pytest.raises(IndexError, match=match):
+        opened[index]
+
+
 @pytest.mark.parametrize(
     "dtype", ["bool", "int8", "uint8", "int32", "float16", "float32", "float64", ">u2", ">f4"]
 )
@@ -353,7 +394,7 @@ def test_suite2p_needs_a_size_from_ops_or_the_user(tmp_path, movie):
     refused(tmp_path, r"height and width .* ops\.npy .*--frame-shape HEIGHT,WIDTH")
     np.testing.assert_array_equal(frames(tmp_path, frame_shape=(24, 32)), movie)
     refused(tmp_path, "no whole number of int16 frames of 24 x 31", frame_shape=(24, 31))
-    refused(tmp_path, "no whole number of int16 frames of 0 x 31", frame_shape=(0, 31))
+    refused(tmp_path, "height and width in pixels, above 0, got .0, 31", frame_shape=(0, 31))
 
 
 def test_the_pickle_beside_a_binary_is_read_without_being_run(tmp_path, movie):

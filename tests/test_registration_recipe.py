@@ -169,6 +169,12 @@ def test_without_movies_nothing_can_be_learnt_from_them(tmp_path):
         tiny().data([tmp_path])
 
 
+def test_one_frame_shows_no_motion_to_learn(tmp_path):
+    np.save(tmp_path / "one.npy", np.ones((1, 32, 32), np.uint8))
+    with pytest.raises(CalzooError, match=r"one\.npy: expected a movie of two frames or more, got 1"):
+        recipes.recipe("registration-movie").data([tmp_path / "one.npy"])
+
+
 def test_use_of_an_unknown_kind_is_refused():
     with pytest.raises(CalzooError, match="use must be 'pairs' or 'movies', got 'both'"):
         tiny(use="both")

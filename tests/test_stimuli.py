@@ -86,6 +86,13 @@ def test_tables_of_spreadsheets_are_read(table):
     assert stimuli.names == ("2", "1+3", "none")
 
 
+def test_blank_lines_and_empty_columns_count_for_nothing(table):
+    write(table, "", " ", "frame,cell1,cell2,trial", "0,1,,1", "", "5.0,,,1")
+    stimuli = read_stimuli(table, frames=10)
+    assert stimuli.names == ("1", "none")
+    np.testing.assert_array_equal(stimuli.frames, range(10))
+
+
 def test_some_rows_can_be_taken(table):
     write(table, "frame,cells", "0,1", "4,2")
     stimuli = read_stimuli(table, frames=6, after=2)
@@ -107,6 +114,14 @@ def test_some_rows_can_be_taken(table):
         (["time_s,cells", "soon,1"], {"frame_rate_hz": 2}, "expected numbers in the column 'time_s'"),
         (["time_s,cells", "nan,1"], {"frame_rate_hz": 2}, "expected finite numbers"),
         (["frame,cells", "1.x,1"], {}, "whole numbers from 0 on in the column 'frame'"),
+        (["frame,cells", "1,1", "5.9,1"], {}, r"row 3: expected whole numbers .* 'frame', got '5\.9'"),
+        (["frame,cells", "inf,1"], {}, "got 'inf'"),
+        (["frame,cells", "1,+"], {}, r"row 2: expected cells such as 3 or 3\+17, got '\+'"),
+        (
+            ["frame,cells", "1," + "9" * 140_000],
+            {},
+            r"table of stimuli \(CSV\), got one that cannot be read: ",
+        ),
         (["frame,cells", "1,five"], {}, r"row 2: expected cells such as 3 or 3\+17, got 'five'"),
         (["frame,cells", "1,-2"], {}, "row 2: expected cells"),
         (["frame,cells", "1,7"], {"cells": 6}, "row 2 stimulates cell 7, but cells are numbered 1 to 6"),

@@ -1,6 +1,7 @@
 """From frames to answers, maps and comparisons, with a network whose answers are known."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from calzoo.stimulus.folders import stimulated_pixels
 
 pytest.importorskip("onnxruntime")
 
+from calzoo.inference.models import load_model
 from calzoo.inference.stimulus import StimulusNetwork, decode_stimuli
 
 MODEL = Path(__file__).parent / "models" / "stimulus.onnx"
@@ -202,6 +204,29 @@ def test_options_that_do_not_fit_are_refused(recorded):
         decode_stimuli(frames, stimuli=stimuli, model=MODEL, target=np.ones((1, 4)))
     with pytest.raises(CalzooError, match=r"picture at rest of \(32, 32\) pixels, got \(8, 8\)"):
         decode_stimuli(frames, model=MODEL, rest=np.ones((8, 8)))
+    with pytest.raises(CalzooError, match="a picture at rest of finite numbers, got NaN"):
+        decode_stimuli(frames, model=MODEL, rest=np.full((32, 32), np.nan))
+    with pytest.raises(CalzooError, match="a picture at rest of numbers, got str"):
+        decode_stimuli(frames, model=MODEL, rest="rest.tif")
+    with pytest.raises(CalzooError, match="a target of finite numbers, got NaN"):
+        decode_stimuli(frames, model=MODEL, target=np.full((70, 4), np.nan))
+    with pytest.raises(CalzooError, match="target must be one of largest, stimulated, got 'x'"):
+        decode_stimuli(frames, model=MODEL, target="x")
+    with pytest.raises(CalzooError, match=r"a mask of True and False, got float32; .* mask > 0"):
+        decode_stimuli(frames, model=MODEL, mask=np.full((32, 32), 0.5))
+    with pytest.raises(CalzooError, match=r"a mask of \(32, 32\) pixels, got \(2, 1\)"):
+        decode_stimuli(frames, model=MODEL, mask=[[True], [False]])
+    hidden = np.ones((32, 32), bool).tolist()
+    assert len(decode_stimuli(frames[:3], model=MODEL, mask=hidden).logits) == 3
+
+
+@pytest.mark.parametrize("function", [decode_stimuli, analyse_stimuli])
+def test_a_table_of_a_longer_recording_is_refused(recorded, function):
+    frames, stimuli = recorded
+    with pytest.raises(CalzooError, match=r"goes to frame 69, but the recording has the frames 0 to 59"):
+        function(frames[:60], stimuli=stimuli, model=MODEL)
+    with pytest.raises(CalzooError, match=r"an array or an opened movie, got list; .* open_movie"):
+        function(frames.tolist(), stimuli=stimuli, model=MODEL)
 
 
 def test_a_network_of_another_task_is_refused():
@@ -284,6 +309,22 @@ def test_recordings_that_cannot_be_compared_are_refused(rng, tmp_path):
         compare_analyses(eight, other)
 
 
+def test_trials_that_count_all_stimuli_are_refused(folder, rng, tmp_path, capsys):
+    frames, rows = recording(rng)
+    numbered = [re.sub(",[0-9],1$", f",{i},1", row) for i, row in enumerate(rows, 1)]
+    stimuli = read_stimuli(table_of(tmp_path, numbered), frames=len(frames), after=2)
+    analysis = analyse_stimuli(frames, stimuli, model=MODEL)
+    match = (
+        "the table of the recording before: expected trials with each of the 6 conditions of group 1, got 35 "
+        "trials with at most 1 of them. .* or leave it out"
+    )
+    with pytest.raises(CalzooError, match=match):
+        compare_analyses(analysis, analysis)
+    path = str(folder / "frames.npy")
+    assert cli.main(["compare", path, path, "--model", str(MODEL), "-o", str(folder / "out")]) == 1
+    assert "stimuli.csv: expected trials with each of the 6 conditions" in capsys.readouterr().err
+
+
 def test_maps_of_two_networks_are_not_compared(rng, tmp_path):
     one, other = analysed(rng, tmp_path), analysed(rng, tmp_path)
     other.facts["model"]["sha256"] = "of another one"
@@ -327,12 +368,35 @@ def test_the_command_writes_tables_maps_pictures_and_a_page(folder, capsys):
     assert len(lines) == 1 + 70
 
 
+def test_a_channel_of_the_frames_is_chosen(folder, capsys):
+    frames = np.load(folder / "frames.npy")
+    np.save(folder / "two.npy", np.stack([frames, np.zeros_like(frames)], axis=1))
+    path, network = str(folder / "two.npy"), ["--model", str(MODEL)]
+    for name, inputs in (("stimulus", [path]), ("compare", [path, path])):
+        command = [name, *inputs, *network, "-o", str(folder / name), "--axes", "tcyx"]
+        assert cli.main(command) == 1
+        assert "choose one with --channel (0 to 1)" in capsys.readouterr().err
+        assert cli.main([*command, "--channel", "0"]) == 0
+    assert json.loads((folder / "stimulus" / "run.json").read_text())["scores"]["exact"] > 0.9
+
+
 def test_the_command_says_where_the_table_should_be(folder, capsys):
     (folder / "stimuli.csv").unlink()
     command = ["stimulus", str(folder / "frames.npy"), "--model", str(MODEL), "-o", str(folder / "out")]
     assert cli.main(command) == 1
     assert "neither stimuli.csv nor labels.csv beside it; say with --table" in capsys.readouterr().err
     assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(("named", "warned"), [([], True), (["--preset", "stimulus-demo"], False)])
+def test_the_preset_is_not_used_on_any_field_without_a_word(folder, monkeypatch, capsys, named, warned):
+    network = load_model(MODEL)
+    monkeypatch.setattr("calzoo.inference.models.load_model", lambda name, **options: network)
+    path = str(folder / "frames.npy")
+    for command in (["stimulus", path], ["compare", path, path]):
+        assert cli.main([*command, *named, "-o", str(folder / command[0])]) == 0
+        said = "the preset stimulus-demo is used, which knows one simulated field only"
+        assert (said in capsys.readouterr().err) == warned
 
 
 def test_the_command_compares_two_recordings(folder, rng, capsys):

@@ -86,6 +86,10 @@ def test_drift_moves_the_tissue():
         ({"cells": 5, "groups": 2}, "equal groups of two or more, .* got 5 cells in 2 groups"),
         ({"cells": 2, "groups": 2}, "got 2 cells in 2 groups"),
         ({"cells": 40, "groups": 2, "size": 64}, "do not fit into 64 x 64 pixels"),
+        ({"size": 1}, "6 cells of radius 5 px do not fit into 1 x 1 pixels; use a larger frame"),
+        ({"session": -1}, "a session and a factor from 0 on, got session -1 and factor 1"),
+        ({"factor": -3.0}, "got session 0 and factor -3"),
+        ({"factor": float("nan")}, "got session 0 and factor nan"),
     ],
 )
 def test_impossible_fields_are_refused(settings, match):

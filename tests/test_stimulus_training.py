@@ -1,5 +1,6 @@
 """The stimulus recipes: what they train on, what they keep apart, and what comes out."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -216,7 +217,7 @@ def test_a_run_goes_from_frames_to_an_onnx_file(folder, tmp_path, capsys):
         pytest.skip("export goes by way of TensorFlow")
     run, path = tmp_path / "run", tmp_path / "network.onnx"
     options = [f"--set={name}={json.dumps(value)}" for name, value in TINY.items()]
-    options.append(f"--set=network={json.dumps(NETWORK)}")
+    options += [f"--set=network={json.dumps(NETWORK)}", "--set=test_trials=1"]
     files = ["--frames", str(folder / "frames.tif"), "--table", str(folder / "stimuli.csv")]
     assert cli.main(["train", "stimulus", *files, *options, "-o", str(run)]) == 0
     rows = (run / "history.csv").read_text().splitlines()
@@ -237,6 +238,41 @@ def test_a_run_goes_from_frames_to_an_onnx_file(folder, tmp_path, capsys):
     assert card.builder == "calzoo.networks.gradcam:stimulus_cam"
     assert card.inputs[0].channels == ("frame", "rest")
     assert card.outputs[0].channels == ("cell 1", "cell 2", "cell 3", "cell 4", "none")
+    assert card.postprocessing["test_trials"] == 1
+    for network in (path, run):
+        assert cli.main(["evaluate", str(network), "--data", str(folder)]) == 0
+        assert "last 1 trials" in capsys.readouterr().out
+
+
+def test_a_channel_of_the_frames_is_trained_on(folder, tmp_path):
+    from calzoo.imaging.movies import open_movie
+
+    with open_movie(folder / "frames.tif") as movie:
+        frames = movie.frames(0, len(movie))
+    np.save(tmp_path / "two.npy", np.stack([np.zeros_like(frames), frames], axis=1))
+    reading = {"axes": "tcyx", "channel": "1"}
+    data = tiny().data([(tmp_path / "two.npy", folder / "stimuli.csv", None, reading)])
+    np.testing.assert_array_equal(data.recordings[0].frames, frames)
+    with pytest.raises(CalzooError, match=r"choose one with --channel \(0 to 1\)"):
+        tiny().data([(tmp_path / "two.npy", folder / "stimuli.csv", None, {"axes": "tcyx"})])
+
+
+def test_a_masked_file_is_scored_with_the_masks_of_the_recording(folder, tmp_path):
+    from pathlib import Path
+
+    from calzoo.commands._stimulus import score_file
+    from calzoo.inference.models import load_model
+
+    model = load_model(Path(__file__).parent / "models" / "stimulus.onnx", provider="cpu")
+    post = {**model.card.postprocessing, "masked": True}
+    model.card = dataclasses.replace(model.card, postprocessing=post)
+    write_stimulation(tmp_path, simulate_stimulus(3, **FIELD | {"cells": 2, "groups": 1}))
+    assert {score.metric for score in score_file(model, [tmp_path])} >= {"exact match"}
+    (tmp_path / "masks.npz").unlink()
+    with pytest.raises(
+        CalzooError, match=r"'tiny-stimulus' sees .* no masks\.npz beside the frames; write one"
+    ):
+        score_file(model, [tmp_path])
 
 
 def test_a_file_can_be_rebuilt_from_its_card_and_the_weights(folder, tmp_path):
@@ -294,6 +330,9 @@ def test_scores_stand_beside_true_cells_and_chance(folder):
     assert 0.2 < scores["exact match"].baseline <= 1
     assert scores["exact match"].chance < 0.5
     assert scores["exact match"].protocol.startswith("last 2 trials, ")
+    (trained_on, *_) = score_stimulus(lambda _: (rows, right), [recorded], test_trials=0)
+    assert trained_on.protocol.startswith("last 1 trials, ")
+    assert trained_on.protocol.endswith(" inputs, trained on")
     with pytest.raises(CalzooError, match="give its folder"):
         recordings_of(recipe)
 

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 pytestmark = pytest.mark.train
 keras = pytest.importorskip("keras")
@@ -279,6 +280,13 @@ def test_weights_of_a_preset_of_two_networks_are_those_of_the_role():
 def test_no_run_begins_where_there_is_nothing_to_start_from(tmp_path, name, init, reason):
     with pytest.raises(CalzooError, match=re.escape(reason)):
         train(recipes.recipe(name), tmp_path / "run", init=init)
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_do_not_fit_leave_no_run(tmp_path):
+    save_file({"whale": np.zeros(1, np.float32)}, tmp_path / "other.safetensors")
+    with pytest.raises(CalzooError, match=r"no variable of .* fits \(whale"):
+        train(tiny_recipe(), tmp_path / "run", init=tmp_path / "other.safetensors", quiet=True)
     assert not (tmp_path / "run").exists()
 
 

@@ -118,8 +118,14 @@ def test_what_is_no_film_is_not_written(tmp_path, name, frames, match):
 def test_name_and_rate_are_checked(tmp_path, film):
     with pytest.raises(CalzooError, match=r"ends in \.avi or \.gif"):
         write_animation(tmp_path / "a.mp4", film)
-    with pytest.raises(CalzooError, match="frame rate above 0, got 0"):
-        write_animation(tmp_path / "a.avi", film, frame_rate_hz=0)
+    for rate in (0, 1e-9, 1e9, float("nan"), float("inf")):
+        with pytest.raises(
+            CalzooError, match=f"frame rate from 0.002 to 100000 Hz, got {rate!r}; choose".replace("+", ".")
+        ):
+            write_animation(tmp_path / "a.avi", film, frame_rate_hz=rate)
+    for name in ("a.avi", "a.gif"):
+        for rate in (0.002, 1e5):
+            assert write_animation(tmp_path / name, film, frame_rate_hz=rate) == 12
 
 
 def test_an_avi_that_grows_too_large_is_given_up(tmp_path, film, monkeypatch):

@@ -24,7 +24,7 @@ class MovieTiles:
     Raises
     ------
     CalzooError
-        If there is no movie.
+        If there is no movie, or one of them has fewer than two frames.
     """
 
     def __init__(self, movies, size):
@@ -34,6 +34,12 @@ class MovieTiles:
         self.size = size
         self._movies = []
         for movie in movies:
+            if movie.shape[0] < 2:
+                message = (
+                    f"{movie.path}: expected a movie of two frames or more, got {movie.shape[0]}; one "
+                    "shows no motion: give the whole recording."
+                )
+                raise CalzooError(message)
             frames = _some(movie)
             template = rigid_template(frames)
             shifts, _ = RigidSearch(template)(frames)

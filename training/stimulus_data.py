@@ -46,8 +46,8 @@ def read_recorded(folder, *, after, cells=None):
     ----------
     folder : path-like or tuple
         A folder with frames.tif (or movie.tif, ...), stimuli.csv or labels.csv, and
-        conditions.csv and masks.npz if there are such; or (frames, table) or (frames, table,
-        conditions).
+        conditions.csv and masks.npz if there are such; or (frames, table), (frames, table, conditions)
+        or (frames, table, conditions, further arguments of `open_movie`).
     after : int
         Frames after the onset.
     cells : int, optional
@@ -62,8 +62,8 @@ def read_recorded(folder, *, after, cells=None):
     CalzooError
         If a file is missing or does not fit.
     """
-    frames, table, conditions, masks = _files(folder)
-    with open_movie(frames) as movie:
+    frames, table, conditions, masks, reading = _files(folder)
+    with open_movie(frames, **reading) as movie:
         stimuli = read_stimuli(
             table,
             frames=len(movie),
@@ -111,8 +111,8 @@ def simulated(seed, settings, *, after, folder):
 
 def _files(folder):
     if isinstance(folder, tuple):
-        frames, table, *rest = folder
-        return frames, table, (rest[0] if rest else None), None
+        frames, table, conditions, reading = (*folder, None, None)[:4]
+        return frames, table, conditions, None, reading or {}
     folder = Path(folder)
     frames = [folder / name for name in _MOVIES if (folder / name).exists()]
     tables = [folder / name for name in _TABLES if (folder / name).exists()]
@@ -124,7 +124,7 @@ def _files(folder):
         )
         raise CalzooError(message)
     others = (folder / "conditions.csv", folder / "masks.npz")
-    return frames[0], tables[0], *(path if path.exists() else None for path in others)
+    return frames[0], tables[0], *(path if path.exists() else None for path in others), {}
 
 
 class StimulusData:

@@ -57,6 +57,8 @@ def score_stimulus(decode, recordings, *, test_trials=2):
         See `keras_decoder`.
     recordings : sequence of calzoo.training.stimulus_data.Recorded
     test_trials : int, optional
+        Trials at the end that the network was not trained on; 0: it has seen them all, and is scored
+        on the last one, as the protocol says.
 
     Returns
     -------
@@ -64,11 +66,12 @@ def score_stimulus(decode, recordings, *, test_trials=2):
         Baseline where the recording has masks: logistic regression, on the other trials, on
         the mean of each true cell over that of the frame. Chance: shuffled answers.
     """
-    scores = []
+    scores, last = [], max(test_trials, 1)
+    seen = "never trained on" if test_trials else "trained on"
     for recorded in recordings:
         rows, logits = decode(recorded)
         stimuli = recorded.stimuli.only(rows)
-        held = np.isin(stimuli.trial, np.unique(stimuli.trial)[-test_trials:])
+        held = np.isin(stimuli.trial, np.unique(stimuli.trial)[-last:])
         truth = stimuli.targets > 0
         ours = decoding_scores(logits[held], truth[held])
         order = np.random.default_rng(0).permutation(int(held.sum()))
@@ -81,7 +84,7 @@ def score_stimulus(decode, recordings, *, test_trials=2):
             )
             rois = logistic_regression(features, truth, ~held)
             theirs = decoding_scores(rois[held], truth[held])
-        protocol = f"last {test_trials} trials, {int(held.sum())} inputs, never trained on"
+        protocol = f"last {last} trials, {int(held.sum())} inputs, {seen}"
         for key, name in NAMES.items():
             if np.isfinite(ours[key]):
                 scores.append(_score(recorded.name, name, protocol, ours[key], theirs.get(key), chance[key]))

@@ -88,7 +88,7 @@ def train(recipe, run, *, folders=(), init=None, strategy=None, threads=None, qu
     run = Path(run)
     if init is not None:
         init = _located(init, getattr(recipe, "role", "model"))
-    _settle(recipe, run)
+    _check_recipe(run, recipe)
     schedule = recipe.schedule
     if schedule.deterministic:
         make_deterministic(recipe.seed)
@@ -96,9 +96,11 @@ def train(recipe, run, *, folders=(), init=None, strategy=None, threads=None, qu
         keras.utils.set_random_seed(recipe.seed)
     data = recipe.data(folders)
     try:
-        _check_fingerprint(run, data.fingerprint())
+        fingerprint = data.fingerprint()
+        _check_fingerprint(run, fingerprint)
         with _policy(schedule.precision), strategy.scope() if strategy else _nothing():
             loop = _Loop(recipe, run, data, init, strategy, quiet)
+            _begin(run, recipe, fingerprint, init)
             with Ledger(run, recipe, threads=threads) as ledger, _stop_signals() as stop:
                 loop.go(stop, ledger)
         return loop.progress
@@ -114,16 +116,9 @@ class _Loop:
         self.data, self.strategy, self.quiet = data, strategy, quiet
         self._take(_compiled(recipe, _network(recipe)))
         if init is not None and not has_checkpoint(run):
-            self._start_from(init)
+            load_weights(self.model, _weights_in(init))
         state = load_checkpoint(run, self.model)
         self.progress = Progress(**state) if state else Progress()
-        self.write_scalars = scalar_writer(run / "tensorboard")
-
-    def _start_from(self, init):
-        path = init / "weights.safetensors" if init.is_dir() else init
-        load_weights(self.model, path)
-        note = {"name": init.name, "sha256": sha256(path)}
-        write_json(self.run / "init.json", note)
 
     def _take(self, model):
         self.model = model
@@ -138,6 +133,7 @@ class _Loop:
         self._take(frozen)
 
     def go(self, stop, ledger):
+        self.write_scalars = scalar_writer(self.run / "tensorboard")
         total = self.schedule.epochs * self.schedule.steps
         bar = tqdm(
             total=total,
@@ -234,13 +230,14 @@ def _located(init, role):
     return path if path.exists() else resolve(str(init), role, kind="safetensors")
 
 
-def _settle(recipe, run):
-    """Make the folder, or check that it holds a run of the same recipe."""
-    run.mkdir(parents=True, exist_ok=True)
-    path, text = run / "recipe.json", recipes.to_json(recipe)
-    if not path.exists():
-        path.write_text(text + "\n", encoding="utf-8")
-    elif recipes.from_json(path.read_text(encoding="utf-8")) != recipe:
+def _weights_in(init):
+    return init / "weights.safetensors" if init.is_dir() else init
+
+
+def _check_recipe(run, recipe):
+    """Refuse a folder that holds a run of another recipe."""
+    path = run / "recipe.json"
+    if path.exists() and recipes.from_json(path.read_text(encoding="utf-8")) != recipe:
         message = (
             f"{run} holds a run of another recipe (recipe.json differs). Go on with that one by leaving the "
             "settings away, or give a new folder."
@@ -251,10 +248,7 @@ def _settle(recipe, run):
 def _check_fingerprint(run, fingerprint):
     """Refuse to go on with other data than the run began with."""
     path = run / "fingerprint.json"
-    if not path.exists():
-        write_json(path, fingerprint)
-        return
-    before = read_json(path)
+    before = read_json(path) if path.exists() else fingerprint
     if before != fingerprint:
         names = sorted(n for n in before.keys() | fingerprint.keys() if before.get(n) != fingerprint.get(n))
         message = (
@@ -262,6 +256,17 @@ def _check_fingerprint(run, fingerprint):
             "fingerprint.json). Give the same folders and version, or start in a new folder."
         )
         raise CalzooError(message)
+
+
+def _begin(run, recipe, fingerprint, init):
+    """Write what the run is, now that nothing can keep it from beginning: a later command goes by it."""
+    run.mkdir(parents=True, exist_ok=True)
+    if init is not None and not has_checkpoint(run):
+        write_json(run / "init.json", {"name": init.name, "sha256": sha256(_weights_in(init))})
+    if not (run / "fingerprint.json").exists():
+        write_json(run / "fingerprint.json", fingerprint)
+    if not (run / "recipe.json").exists():
+        (run / "recipe.json").write_text(recipes.to_json(recipe) + "\n", encoding="utf-8")
 
 
 def _network(recipe):

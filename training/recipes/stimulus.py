@@ -212,6 +212,7 @@ class StimulusRecipe:
             "postprocessing": {
                 "threshold": 0.5,
                 "frames_after": self.after,
+                "test_trials": self.test_trials,
                 "scale": 1.0 if self.rests else 255.0,
                 "masked": self.masked,
                 "rest_every": self.rest_every,

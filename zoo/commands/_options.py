@@ -42,9 +42,9 @@ def add_reading(parser):
     )
 
 
-def add_movie_reading(parser):
+def add_movie_reading(parser, title="reading"):
     """Add how a movie is to be understood, where its files do not say; `movie_reading` reads it."""
-    group = parser.add_argument_group("reading")
+    group = parser.add_argument_group(title)
     group.add_argument(
         "--axes", help="order of the file's axes, e.g. tyx, tzcyx (default: what the file says)"
     )

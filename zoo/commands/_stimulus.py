@@ -17,28 +17,40 @@ def score_run(trained, paths=()):
     from calzoo.training.stimulus_evaluate import keras_decoder, recordings_of, score_stimulus
 
     recordings = recordings_of(trained.recipe, paths)
-    trials = max(trained.recipe.test_trials, 1)
-    return score_stimulus(keras_decoder(trained), recordings, test_trials=trials)
+    return score_stimulus(keras_decoder(trained), recordings, test_trials=trained.recipe.test_trials)
 
 
 def score_file(model, paths=()):
     """Score an exported network, a Model; without folders, on the simulated field of its recipe."""
     import numpy as np
 
+    from calzoo.errors import CalzooError
     from calzoo.inference.stimulus import StimulusNetwork
     from calzoo.training.recipes import recipe
+    from calzoo.training.recipes.stimulus import StimulusRecipe
     from calzoo.training.stimulus_data import read_recorded
     from calzoo.training.stimulus_evaluate import recordings_of, score_stimulus
 
     network = StimulusNetwork(model)
 
     def decode(recorded):
-        rows = network.rows(recorded.stimuli)
+        rows, mask = network.rows(recorded.stimuli), None
+        if network.masked:
+            if recorded.masks is None:
+                message = (
+                    f"{recorded.name}: the network {network.card.name!r} sees the stimulated cells alone, "
+                    "but there is no masks.npz beside the frames; write one."
+                )
+                raise CalzooError(message)
+            mask = recorded.masks[: network.cells].any(axis=0)
         numbers, target = recorded.stimuli.frames[rows], np.zeros((len(rows), network.cells + 1), np.float32)
-        return rows, np.concatenate([some for _, some, _ in network.blocks(recorded.frames, numbers, target)])
+        blocks = network.blocks(recorded.frames, numbers, target, mask=mask)
+        return rows, np.concatenate([some for _, some, _ in blocks])
 
     if paths:
         recordings = [read_recorded(f, after=network.after, cells=network.cells) for f in paths]
     else:
         recordings = recordings_of(recipe(network.card.recipe))
-    return score_stimulus(decode, recordings)
+    # Cards of before this was written in them are those of the recipe's default.
+    trials = int(network.card.postprocessing.get("test_trials", StimulusRecipe.test_trials))
+    return score_stimulus(decode, recordings, test_trials=trials)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from calzoo.commands import _options
 from calzoo.commands._messages import tell
-from calzoo.commands.stimulus import add_tables, table_beside
+from calzoo.commands.stimulus import add_tables, load_network, table_beside
 
 GROUP = "recordings"
 
@@ -25,7 +25,8 @@ def add_arguments(parser):
     parser.add_argument(
         "--masks", type=Path, metavar="FILE.npz", help="cells whose answers are compared too, by their cosine"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the resampling (default: 0)")
+    parser.add_argument("--seed", type=_options.seed, default=0, help="of the resampling (default: 0)")
+    _options.add_movie_reading(parser)
     _options.add_network(parser)
 
 
@@ -33,12 +34,9 @@ def run(args):
     """Compare, and print one line for each group."""
     from tqdm import tqdm
 
-    from calzoo.inference.models import load_model
-    from calzoo.inference.stimulus import PRESET
     from calzoo.stimulus.folders import run_compare
 
-    name = _options.models(args).get("model", args.preset or PRESET)
-    model = load_model(name, provider=args.provider, threads=args.threads)
+    model = load_network(args)
     tables = args.table or [table_beside(path) for path in (args.before, args.after)]
     with tqdm(unit="frame") as bar:
         comparison = run_compare(
@@ -48,7 +46,7 @@ def run(args):
             tables,
             conditions=args.conditions,
             masks=args.masks,
-            frame_rate_hz=args.rate,
+            open_options=_options.movie_reading(args),
             seed=args.seed,
             model=model,
             target=args.target,

@@ -4,6 +4,7 @@ Of a released preset or of an .onnx file: the model card, and each score beside
 the classical baseline and chance on the same data.
 """
 
+import json
 import os
 
 GROUP = "presets"
@@ -12,7 +13,11 @@ GROUP = "presets"
 def add_arguments(parser):
     """Add the network to describe."""
     parser.add_argument("name", metavar="PRESET|FILE.onnx", help="a preset (see: calzoo list) or a file")
-    parser.add_argument("--json", action="store_true", help="print the card as it stands in the file")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print the card as it stands in the file; of several files, one object by role",
+    )
 
 
 def run(args):
@@ -22,9 +27,15 @@ def run(args):
 
     is_file = os.path.exists(args.name) or args.name.endswith(".onnx")
     roles = ["model"] if is_file else list(preset(args.name).networks)
-    for role in roles:
-        card = load_model(args.name, provider="cpu", role=role).card
-        print(card.to_json() if args.json else "\n".join(_describe(card)))
+    cards = {role: load_model(args.name, provider="cpu", role=role).card for role in roles}
+    if not args.json:
+        for card in cards.values():
+            print("\n".join(_describe(card)))
+    elif len(cards) == 1:
+        print(cards[roles[0]].to_json())
+    else:
+        by_role = {role: json.loads(card.to_json()) for role, card in cards.items()}
+        print(json.dumps(by_role, indent=1, sort_keys=True))
 
 
 def _describe(card):

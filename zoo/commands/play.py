@@ -89,8 +89,13 @@ def _read_masks(path, group):
 
     from calzoo.errors import CalzooError
     from calzoo.imaging.masks import Masks
+    from calzoo.imaging.readers.files import existing
 
-    labels = tifffile.imread(path)
+    try:
+        labels = tifffile.imread(existing(path))
+    except (OSError, ValueError) as error:  # those of tifffile are of these kinds
+        message = f"{path}: expected a label image as TIFF, got a file that cannot be read: {error}."
+        raise CalzooError(message) from error
     if labels.ndim != 2 or labels.dtype.kind not in "bui":
         message = f"{path}: expected a label image (Y, X) of integers, got {labels.dtype} {labels.shape}."
         raise CalzooError(message)

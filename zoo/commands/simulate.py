@@ -15,7 +15,7 @@ x + dx), and NNN_template.tif, the mean without motion.
 stimuli.csv, masks.npz and coupling.csv; with --session 1 the same field again, with
 --factor its connections stronger. 'calzoo train stimulus --data DIR' trains on it.
 
-What was drawn goes into run.json.
+What was drawn goes into run.json. A folder that holds recordings already is refused.
 """
 
 import functools
@@ -47,7 +47,7 @@ def _add_stimulus(parser):
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR")
     parser.add_argument("--seed", type=_options.seed, default=0, help="of the field (default: 0)")
     parser.add_argument(
-        "--session", type=int, default=0, help="another one is another recording of the field"
+        "--session", type=_options.seed, default=0, help="another one is another recording of the field"
     )
     parser.add_argument(
         "--factor", type=float, default=1.0, help="multiplies the connections between cells (default: 1)"
@@ -84,6 +84,7 @@ def run(args):
 
     from calzoo.imaging.outputs import output_folder, write_run_json
 
+    _refuse_recordings(args.output)
     if args.task == "stimulus":
         return _stimulus(args)
     write, noun = (_write_axons, "stack") if args.task == "axons" else (_write_movie, "movie")
@@ -93,6 +94,20 @@ def run(args):
         facts = {"command": f"simulate {args.task}", "seed": args.seed, "shape": args.shape}
         write_run_json(folder, **facts, **{f"{noun}s": drawn})
     print(args.output)
+
+
+def _refuse_recordings(folder):
+    """Refuse a folder with recordings: those that are not written over would pass for some of this seed."""
+    from calzoo.errors import CalzooError
+
+    for pattern in ("*_volume.tif", "*_movie.tif", "frames.tif"):
+        found = sorted(folder.glob(pattern))
+        if found:
+            message = (
+                f"{folder}: expected a folder without recordings, got one with {found[0].name}, which would "
+                "be mixed with what is simulated; give another folder, or remove it."
+            )
+            raise CalzooError(message)
 
 
 def _write_axons(folder, args, index):

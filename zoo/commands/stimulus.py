@@ -21,6 +21,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--masks", type=Path, metavar="FILE.npz", help="let the network see the stimulated cells alone"
     )
+    _options.add_movie_reading(parser)
     _options.add_network(parser)
 
 
@@ -34,12 +35,6 @@ def add_tables(parser, nargs=None):
         help="stimuli, or the label of each frame (default: stimuli.csv or labels.csv beside the frames)",
     )
     parser.add_argument("--conditions", type=Path, metavar="FILE.csv", help="cells of each condition")
-    parser.add_argument(
-        "--rate",
-        type=_options.positive_number,
-        metavar="HZ",
-        help="frames per second, for times in the table",
-    )
     parser.add_argument(
         "--target",
         choices=("largest", "stimulated"),
@@ -68,17 +63,28 @@ def table_beside(path):
     raise CalzooError(message)
 
 
+def load_network(args):
+    """Return the network that is named, or the preset, which knows no field of a laboratory."""
+    from calzoo.inference.models import load_model
+    from calzoo.inference.stimulus import PRESET
+
+    name = _options.models(args).get("model", args.preset)
+    if name is None:
+        tell(
+            f"the preset {PRESET} is used, which knows one simulated field only; of any other field train a "
+            "network (calzoo train stimulus --frames F --table T) and give it with --model."
+        )
+    return load_model(name or PRESET, provider=args.provider, threads=args.threads)
+
+
 def run(args):
     """Decode one recording after the other, all with one network."""
     from tqdm import tqdm
 
     from calzoo.commands._batch import run_each
-    from calzoo.inference.models import load_model
-    from calzoo.inference.stimulus import PRESET
     from calzoo.stimulus.folders import run_stimulus
 
-    name = _options.models(args).get("model", args.preset or PRESET)
-    model = load_model(name, provider=args.provider, threads=args.threads)
+    model = load_network(args)
 
     def decode(path, folder):
         with tqdm(unit="frame", desc=path.name) as bar:
@@ -87,7 +93,7 @@ def run(args):
                 folder,
                 args.table or table_beside(path),
                 conditions=args.conditions,
-                frame_rate_hz=args.rate,
+                open_options=_options.movie_reading(args),
                 masks=args.masks,
                 model=model,
                 target=args.target,

@@ -37,6 +37,7 @@ def add_arguments(parser):
     own.add_argument("--frames", type=Path, metavar="FILE", help="movie, or frames after the onsets")
     own.add_argument("--table", type=Path, metavar="FILE.csv", help="stimuli, or the label of each frame")
     own.add_argument("--conditions", type=Path, metavar="FILE.csv", help="cells of each condition")
+    _options.add_movie_reading(parser, "reading of --frames")
     parser.add_argument(
         "--set",
         action="append",
@@ -54,10 +55,20 @@ def add_arguments(parser):
 def run(args):
     """Train until the end of the schedule or until a signal; the status is 1 if it was stopped."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if args.frames is None and _reading(args):
+        given = ", ".join(_reading(args))
+        message = f"expected {given} with --frames FILE only, whose reading it tells; leave it away."
+        raise CalzooError(message)
     if args.movie is not None and args.recipe != REGISTRATION:
         from calzoo.commands._fit_centers import fit
 
         return fit(args, dict(map(_setting, args.set)))
+    if args.diameter is not None:
+        message = (
+            "--diameter is that of the cells of a movie, which 'calzoo train centers --movie' fits; "
+            f"the recipe {args.recipe!r} has no use for it. Leave it away."
+        )
+        raise CalzooError(message)
     from calzoo.training import distribute
     from calzoo.training.trainer import train
 
@@ -107,7 +118,12 @@ def _folders(args):
         raise CalzooError(message)
     if args.frames is None:
         return args.data if args.movie is None else [*args.data, args.movie]
-    return [*args.data, (args.frames, args.table, args.conditions)]
+    return [*args.data, (args.frames, args.table, args.conditions, _reading(args))]
+
+
+def _reading(args):
+    """Return how --frames is to be read, as far as the command says."""
+    return {name: value for name, value in _options.movie_reading(args).items() if value is not None}
 
 
 def _setting(text):

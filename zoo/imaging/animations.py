@@ -12,6 +12,8 @@ from calzoo.imaging.outputs import output_file
 # Sizes in an AVI are 32-bit, and many players take them as signed.
 _AVI_LIMIT = 2**31 - 2**20
 _JPEG_QUALITY = 92
+# What both formats can write: a GIF counts hundredths of a second with 16 bits.
+_RATES_HZ = (0.002, 1e5)
 _SHORTEST = 0.02  # seconds: viewers slow down a GIF whose frames are shorter
 
 
@@ -28,7 +30,7 @@ def write_animation(path, frames, *, frame_rate_hz=10.0):
     frames : iterable of numpy.ndarray, shape (Y, X) or (Y, X, 3)
         Grey or red, green and blue, uint8; taken one at a time.
     frame_rate_hz : float, optional
-        Frames shown per second. A GIF counts in hundredths of a second and shows at
+        Frames shown per second, 0.002 to 100,000. A GIF counts in hundredths of a second and shows at
         most 50 per second.
 
     Returns
@@ -39,7 +41,7 @@ def write_animation(path, frames, *, frame_rate_hz=10.0):
     Raises
     ------
     CalzooError
-        If there are no frames, they differ in shape, are not uint8, are more than an
+        If the rate is another, there are no frames, they differ in shape, are not uint8, are more than an
         AVI can hold (2 GB), or cannot be written.
     """
     path = Path(path)
@@ -47,8 +49,12 @@ def write_animation(path, frames, *, frame_rate_hz=10.0):
     if path.suffix.lower() not in writers:
         message = f"{path}: expected a name that ends in .avi or .gif."
         raise CalzooError(message)
-    if not frame_rate_hz > 0:
-        message = f"{path}: expected a frame rate above 0, got {frame_rate_hz!r}."
+    slowest, fastest = _RATES_HZ
+    if not slowest <= frame_rate_hz <= fastest:
+        message = (
+            f"{path}: expected a frame rate from {slowest:g} to {fastest:g} Hz, got {frame_rate_hz!r}; "
+            "choose another rate or speed."
+        )
         raise CalzooError(message)
     count = 0
     with output_file(path) as part, open(part, "w+b") as file:

@@ -6,6 +6,7 @@ are (frame, row, column).
 
 import functools
 import math
+import operator
 import os
 import warnings
 from pathlib import Path
@@ -82,15 +83,29 @@ class Movie:
 
         Parameters
         ----------
-        indices : sequence of int
-            Frame numbers, negative ones from the end. Increasing ones are fastest.
+        indices : sequence of int, or of bool
+            Frame numbers, negative ones from the end, of which increasing ones are fastest; or
+            for each frame whether it is taken.
 
         Returns
         -------
-        numpy.ndarray, shape (len(indices), Y, X)
+        numpy.ndarray, shape (n, Y, X)
+
+        Raises
+        ------
+        IndexError
+            If there is no such frame, or the indices are not of this kind.
         """
-        indices = np.asarray(indices, dtype=np.int64)
-        length = self.shape[0]
+        indices, length = np.asarray(indices), self.shape[0]
+        if indices.dtype == bool and indices.shape == (length,):
+            indices = np.flatnonzero(indices)
+        elif indices.ndim != 1 or (indices.size and indices.dtype.kind not in "iu"):
+            message = (
+                f"{self._pages.name}: expected whole numbers of frames, or True or False for each of the "
+                f"{length} frames, got {indices.dtype} of shape {indices.shape}."
+            )
+            raise IndexError(message)
+        indices = indices.astype(np.int64)
         if indices.size and not (-length <= indices.min() and indices.max() < length):
             message = f"{self._pages.name}: no frame {indices[np.abs(indices).argmax()]}: there are {length}."
             raise IndexError(message)
@@ -99,6 +114,12 @@ class Movie:
     def __getitem__(self, index):
         if isinstance(index, slice):
             return self.take(np.arange(self.shape[0])[index])
+        if isinstance(index, tuple) or index is Ellipsis or index is None:
+            message = (
+                f"{self._pages.name}: expected the number of a frame, a slice or a list of them, got "
+                f"{index!r}; cut the frames that it gives, as in movie[0][:, :64]."
+            )
+            raise IndexError(message)
         return self.take([index])[0] if np.ndim(index) == 0 else self.take(index)
 
     def __len__(self):
@@ -175,9 +196,10 @@ def open_movie(
     Raises
     ------
     CalzooError
-        If a file is missing, foreign, empty, truncated, not a movie, or ambiguous.
+        If a file is missing, foreign, empty, truncated, not a movie, or ambiguous, or an option
+        cannot apply to it.
     """
-    options = {"axes": axes, "dataset": dataset, "frame_shape": frame_shape}
+    options = {"axes": axes, "dataset": dataset, "frame_shape": _frame_shape(frame_shape)}
     choice = {"channel": channel, "plane": plane, "named": axes is not None, "member": False}
     pages, numbers, counts = _opened(path, options, choice)
     voxel = pages.facts.voxel_um
@@ -212,6 +234,19 @@ def _pixel(value):
     return sides
 
 
+def _frame_shape(value):
+    if value is None:
+        return None
+    try:
+        height, width = (operator.index(n) for n in value)
+    except (TypeError, ValueError):
+        height = width = 0
+    if height < 1 or width < 1:
+        message = f"frame_shape: expected height and width in pixels, above 0, got {value!r}."
+        raise CalzooError(message)
+    return height, width
+
+
 def _both(voxel):
     return voxel[1:] if voxel is not None and None not in voxel[1:] else None
 
@@ -219,25 +254,52 @@ def _both(voxel):
 def _opened(path, options, choice):
     """Return pages, the numbers of the frames among them, and the counts of channels and planes."""
     if not isinstance(path, (str, os.PathLike)):
-        return _joined(None, [Path(p) for p in path], options, choice)
+        return _joined(None, _paths(path), options, choice)
     path = files.existing(path)
     if path.is_dir():
         if (path / "data.bin").exists():
             return _opened(path / "data.bin", options, choice)
         if ome_zarr.is_store(path):
+            _refuse_unused(path, options, ("axes",))
             return _chosen(ome_zarr.open_zarr(path, options["axes"]), **choice)
         return _joined(path, folders.pictures_in(path), options, choice)
     return _chosen(_pages(path, options), **choice)
+
+
+def _paths(paths):
+    try:
+        return [Path(p) for p in paths]
+    except TypeError as error:
+        message = (
+            f"expected the file or folder of a recording, or a list of files, got {type(paths).__name__}; "
+            "what is an array already need not be opened."
+        )
+        raise CalzooError(message) from error
+
+
+def _refuse_unused(path, options, used):
+    """Refuse options that say nothing about a recording of this kind."""
+    for name, value in options.items():
+        if value is not None and name not in used:
+            option = "--" + name.replace("_", "-")
+            message = (
+                f"{path}: {option} cannot apply to such a recording, got {value!r}; leave {option} away."
+            )
+            raise CalzooError(message)
 
 
 def _pages(path, options):
     """Open one file, whatever it is."""
     if path.name == "ops.npy" or path.suffix == ".bin":
         files.kind_of(path)
+        _refuse_unused(path, options, ("frame_shape",))
         return suite2p.open_binary(
             path.with_name("data.bin") if path.name == "ops.npy" else path, options["frame_shape"]
         )
     kind, axes = files.kind_of(path), options["axes"]
+    is_video = kind in _VIDEOS or (kind == "unknown" and path.suffix.lower() in _VIDEO_SUFFIXES)
+    used = ("axes", "dataset") if kind == "HDF5" else ("axes",)
+    _refuse_unused(path, options, () if is_video else used)
     if kind == "TIFF":
         return _named(tiff.open_tiff(path), axes)
     if kind == "NPY":
@@ -246,7 +308,7 @@ def _pages(path, options):
         return hdf5.open_hdf5(path, axes, options["dataset"])
     if kind == "ZIP":
         return _named(folders.open_archive(path), axes)
-    if kind in _VIDEOS or (kind == "unknown" and path.suffix.lower() in _VIDEO_SUFFIXES):
+    if is_video:
         return video.open_video(path)
     if kind == "MATLAB 5":
         what, remedy = "an old MATLAB file", "save it in MATLAB with save(..., '-v7.3')"
@@ -289,6 +351,8 @@ def _choose(pages, channel, plane, named, member):
     if "z" in pages.lead_axes and along != "z":
         n_planes = pages.lead_shape[pages.lead_axes.index("z")]
         fixed["z"] = _plane_number(pages, plane, n_planes)
+    else:
+        _plane_number(pages, plane, 1)
     numbers = axis_names.page_numbers(pages, along, fixed)
     return pages, numbers, {"n_channels": n_channels, "n_planes": n_planes}
 
@@ -302,7 +366,7 @@ def _plane_number(pages, plane, count):
         raise CalzooError(message)
     number = plane or 0
     if not -count <= number < count:
-        message = f"{pages.name}: no plane {plane}: there are {count}, counted from 0."
+        message = f"{pages.name}: no plane {plane}: there are {count}, counted from 0; correct --plane."
         raise CalzooError(message)
     return number % count
 
@@ -357,6 +421,7 @@ def _joined(where, paths, options, choice):
         raise CalzooError(message)
     paths = [files.existing(p) for p in paths]
     if len(paths) > 1 and all(folders.is_picture(p) for p in paths):
+        _refuse_unused(where or paths[0].parent, options, ("axes",))
         pages = folders.open_pictures(where or paths[0].parent, paths)
         return _chosen(_named(pages, options["axes"]), **choice)
     if len(paths) == 1 and where is None:

@@ -136,12 +136,16 @@ def _read(path):
     except UnicodeDecodeError as error:
         message = f"{path}: expected a table of stimuli in UTF-8, got other bytes; save it as CSV again."
         raise CalzooError(message) from error
-    head = text.splitlines()[0] if text.strip() else ""
-    delimiter = max(",;\t", key=head.count)
-    rows = [
-        {(name or "").strip().lower(): (value or "").strip() for name, value in row.items() if name}
-        for row in csv.DictReader(text.splitlines(), delimiter=delimiter)
-    ]
+    lines = [line for line in text.splitlines() if line.strip()] or [""]
+    delimiter = max(",;\t", key=lines[0].count)
+    try:
+        rows = [
+            {(name or "").strip().lower(): (value or "").strip() for name, value in row.items() if name}
+            for row in csv.DictReader(lines, delimiter=delimiter)
+        ]
+    except csv.Error as error:
+        message = f"{path}: expected a table of stimuli (CSV), got one that cannot be read: {error}."
+        raise CalzooError(message) from error
     if not rows:
         message = f"{path}: expected a table with a header and at least one row, got none."
         raise CalzooError(message)
@@ -183,13 +187,13 @@ def _cells_of(path, rows, conditions):
 
 
 def _parse_cells(path, row, text):
-    if text.lower() in ("", "none"):
+    if text.strip().lower() in ("", "none"):
         return ()
     try:
         numbers = [int(part) for part in re.split(r"[\s;+,/]+", text) if part]
     except ValueError:
-        numbers = [-1]
-    if min(numbers) < 0:
+        numbers = []
+    if min(numbers, default=-1) < 0:
         message = f"{path}: row {row + 2}: expected cells such as 3 or 3+17, got {text!r}."
         raise CalzooError(message)
     return tuple(sorted({n for n in numbers if n}))
@@ -310,14 +314,24 @@ def _onsets(path, rows, rate):
 def _numbers(path, rows, name, smallest):
     if name not in rows[0]:
         return None
-    try:
-        numbers = np.array([int(float(row[name])) for row in rows])
-    except (ValueError, OverflowError):
-        numbers = np.array([smallest - 1])
-    if numbers.min() < smallest:
-        message = f"{path}: expected whole numbers from {smallest} on in the column {name!r}."
+    numbers = [_whole(row[name]) for row in rows]
+    wrong = next((i for i, number in enumerate(numbers) if number < smallest), None)
+    if wrong is not None:
+        message = (
+            f"{path}: row {wrong + 2}: expected whole numbers from {smallest} on in the column {name!r}, got "
+            f"{rows[wrong][name]!r}."
+        )
         raise CalzooError(message)
-    return numbers
+    return np.array(numbers)
+
+
+def _whole(text):
+    """Return a whole number, which a spreadsheet may have written as 5.0, or -1."""
+    try:
+        number = float(text)
+    except ValueError:
+        return -1
+    return int(number) if number.is_integer() and number < 2**53 else -1
 
 
 def _trials(path, rows, found, heads):

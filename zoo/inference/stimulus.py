@@ -112,9 +112,11 @@ class StimulusNetwork:
             Pixels that the network may see.
         """
         check_movie(movie)
-        if mask is not None and mask.shape != tuple(movie.shape[1:]):
-            message = f"expected a mask of {tuple(movie.shape[1:])} pixels, got {mask.shape}."
-            raise CalzooError(message)
+        if mask is not None:
+            mask = _pixels(mask, movie, "a mask")
+            if mask.dtype != bool:
+                message = f"expected a mask of True and False, got {mask.dtype}; say which pixels: mask > 0."
+                raise CalzooError(message)
         if mask is None and self.masked:
             message = (
                 f"the network {self.card.name!r} was trained on frames that show the stimulated cells alone; "
@@ -124,10 +126,8 @@ class StimulusNetwork:
         scaling = None
         if self.rests:
             track = RestTrack(movie, every=self.rest_every) if rest is None else None
-            rest = None if rest is None else np.asarray(rest, np.float32)
-            if rest is not None and rest.shape != tuple(movie.shape[1:]):
-                message = f"expected a picture at rest of {tuple(movie.shape[1:])} pixels, got {rest.shape}."
-                raise CalzooError(message)
+            if rest is not None:
+                rest = _finite(_pixels(rest, movie, "a picture at rest"), "a picture at rest")
         else:
             scaling = normalisation.measure(lambda: _chunks(movie), self.card.normalisation)
 
@@ -180,9 +180,7 @@ class StimulusNetwork:
         target : {"largest", "stimulated"}
             Explain the largest logit, or the sum of those of the stimulated cells.
         """
-        if target not in TARGETS:
-            message = f"target must be one of {', '.join(TARGETS)}, got {target!r}."
-            raise CalzooError(message)
+        _check_target(target)
         if stimuli.cells.shape[1] != self.cells:
             message = (
                 f"the table has cells up to {stimuli.cells.shape[1]}, the network {self.card.name!r} knows "
@@ -257,22 +255,25 @@ def decode_stimuli(
     """
     network = StimulusNetwork.load(model, preset, provider=provider, threads=threads)
     check_movie(frames)
+    if isinstance(target, str):
+        _check_target(target)
+        if target == "stimulated" and stimuli is None:
+            message = "target 'stimulated' needs the table of stimuli; give stimuli, or target 'largest'."
+            raise CalzooError(message)
     if stimuli is None:
         numbers = np.arange(len(frames) - network.together + 1)
         wanted = np.zeros((len(numbers), network.cells + 1), np.float32)
     else:
+        check_table(frames, stimuli)
         rows = network.rows(stimuli)
         numbers = stimuli.frames[rows]
         wanted = network.targets(stimuli, target if isinstance(target, str) else TARGETS[0])[rows]
     if not isinstance(target, str):
-        wanted = np.asarray(target, np.float32)
+        wanted = _finite(_numbers(target, "a target"), "a target")
         if wanted.shape != (len(numbers), network.cells + 1):
             shape = (len(numbers), network.cells + 1)
             message = f"expected a target of shape {shape}, got {wanted.shape}."
             raise CalzooError(message)
-    elif target == "stimulated" and stimuli is None:
-        message = "target 'stimulated' needs the table of stimuli; give stimuli, or target 'largest'."
-        raise CalzooError(message)
     logits = np.empty((len(numbers), network.cells + 1), np.float32)
     kept = np.empty((len(numbers), *frames.shape[1:]), np.float32) if cams else None
     for part, some, maps in network.blocks(frames, numbers, wanted, rest=rest, mask=mask):
@@ -287,8 +288,24 @@ def probability(logits):
     return 0.5 * (1 + np.tanh(0.5 * logits))
 
 
+def check_table(movie, stimuli):
+    """Refuse a table that goes beyond its movie."""
+    if len(stimuli) and stimuli.frames.max() >= len(movie):
+        message = (
+            f"the table of stimuli goes to frame {stimuli.frames.max()}, but the recording has the frames "
+            f"0 to {len(movie) - 1}; is it the table of another recording?"
+        )
+        raise CalzooError(message)
+
+
 def check_movie(movie):
     """Refuse what is no movie: other than three axes, no pixels, NaN or infinity."""
+    if not hasattr(movie, "shape"):
+        message = (
+            f"expected frames (T, Y, X), an array or an opened movie, got {type(movie).__name__}; give "
+            "what open_movie returns."
+        )
+        raise CalzooError(message)
     if len(movie.shape) != 3 or 0 in movie.shape:
         message = f"expected frames (T, Y, X), got shape {tuple(movie.shape)}; give a movie."
         raise CalzooError(message)
@@ -299,6 +316,38 @@ def check_movie(movie):
         frame = int(np.flatnonzero(~np.isfinite(movie).all(axis=(1, 2)))[0])
         message = f"expected finite intensities, got NaN or infinity in frame {frame}; mend or leave it out."
         raise CalzooError(message)
+
+
+def _check_target(target):
+    if target not in TARGETS:
+        message = f"target must be one of {', '.join(TARGETS)}, got {target!r}."
+        raise CalzooError(message)
+
+
+def _numbers(values, what):
+    """Return values as an array, of bool or of float32."""
+    try:
+        array = np.asarray(values)
+        return array if array.dtype == bool else array.astype(np.float32)
+    except (TypeError, ValueError) as error:
+        message = f"expected {what} of numbers, got {type(values).__name__} that is no array: {error}."
+        raise CalzooError(message) from error
+
+
+def _pixels(values, movie, what):
+    """Return a picture of the size of a movie's frames, of bool or of float32."""
+    picture = _numbers(values, what)
+    if picture.shape != tuple(movie.shape[1:]):
+        message = f"expected {what} of {tuple(movie.shape[1:])} pixels, got {picture.shape}."
+        raise CalzooError(message)
+    return picture
+
+
+def _finite(array, what):
+    if not np.isfinite(array).all():
+        message = f"expected {what} of finite numbers, got NaN or infinity; mend it or leave it out."
+        raise CalzooError(message)
+    return array.astype(np.float32)
 
 
 def _take(movie, numbers):

@@ -140,7 +140,7 @@ def simulate_stimulus(
     ------
     CalzooError
         If the cells cannot be parted into equal groups of two or more, or do not fit
-        into the frame.
+        into the frame, or the session or the factor is below 0 or not finite.
 
     Examples
     --------
@@ -153,6 +153,9 @@ def simulate_stimulus(
             f"expected cells in equal groups of two or more, and trials, got {cells} cells in {groups} "
             f"groups and {trials} trials."
         )
+        raise CalzooError(message)
+    if session < 0 or not 0 <= factor < np.inf:
+        message = f"expected a session and a factor from 0 on, got session {session} and factor {factor}."
         raise CalzooError(message)
     style = StimulusStyle() if style is None else style
     field = _Field.draw(np.random.default_rng([seed, 51]), cells, bystanders, size, style)
@@ -208,7 +211,7 @@ class _Field:
 def _places(rng, cells, bystanders, size, radius):
     """Scatter cells; the stimulated ones keep a distance from each other."""
     margin = 1.6 * radius
-    for _ in range(50):
+    for _ in range(50 if size > 2 * margin else 0):
         found = []
         for number in range(cells + bystanders):
             gap = 3.0 * radius if number < cells else 2.2 * radius

@@ -6,7 +6,7 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.stimuli import Stimuli
-from calzoo.inference.stimulus import PRESET, StimulusNetwork, probability
+from calzoo.inference.stimulus import PRESET, StimulusNetwork, check_movie, check_table, probability
 from calzoo.metrics.correlation import TrialSimilarity, block_means, ssd_matrix, zncc_matrix
 from calzoo.metrics.decoding import authors_rule, decoding_scores, exact_match
 from calzoo.metrics.spread import influence
@@ -66,9 +66,7 @@ class StimulusAnalysis:
     @property
     def groups(self):
         """Group of each condition, from 1; one group of all where the table has none; 0: no stimulus."""
-        known = self.stimuli.groups
-        some = np.array([bool(cells) for cells in self.stimuli.conditions])
-        return known if known.any() else some.astype(int)
+        return compared_groups(self.stimuli)
 
     def similarity(self, group):
         """Return the similarity of the conditions of a group, from single trials."""
@@ -115,8 +113,15 @@ def analyse_stimuli(
     Returns
     -------
     StimulusAnalysis
+
+    Raises
+    ------
+    CalzooError
+        If the movie, the table, the network or an option cannot be used.
     """
     network = StimulusNetwork.load(model, preset, provider=provider, threads=threads)
+    check_movie(movie)
+    check_table(movie, stimuli)
     wanted = network.targets(stimuli, target)
     rows = network.rows(stimuli)
     if trials is not None:
@@ -162,6 +167,12 @@ def analyse_stimuli(
             "frames": len(rows),
         },
     )
+
+
+def compared_groups(stimuli):
+    """Return the group of each condition, from 1, of all one if the table has none; 0: no stimulus."""
+    some = np.array([bool(cells) for cells in stimuli.conditions])
+    return stimuli.groups if stimuli.groups.any() else some.astype(int)
 
 
 def predictions(analysis):

@@ -8,7 +8,7 @@ from calzoo.errors import CalzooError
 from calzoo.metrics.correlation import MeanSimilarity, TrialSimilarity, block_means
 from calzoo.metrics.permutation import Change, compare_means
 from calzoo.metrics.spread import compare_spread
-from calzoo.stimulus.analysis import StimulusAnalysis
+from calzoo.stimulus.analysis import StimulusAnalysis, compared_groups
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,35 @@ class StimulusComparison:
     classical: Change | None = None
 
 
+def check_trials(stimuli, label="the table"):
+    """Refuse stimuli that cannot be compared trial by trial.
+
+    Parameters
+    ----------
+    stimuli : Stimuli
+    label : str, optional
+        What the table is called in errors.
+
+    Raises
+    ------
+    CalzooError
+        If no trial holds every condition of a group.
+    """
+    groups = compared_groups(stimuli)
+    held = {(int(t), int(c)) for t, c in zip(stimuli.trial, stimuli.condition, strict=True)}
+    trials = {trial for trial, _ in held}
+    for group in np.unique(groups[groups > 0]):
+        conditions = np.flatnonzero(groups == group).tolist()
+        most = max(sum((trial, c) in held for c in conditions) for trial in trials)
+        if most < len(conditions):
+            message = (
+                f"{label}: expected trials with each of the {len(conditions)} conditions of group {group}, "
+                f"got {len(trials)} trials with at most {most} of them. 'trial' counts the repetitions of a "
+                "stimulus, from 1, not all stimuli; correct the column, or leave it out to have them counted."
+            )
+            raise CalzooError(message)
+
+
 def compare_analyses(before, after, *, answers=None, seed=0, resamples=1000):
     """Compare the maps of two recordings of the same conditions.
 
@@ -59,7 +88,8 @@ def compare_analyses(before, after, *, answers=None, seed=0, resamples=1000):
     Raises
     ------
     CalzooError
-        If the conditions differ, or a recording has fewer than three trials.
+        If the conditions differ, or a recording has fewer than three trials, or none with all
+        conditions of a group.
     """
     if before.stimuli.conditions != after.stimuli.conditions:
         only = sorted(set(before.stimuli.names) ^ set(after.stimuli.names))
@@ -71,7 +101,8 @@ def compare_analyses(before, after, *, answers=None, seed=0, resamples=1000):
     if before.facts["model"]["sha256"] != after.facts["model"]["sha256"]:
         message = "expected both recordings to be seen by one network, got two: maps of two differ anyway."
         raise CalzooError(message)
-    for side in (before, after):
+    for name, side in (("before", before), ("after", after)):
+        check_trials(side.stimuli, f"the table of the recording {name}")
         trials = len(np.unique(side.event_trial))
         if trials < 3:
             message = f"expected at least 3 trials of each recording to compare them, got {trials}."

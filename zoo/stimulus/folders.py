@@ -7,11 +7,11 @@ from calzoo.errors import CalzooError
 from calzoo.inference.stimulus import PRESET, StimulusNetwork
 from calzoo.stimulus.analysis import analyse_stimuli, blocks, matrix_table, predictions
 from calzoo.stimulus.answers import roi_answers
-from calzoo.stimulus.comparison import compare_analyses, comparison_table
+from calzoo.stimulus.comparison import check_trials, compare_analyses, comparison_table
 
 
 def run_stimulus(
-    path, out, table, *, conditions=None, frame_rate_hz=None, masks=None, progress=None, **options
+    path, out, table, *, conditions=None, open_options=None, masks=None, progress=None, **options
 ):
     """Decode a recording into a folder.
 
@@ -28,8 +28,8 @@ def run_stimulus(
         See `calzoo.imaging.stimuli`.
     conditions : path-like, optional
         Cells of each condition.
-    frame_rate_hz : float, optional
-        Where the file does not say.
+    open_options : mapping, optional
+        Further arguments of `open_movie`.
     masks : path-like, optional
         Masks of the cells, the stimulated ones first: the network sees these alone.
     progress : callable, optional
@@ -52,7 +52,7 @@ def run_stimulus(
     network = _network(options)
     if masks is not None:
         options["mask"] = stimulated_pixels(masks, network.cells)
-    analysis = _analyse(path, table, network, conditions, frame_rate_hz, progress, options)
+    analysis = _analyse(path, table, network, conditions, open_options, progress, options)
     with output_folder(out) as folder:
         _write_analysis(folder, analysis, Path(path).name)
         write_run_json(
@@ -74,7 +74,7 @@ def run_compare(
     *,
     conditions=None,
     masks=None,
-    frame_rate_hz=None,
+    open_options=None,
     seed=0,
     progress=None,
     **options,
@@ -93,7 +93,7 @@ def run_compare(
         Stimuli of each.
     masks : path-like, optional
         A file of `calzoo.imaging.masks` with cells of the field: their answers are compared too.
-    conditions, frame_rate_hz, progress
+    conditions, open_options, progress
         As for `run_stimulus`.
     seed : int, optional
         Of the resampling.
@@ -113,14 +113,15 @@ def run_compare(
     if masks is not None and network.masked:
         options["mask"] = stimulated_pixels(masks, network.cells)
     sides = [
-        _analyse(path, table, network, conditions, frame_rate_hz, progress, options)
+        _analyse(path, table, network, conditions, open_options, progress, options, compared=True)
         for path, table in zip((first, second), tables, strict=True)
     ]
     answers = None
     if masks is not None:
         stack = read_masks(masks).stack()
         answers = [
-            _roi_answers(path, side, stack, masks) for path, side in zip((first, second), sides, strict=True)
+            _roi_answers(path, side, stack, masks, open_options)
+            for path, side in zip((first, second), sides, strict=True)
         ]
     comparison = compare_analyses(*sides, answers=answers, seed=seed)
     with output_folder(out) as folder:
@@ -162,10 +163,10 @@ def _network(options):
     )
 
 
-def _roi_answers(path, analysis, stack, masks):
+def _roi_answers(path, analysis, stack, masks, open_options):
     from calzoo.imaging.movies import open_movie
 
-    with open_movie(path) as movie:
+    with open_movie(path, **open_options or {}) as movie:
         if stack.shape[1:] != tuple(movie.shape[1:]):
             wanted, got = tuple(movie.shape[1:]), stack.shape[1:]
             message = f"{masks}: expected masks of {wanted} pixels, as {path} has, got {got}."
@@ -173,11 +174,11 @@ def _roi_answers(path, analysis, stack, masks):
         return roi_answers(movie, analysis.stimuli, stack)
 
 
-def _analyse(path, table, network, conditions, frame_rate_hz, progress, options):
+def _analyse(path, table, network, conditions, open_options, progress, options, compared=False):
     from calzoo.imaging.movies import open_movie
     from calzoo.imaging.stimuli import read_stimuli
 
-    with open_movie(path, frame_rate_hz=frame_rate_hz) as movie:
+    with open_movie(path, **open_options or {}) as movie:
         stimuli = read_stimuli(
             table,
             frames=len(movie),
@@ -187,6 +188,8 @@ def _analyse(path, table, network, conditions, frame_rate_hz, progress, options)
             after=network.after,
             label=str(path),
         )
+        if compared:
+            check_trials(stimuli, str(table))  # before the network has seen every frame
         return analyse_stimuli(movie, stimuli, model=network, progress=progress, **options)
 
 
