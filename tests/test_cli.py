@@ -217,6 +217,17 @@ def test_inputs_of_one_name_are_refused_before_anything_is_done(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("output", ["planes", "link", "."])
+def test_results_do_not_go_into_an_input(tmp_path, output):
+    inputs = [tmp_path / "planes", tmp_path / "other"][: 1 if output != "." else 2]
+    for path in inputs:
+        path.mkdir()
+    (tmp_path / "link").symlink_to("planes")
+    with pytest.raises(CalzooError, match="got an input, which is never replaced; give another -o"):
+        _batch.run_each(inputs, tmp_path / output, finish, overwrite=True)
+    assert list(tmp_path.rglob("run.json")) == []
+
+
 def test_a_failed_input_does_not_stop_the_rest(tmp_path, capsys):
     def run_one(path, folder):
         if path.stem == "b":

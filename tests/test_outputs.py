@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +71,36 @@ def test_the_remains_of_a_killed_run_are_cleared(tmp_path):
     (tmp_path / "result.part" / "old.txt").touch()
     with output_folder(tmp_path / "result") as folder:
         assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("source", ["result", "result/a.txt", "result/sub", "result/old"])
+def test_an_input_is_never_replaced(tmp_path, source):
+    result = tmp_path / "result"
+    for name in ("sub", "old"):
+        (result / name).mkdir(parents=True)
+    for name in ("a.txt", "sub/b.txt", "old/c.txt", "run.json"):
+        (result / name).write_text("raw")
+    new = shutil.copytree(result, tmp_path / "new", ignore=shutil.ignore_patterns("old"))
+    reason = r"an input, which is never replaced|belongs to the input.*another -o"
+    with (
+        pytest.raises(CalzooError, match=reason),
+        output_folder(result, stale=["old"], inputs=[tmp_path / source]) as folder,
+    ):
+        shutil.copytree(new, folder, dirs_exist_ok=True)
+    shutil.rmtree(new)
+    assert [p.name for p in tmp_path.iterdir()] == ["result"]
+    assert {p.read_text() for p in result.rglob("*") if p.is_file()} == {"raw"}
+    assert len(list(result.rglob("*"))) == 6
+
+
+@pytest.mark.parametrize("source", ["result/raw.txt", "."])
+def test_results_may_stand_beside_an_input_or_in_one(tmp_path, source):
+    (tmp_path / "result").mkdir()
+    (tmp_path / "result" / "raw.txt").write_text("raw")
+    for _ in range(2):
+        with output_folder(tmp_path / "result", inputs=[tmp_path / source]) as folder:
+            (folder / "a.txt").write_text("new")
+    assert sorted(p.name for p in (tmp_path / "result").iterdir()) == ["a.txt", "raw.txt"]
 
 
 def test_a_folder_cannot_take_the_name_of_a_file(tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from scipy import ndimage
 
 pytest.importorskip("onnxruntime")
@@ -251,8 +252,6 @@ def test_command_writes_movie_report_picture_and_flow(recorded, network, tmp_pat
 
 @pytest.mark.parametrize("kind", ["picture", "movie", "npy"])
 def test_template_comes_from_a_picture_or_a_movie(recorded, network, tmp_path, kind):
-    import tifffile
-
     path, movie = recorded
     template = movie[2].astype(np.float32)
     file = tmp_path / ("template.npy" if kind == "npy" else "template.tif")
@@ -282,6 +281,39 @@ def test_finished_movies_are_skipped_and_others_are_not_replaced(recorded, tmp_p
     other.write_bytes(path.read_bytes())
     assert main(["register", str(other), *arguments[2:]]) == 1
     assert "holds the result of another input" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("target", ["raw.tif", "folder", "frames/out.tif", "template.tif"])
+def test_what_is_read_is_never_replaced(recorded, tmp_path, capsys, target):
+    path, movie = recorded
+    (tmp_path / "frames").mkdir()
+    for number, frame in enumerate(movie):
+        tifffile.imwrite(tmp_path / "frames" / f"{number:02}.tif", frame)
+    tifffile.imwrite(tmp_path / "template.tif", movie[0])
+    inputs, output, more = [path], tmp_path / target, []
+    if target == "folder":
+        (tmp_path / "other.tif").write_bytes(path.read_bytes())
+        inputs, output = [path, tmp_path / "other.tif"], tmp_path
+    if target == "frames/out.tif":
+        inputs = [tmp_path / "frames"]
+    if target == "template.tif":
+        more = ["--template", str(output)]
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    command = ["register", *map(str, inputs), "-o", str(output), "--model", str(RIGID), "--overwrite", *more]
+    assert main(command) == 1
+    assert "got an input, which is never replaced; give another -o" in capsys.readouterr().err
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["out.tif", "out.json", "out.png", "out.flow.npy"])
+def test_files_of_the_user_are_replaced_on_request_only(recorded, tmp_path, capsys, name):
+    (tmp_path / name).write_text("mine")
+    command = ["register", str(recorded[0]), "-o", str(tmp_path / "out.tif"), "--model", str(RIGID), "--flow"]
+    assert main(command) == 1
+    assert f"{name}: expected a name that is free, got a file that is there" in capsys.readouterr().err
+    assert (tmp_path / name).read_text() == "mine"
+    assert main([*command, "--overwrite"]) == 0
+    assert (tmp_path / name).read_bytes() != b"mine"
 
 
 def test_several_movies_go_into_a_folder_and_one_that_fails_stops_no_other(recorded, tmp_path, capsys):

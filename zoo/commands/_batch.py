@@ -6,11 +6,12 @@ from pathlib import Path
 
 from calzoo.commands._messages import tell
 from calzoo.errors import CalzooError
+from calzoo.imaging.outputs import refuse_inputs
 
 FINISHED = "run.json"  # written last into the folder of a result
 
 
-def run_each(inputs, output, run_one, *, network=None, overwrite=False):
+def run_each(inputs, output, run_one, *, network=None, overwrite=False, results=lambda folder: [folder]):
     """Run one recording after the other.
 
     Parameters
@@ -25,14 +26,23 @@ def run_each(inputs, output, run_one, *, network=None, overwrite=False):
         The sha256 of the network, which a finished result must have come from.
     overwrite : bool, optional
         Do again what is finished.
+    results : callable, optional
+        Called with the folder of a result, returns what is written: by default the folder itself.
 
     Returns
     -------
     int
         0, or 1 if any failed.
+
+    Raises
+    ------
+    CalzooError
+        If a result would take the place of one of the recordings.
     """
     failed = 0
-    for path, folder in zip(inputs, _folders(inputs, output), strict=True):
+    folders = _folders(inputs, output)
+    refuse_inputs([target for folder in folders for target in results(folder)], inputs)
+    for path, folder in zip(inputs, folders, strict=True):
         try:
             if not overwrite and _is_finished(path, folder, network):
                 tell(f"{path}: skipped, {folder} is finished (--overwrite does it again)")

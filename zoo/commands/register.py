@@ -32,7 +32,11 @@ def add_arguments(parser):
         metavar="OUT.tif",
         help="the registered movie; of several movies a folder, in which each gets a file of its name",
     )
-    parser.add_argument("--overwrite", action="store_true", help="do again what is finished or was begun")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="do again what is finished or was begun, and replace files of the same names",
+    )
     parser.add_argument(
         "--flow", action="store_true", help="also write OUT.flow.npy, 8 bytes per pixel and frame"
     )
@@ -80,7 +84,9 @@ def add_arguments(parser):
 def run(args):
     """Register one movie after the other, all with the same network."""
     from calzoo.commands._batch import run_each
+    from calzoo.imaging.outputs import refuse_inputs
     from calzoo.inference.registration import run_registration
+    from calzoo.inference.registration_files import result_files
     from calzoo.inference.registration_network import RegistrationNetwork
 
     network = RegistrationNetwork.load(
@@ -102,8 +108,11 @@ def run(args):
         "joint": args.joint,
     }
 
+    def file_of(place):
+        return place.with_name(f"{place.name}.tif") if several else place
+
     def register(path, place):
-        out = place.with_name(f"{place.name}.tif") if several else place
+        out = file_of(place)
         if not args.overwrite and _is_finished(path, out, network):
             tell(f"{path}: skipped, {out} is finished (--overwrite does it again)")
             return
@@ -125,7 +134,12 @@ def run(args):
         )
         print(out)
 
-    return run_each(args.inputs, args.output, register, overwrite=True)
+    def results(place):
+        files = result_files(file_of(place), args.flow)
+        refuse_inputs(files, [] if args.template is None else [args.template])
+        return files
+
+    return run_each(args.inputs, args.output, register, overwrite=True, results=results)
 
 
 def _is_finished(path, out, network):

@@ -81,8 +81,32 @@ def check_target(path):
         raise CalzooError(message)
 
 
+def refuse_inputs(targets, inputs):
+    """Refuse to write where something is read from: recordings are never replaced, whatever was asked for.
+
+    Parameters
+    ----------
+    targets : sequence of path
+        Files and folders that are to be written.
+    inputs : sequence of path
+        Files and folders that are read.
+
+    Raises
+    ------
+    CalzooError
+        If one of them is both.
+    """
+    for target in map(Path, targets):
+        if any(target.exists() and os.path.exists(path) and target.samefile(path) for path in inputs):
+            message = (
+                f"{target}: expected a place of its own for the result, got an input, which is never "
+                "replaced; give another -o."
+            )
+            raise CalzooError(message)
+
+
 @contextlib.contextmanager
-def output_folder(path, *, stale=()):
+def output_folder(path, *, stale=(), inputs=()):
     """Work in a folder of another name, and give it its own when everything is finished.
 
     Parameters
@@ -92,6 +116,8 @@ def output_folder(path, *, stale=()):
         at the end and everything else in it stays.
     stale : sequence of str, optional
         Names in the folder that only an earlier result has; they go.
+    inputs : sequence of path, optional
+        What the results are made of: it is not replaced.
 
     Yields
     ------
@@ -102,9 +128,11 @@ def output_folder(path, *, stale=()):
     Raises
     ------
     CalzooError
-        If `path` is a file, or cannot be written.
+        If `path` is a file or an input, an input lies where a result goes, or the folder
+        cannot be written.
     """
     path = Path(os.path.abspath(path))  # "." has no name to add to
+    refuse_inputs([path], inputs)
     if path.exists() and not path.is_dir():
         message = f"{path}: expected a folder for the results, got a file; choose another name."
         raise CalzooError(message)
@@ -115,24 +143,43 @@ def output_folder(path, *, stale=()):
     try:
         with written(path):
             yield part
-            _publish(part, path, stale)
+            _publish(part, path, stale, inputs)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _publish(part, path, stale):
+def _publish(part, path, stale, inputs):
     if not path.exists():
         os.replace(part, path)
         return
+    stores = [store.relative_to(part) for store in part.rglob("*.zarr") if store.is_dir()]
+    old = [path / name for name in [*stale, *stores]]  # of a store also the chunks that the new one lacks
+    files = sorted((f for f in part.rglob("*") if f.is_file()), key=lambda f: f.name == RUN_FILE)
+    targets = [path / file.relative_to(part) for file in files]
+    _refuse_replacing(inputs, [*old, *targets], path)
     # run.json says that a result is complete: it goes first and comes last.
     (path / RUN_FILE).unlink(missing_ok=True)
-    stores = [store for store in part.rglob("*.zarr") if store.is_dir()]
-    for name in [*stale, *(store.relative_to(part) for store in stores)]:
-        _remove(path / name)  # of a store also the chunks that the new one lacks
-    for file in sorted((f for f in part.rglob("*") if f.is_file()), key=lambda f: f.name == RUN_FILE):
-        target = path / file.relative_to(part)
+    for name in old:
+        _remove(name)
+    for file, target in zip(files, targets, strict=True):
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(file, target)
+
+
+def _refuse_replacing(inputs, targets, path):
+    """Refuse targets in a folder that are an input, hold one, or lie in one."""
+    sources = [Path(source).resolve() for source in inputs]
+    # Of an input around the whole folder nothing is replaced.
+    sources = [source for source in sources if source not in path.resolve().parents]
+    for target in targets:
+        place = target.resolve()
+        for source in sources:
+            if target.exists() and (place == source or place in source.parents or source in place.parents):
+                message = (
+                    f"{path}: the result would replace {target}, which belongs to the input {source}; give "
+                    "another -o."
+                )
+                raise CalzooError(message)
 
 
 def _remove(path):

@@ -212,7 +212,7 @@ def run_axons(
             )
         view = Projection(shape[1:])
         ending, other = (".zarr", ".tif") if zarr else (".tif", ".zarr")
-        with output_folder(out, stale=[name + other for name in _VOLUMES]) as folder:
+        with output_folder(out, stale=[name + other for name in _VOLUMES], inputs=[path]) as folder:
             table = _write_volumes(job, folder, view, ending)
             write_table(folder / "axons.csv", table)
             title = f"{Path(path).name}   {' x '.join(map(str, shape))}   {len(table['id'])} axons"

@@ -341,7 +341,7 @@ def run_cells(
             f"calzoo: {path}: the pixel size is not known, columns in um stay empty; give --pixel Y,X.",
             file=sys.stderr,
         )
-    with output_folder(out) as folder:
+    with output_folder(out, inputs=[path]) as folder:
         facts = {
             "input": path,
             "kind": name,

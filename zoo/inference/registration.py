@@ -259,7 +259,7 @@ def run_registration(
     all_channels : bool, optional
         Write all channels, moved like the chosen one, as axes (t, c, y, x).
     overwrite : bool, optional
-        Forget what an earlier call has begun.
+        Forget what an earlier call has begun, and replace files of the same names.
     **options
         As for `register_movie`.
 
@@ -270,7 +270,8 @@ def run_registration(
     Raises
     ------
     CalzooError
-        If the file, the network or an option cannot be used, or the disk is full.
+        If the file, the network or an option cannot be used, the disk is full, or files of
+        the result are there already. An input is never replaced.
     """
     from calzoo.inference.registration_files import register_file
 

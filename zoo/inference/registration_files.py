@@ -12,7 +12,7 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.movies import open_movie
-from calzoo.imaging.outputs import check_target, output_file, written
+from calzoo.imaging.outputs import check_target, output_file, refuse_inputs, written
 from calzoo.imaging.writers import VolumeWriter
 from calzoo.inference.registration import RegistrationRun, _Job
 from calzoo.inference.registration_network import RegistrationNetwork
@@ -29,6 +29,11 @@ def register_file(path, out, *, flow, open_options, all_channels, overwrite, **o
         message = f"expected the name of a TIFF file for the result (OUT.tif), got {out}."
         raise CalzooError(message)
     check_target(out)
+    # A file in a folder of frames would be the next frame.
+    refuse_inputs(
+        [*result_files(out, flow), out.parent],
+        [path] if isinstance(path, (str, os.PathLike)) else path,
+    )
     model, preset = options.pop("model", None), options.pop("preset", "registration-2p")
     network = RegistrationNetwork.load(
         model, preset, provider=options.pop("provider", "auto"), threads=options.pop("threads", None)
@@ -38,6 +43,8 @@ def register_file(path, out, *, flow, open_options, all_channels, overwrite, **o
         folder = out.with_suffix(".part")
         facts = _facts(path, movies, network, flow, options)
         work = _Work(folder, facts, overwrite)
+        if not (overwrite or work.done):
+            _refuse_existing(result_files(out, flow))
         template = work.template(options.pop("template", None))  # begun work keeps the one it was begun with
         job = _Job(movies[0], network, template=template, others=movies[1:], **options)
         dtype = _file_type(job.inputs)
@@ -48,6 +55,22 @@ def register_file(path, out, *, flow, open_options, all_channels, overwrite, **o
             _finish(job, work, out, movies[0], report, flow, path, seconds)
     shutil.rmtree(folder, ignore_errors=True)
     return RegistrationRun(out, report, network.model.provider)
+
+
+def result_files(out, flow):
+    """Return the files of a registered movie: TIFF, report, picture and, where wanted, flow."""
+    endings = (".json", ".png", ".flow.npy") if flow else (".json", ".png")
+    return [out, *(out.with_suffix(ending) for ending in endings)]
+
+
+def _refuse_existing(files):
+    for file in files:
+        if file.exists():
+            message = (
+                f"{file}: expected a name that is free, got a file that is there already; give another -o, "
+                "or replace it with --overwrite (overwrite=True)."
+            )
+            raise CalzooError(message)
 
 
 def _open(path, options, all_channels, files):
