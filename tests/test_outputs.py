@@ -12,7 +12,8 @@ import pytest
 
 import calzoo
 from calzoo.errors import CalzooError
-from calzoo.imaging.outputs import output_file, output_folder, write_run_json, write_table
+from calzoo.imaging.outputs import make_part, output_file, output_folder, write_run_json, write_table
+from calzoo.imaging.writers import VolumeWriter
 
 
 def fail_after_writing(path, error):
@@ -67,10 +68,24 @@ def test_a_folder_that_is_there_keeps_what_is_not_ours(tmp_path):
 
 
 def test_the_remains_of_a_killed_run_are_cleared(tmp_path):
-    (tmp_path / "result.part").mkdir()
+    make_part(tmp_path / "result.part")
     (tmp_path / "result.part" / "old.txt").touch()
     with output_folder(tmp_path / "result") as folder:
-        assert list(folder.iterdir()) == []
+        assert not (folder / "old.txt").exists()
+    assert list((tmp_path / "result").iterdir()) == []
+
+
+@pytest.mark.parametrize("write", [output_file, output_folder, lambda p: VolumeWriter(p, (1, 8, 8), "uint8")])
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_work_does_not_begin_where_something_of_the_user_stands(tmp_path, write, kind):
+    mine = tmp_path / "result.part"
+    if kind == "folder":
+        mine.mkdir()
+        mine = mine / "notes.txt"
+    mine.write_text("mine")
+    with pytest.raises(CalzooError, match=r"result\.part: work goes there.*move or remove it"):
+        write(tmp_path / "result").__enter__()
+    assert mine.read_text() == "mine"
 
 
 @pytest.mark.parametrize("source", ["result", "result/a.txt", "result/sub", "result/old"])

@@ -316,6 +316,33 @@ def test_files_of_the_user_are_replaced_on_request_only(recorded, tmp_path, caps
     assert (tmp_path / name).read_bytes() != b"mine"
 
 
+@pytest.mark.parametrize("more", [[], ["--overwrite"]])
+def test_a_folder_of_the_user_is_not_taken_for_begun_work(recorded, tmp_path, capsys, more):
+    (tmp_path / "out.part").mkdir()
+    (tmp_path / "out.part" / "notes.txt").write_text("mine")
+    command = ["register", str(recorded[0]), "-o", str(tmp_path / "out.tif"), "--model", str(RIGID), *more]
+    assert main(command) == 1
+    assert "out.part: work goes there until it is finished, but" in capsys.readouterr().err
+    assert (tmp_path / "out.part" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_what_failed_at_the_very_end_is_gone_on_with(recorded, network, tmp_path, monkeypatch, error):
+    def fail(*args):
+        raise error
+
+    out = tmp_path / "out.tif"
+    with monkeypatch.context() as patched:
+        patched.setattr(VolumeWriter, "append", fail)
+        with pytest.raises((CalzooError, KeyboardInterrupt)):
+            run_registration(recorded[0], out, model=network, flow=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.part", "raw.tif"]
+    (tmp_path / "out.part" / "out.tif.part").touch()  # as a process leaves it that is killed
+    run_registration(recorded[0], out, model=network, flow=True)
+    names = ["out.flow.npy", "out.json", "out.png", "out.tif", "raw.tif"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
+
+
 def test_several_movies_go_into_a_folder_and_one_that_fails_stops_no_other(recorded, tmp_path, capsys):
     path, _ = recorded
     bad = tmp_path / "bad.tif"

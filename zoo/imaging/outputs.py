@@ -15,6 +15,7 @@ from calzoo import __version__
 from calzoo.errors import CalzooError
 
 RUN_FILE = "run.json"
+_MARK = ".calzoo-part"  # in every folder of begun work: such folders may be removed
 _FIRST_COLUMNS = ("y", "x", "score")
 
 
@@ -22,6 +23,40 @@ def part_path(path):
     """Return where work on `path` goes until it is finished."""
     path = Path(path)
     return path.with_name(path.name + ".part")
+
+
+def check_part(part):
+    """Refuse to work where something stands that is not known to be calzoo's.
+
+    Parameters
+    ----------
+    part : pathlib.Path
+        File or folder where work is to begin, from `part_path`.
+
+    Raises
+    ------
+    CalzooError
+        If something stands there without the mark of `make_part`.
+    """
+    ours = part.is_dir() and ((part / _MARK).exists() or not any(part.iterdir()))
+    if os.path.lexists(part) and not ours:
+        message = (
+            f"{part}: work goes there until it is finished, but something is there already that calzoo "
+            "cannot tell to be its own; move or remove it, or choose another place."
+        )
+        raise CalzooError(message)
+
+
+def clear_part(part):
+    """Remove what an earlier run left of its work, after `check_part`."""
+    check_part(part)
+    shutil.rmtree(part, ignore_errors=True)
+
+
+def make_part(part):
+    """Make a folder to work in, with the mark by which `check_part` knows it."""
+    part.mkdir(parents=True)
+    (part / _MARK).touch()
 
 
 @contextlib.contextmanager
@@ -63,6 +98,7 @@ def output_file(path):
     path = Path(path)
     check_target(path)
     part = part_path(path)
+    clear_part(part)
     try:
         with written(path):
             yield part
@@ -122,7 +158,7 @@ def output_folder(path, *, stale=(), inputs=()):
     Yields
     ------
     pathlib.Path
-        An empty folder to work in. It is removed if the block is left by an error
+        A folder to work in, empty but for calzoo's mark. It is removed if the block is left by an error
         or Ctrl-C, and `path` is as it was.
 
     Raises
@@ -138,8 +174,8 @@ def output_folder(path, *, stale=(), inputs=()):
         raise CalzooError(message)
     part = part_path(path)
     with written(path):
-        shutil.rmtree(part, ignore_errors=True)  # left by a run that was killed
-        part.mkdir(parents=True)
+        clear_part(part)
+        make_part(part)
     try:
         with written(path):
             yield part
@@ -151,10 +187,13 @@ def output_folder(path, *, stale=(), inputs=()):
 def _publish(part, path, stale, inputs):
     if not path.exists():
         os.replace(part, path)
+        (path / _MARK).unlink()
         return
     stores = [store.relative_to(part) for store in part.rglob("*.zarr") if store.is_dir()]
     old = [path / name for name in [*stale, *stores]]  # of a store also the chunks that the new one lacks
-    files = sorted((f for f in part.rglob("*") if f.is_file()), key=lambda f: f.name == RUN_FILE)
+    files = sorted(
+        (f for f in part.rglob("*") if f.is_file() and f.name != _MARK), key=lambda f: f.name == RUN_FILE
+    )
     targets = [path / file.relative_to(part) for file in files]
     _refuse_replacing(inputs, [*old, *targets], path)
     # run.json says that a result is complete: it goes first and comes last.

@@ -12,7 +12,16 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.movies import open_movie
-from calzoo.imaging.outputs import check_target, output_file, refuse_inputs, written
+from calzoo.imaging.outputs import (
+    check_part,
+    check_target,
+    clear_part,
+    make_part,
+    output_file,
+    part_path,
+    refuse_inputs,
+    written,
+)
 from calzoo.imaging.writers import VolumeWriter
 from calzoo.inference.registration import RegistrationRun, _Job
 from calzoo.inference.registration_network import RegistrationNetwork
@@ -114,7 +123,7 @@ class _Work:
                 self._arrays = {name: state[name] for name in state.files}
             self.done = int(self._arrays.pop("done"))
         else:
-            shutil.rmtree(folder, ignore_errors=True)
+            check_part(folder)
         self._saved = time.monotonic()
 
     def _fits(self):
@@ -130,10 +139,11 @@ class _Work:
 
     def begin(self, job, dtype, flow):
         """Have the files open behind what is done."""
-        self.folder.mkdir(exist_ok=True)
         if self._arrays is not None:
             job.quality.restore(self._arrays)
         else:
+            clear_part(self.folder)
+            make_part(self.folder)
             (self.folder / "facts.json").write_text(json.dumps(self.facts), encoding="utf-8")
         shape = (job.movie.shape[0], len(job.inputs), *job.movie.shape[1:])
         mode = "r+" if self._arrays is not None else "w+"
@@ -200,16 +210,11 @@ def _finish(job, work, out, movie, report, flow, path, seconds):
         "report": report,
         "by_frame": quality.series(),
     }
-    with output_file(out.with_suffix(".json")) as part:
-        part.write_text(json.dumps(facts, indent=1), encoding="utf-8")
-    with output_file(out.with_suffix(".png")) as part:
-        draw_registration(part, quality, report, title=Path(str(path)).name)
-    if flow:
-        work.flow.flush()
-        work.flow = None
-        os.replace(work.folder / "flow.npy", out.with_suffix(".flow.npy"))
+    # Here, not beside OUT.tif: what is left of it if the process is killed goes with the folder.
+    tif = work.folder / out.name
+    part_path(tif).unlink(missing_ok=True)
     with VolumeWriter(
-        out,
+        tif,
         shape,
         work.frames.dtype,
         voxel,
@@ -219,6 +224,15 @@ def _finish(job, work, out, movie, report, flow, path, seconds):
         for start in range(0, shape[0], 16):
             frames = work.frames[start : start + 16]
             writer.append(frames if channels > 1 else frames[:, 0])
+    with output_file(out.with_suffix(".json")) as part:
+        part.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    with output_file(out.with_suffix(".png")) as part:
+        draw_registration(part, quality, report, title=Path(str(path)).name)
+    if flow:
+        work.flow.flush()
+        work.flow = None
+        os.replace(work.folder / "flow.npy", out.with_suffix(".flow.npy"))
+    os.replace(tif, out)
     work.frames = None
 
 
