@@ -262,6 +262,23 @@ def test_folder_of_nothing_is_complete_too(tmp_path, capsys):
     assert "the pixel size is not known" in capsys.readouterr().err
 
 
+def test_nothing_of_other_cells_stays_beside_new_masks(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "movie.tif", np.full((12, 32, 40), 7, np.uint16), photometric="minisblack")
+    out = tmp_path / "out"
+    run_cells(tmp_path / "movie.tif", out, model=cell_fakes.fake_networks())
+    for name in ("curation.csv", "curated.npz", "cells.nwb", "notes.txt", "suite2p/plane0/data.bin"):
+        (out / name).touch()
+    run_cells(tmp_path / "movie.tif", out, model=cell_fakes.fake_networks(), traces=False)
+    names = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
+    results = {"masks.npz", "labels.tif", "rois.zip", "cells.csv", "overlay.png", "caiman_A.npz", "run.json"}
+    assert names == results | {"notes.txt", "suite2p/plane0/data.bin"}
+    run_cells(tmp_path / "movie.tif", tmp_path / "out", model=cell_fakes.fake_networks())
+    (out / "suite2p" / "plane0" / "data.bin").unlink()
+    run_cells(tmp_path / "movie.tif", out, model=cell_fakes.fake_networks(), traces=False)
+    assert not (out / "suite2p").exists()
+
+
 def test_picture_in_place_of_a_movie(rng, tmp_path):
     image = pytest.importorskip("PIL.Image")
     picture, truth = cell_fakes.disks(rng, (64, 80), 12.0, 5)

@@ -88,6 +88,22 @@ def test_work_does_not_begin_where_something_of_the_user_stands(tmp_path, write,
     assert mine.read_text() == "mine"
 
 
+def test_what_only_an_earlier_result_has_goes(tmp_path):
+    names = ["stale.txt", "sub/empty/stale.txt", "full/stale.txt", "full/mine.txt"]
+    for name in names:
+        (tmp_path / "result" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "result" / name).touch()
+
+    def left(kept):
+        with output_folder(tmp_path / "result", stale=names[:3] + ["sub/none.txt"]) as folder:
+            (folder / "run.json").touch()
+        found = [p.relative_to(tmp_path / "result").as_posix() for p in (tmp_path / "result").rglob("*")]
+        assert sorted(found) == sorted(kept)
+
+    left([*names, "run.json", "sub", "sub/empty", "full"])  # no run.json: not calzoo's
+    left(["full", "full/mine.txt", "run.json"])
+
+
 @pytest.mark.parametrize("source", ["result", "result/a.txt", "result/sub", "result/old"])
 def test_an_input_is_never_replaced(tmp_path, source):
     result = tmp_path / "result"

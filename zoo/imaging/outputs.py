@@ -151,7 +151,8 @@ def output_folder(path, *, stale=(), inputs=()):
         The folder. Where it is there already, files of the same names are replaced
         at the end and everything else in it stays.
     stale : sequence of str, optional
-        Names in the folder that only an earlier result has; they go.
+        Names in the folder that only an earlier result has; they go if there is one (run.json),
+        and so do folders that this empties.
     inputs : sequence of path, optional
         What the results are made of: it is not replaced.
 
@@ -190,7 +191,8 @@ def _publish(part, path, stale, inputs):
         (path / _MARK).unlink()
         return
     stores = [store.relative_to(part) for store in part.rglob("*.zarr") if store.is_dir()]
-    old = [path / name for name in [*stale, *stores]]  # of a store also the chunks that the new one lacks
+    earlier = stale if (path / RUN_FILE).exists() else ()
+    old = [path / name for name in [*earlier, *stores]]  # of a store also the chunks that the new one lacks
     files = sorted(
         (f for f in part.rglob("*") if f.is_file() and f.name != _MARK), key=lambda f: f.name == RUN_FILE
     )
@@ -199,7 +201,7 @@ def _publish(part, path, stale, inputs):
     # run.json says that a result is complete: it goes first and comes last.
     (path / RUN_FILE).unlink(missing_ok=True)
     for name in old:
-        _remove(name)
+        _remove(name, path)
     for file, target in zip(files, targets, strict=True):
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(file, target)
@@ -221,11 +223,17 @@ def _refuse_replacing(inputs, targets, path):
                 raise CalzooError(message)
 
 
-def _remove(path):
-    if path.is_dir():
-        shutil.rmtree(path)
+def _remove(name, folder):
+    """Remove a file or a folder, and the folders around it in `folder` that have become empty."""
+    if name.is_dir():
+        shutil.rmtree(name)
     else:
-        path.unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
+    for parent in name.parents:
+        if parent == folder or (parent.exists() and any(parent.iterdir())):
+            break
+        with contextlib.suppress(FileNotFoundError):
+            parent.rmdir()
 
 
 def write_table(path, columns):

@@ -16,6 +16,7 @@ from calzoo.imaging.masks import Masks
 from calzoo.imaging.normalisation import normalise
 from calzoo.imaging.peaks import local_maxima
 from calzoo.imaging.picture_files import as_pictures
+from calzoo.imaging.suite2p_folder import FILES
 from calzoo.imaging.traces import Traces, extract_traces
 from calzoo.inference.cell_masks import binarised, pasted, suppressed, with_prior
 from calzoo.inference.cell_networks import CellNetworks
@@ -23,6 +24,8 @@ from calzoo.inference.cell_scale import estimate_diameter
 from calzoo.inference.diameters import diameter_px
 
 PRESET = "cells-2p"
+#: What an earlier result may hold of other cells: not every run writes it, or it was made by hand since.
+_STALE = ("traces.csv", "cells.nwb", "curation.csv", "curated.npz", *(f"suite2p/{name}" for name in FILES))
 
 
 @dataclass(frozen=True)
@@ -295,7 +298,8 @@ def run_cells(
     """Find the neurons of a file, and write all results into a folder.
 
     The folder gets masks.npz, labels.tif, rois.zip, cells.csv, overlay.png, caiman_A.npz
-    and run.json; of a movie also traces.csv and the folder suite2p; all of them or none.
+    and run.json; of a movie also traces.csv and the folder suite2p; all of them or none. What an
+    earlier run or `calzoo curate` left there of other cells goes.
 
     Parameters
     ----------
@@ -341,7 +345,7 @@ def run_cells(
             f"calzoo: {path}: the pixel size is not known, columns in um stay empty; give --pixel Y,X.",
             file=sys.stderr,
         )
-    with output_folder(out, inputs=[path]) as folder:
+    with output_folder(out, stale=_STALE, inputs=[path]) as folder:
         facts = {
             "input": path,
             "kind": name,
