@@ -17,7 +17,7 @@ from calzoo.imaging.movies import open_movie
 from calzoo.imaging.warping import warp
 from calzoo.imaging.writers import VolumeWriter, write_movie
 from calzoo.inference.models import load_model
-from calzoo.inference.registration import Registrar, register_movie, run_registration
+from calzoo.inference.registration import Registrar, checked_options, register_movie, run_registration
 from calzoo.inference.registration_network import RegistrationNetwork
 
 RIGID = Path(__file__).resolve().parent / "models" / "rigid.onnx"
@@ -178,9 +178,17 @@ def test_a_frame_at_a_time_gives_the_same(network, still, shifts):
     ("options", "message"),
     [
         ({"interpolation": "nearest"}, "'linear' or 'cubic', got 'nearest'"),
-        ({"smoothing": -1}, "smoothing must be a number of frames from 0 on"),
-        ({"highpass": 0}, "highpass must be a width in pixels above 0"),
+        *(
+            ({"smoothing": v}, "smoothing must be a number of frames from 0 on")
+            for v in (-1, np.nan, "1", None)
+        ),
+        *(
+            ({"reach": v}, "reach must be a displacement in pixels above 0")
+            for v in (-1, 0, np.nan, "3", True)
+        ),
+        *(({"highpass": v}, "highpass must be a width in pixels above 0") for v in (0, -3, np.inf, "9")),
         ({"bidirectional": "left"}, "a number of pixels or 'auto', got 'left'"),
+        ({"bidirectional": np.nan}, "a number of pixels or 'auto', got nan"),
         ({"template": np.zeros((50, 60))}, r"template of the movie's shape \(100, 120\), got \(50, 60\)"),
         ({"template": np.full((100, 120), np.nan)}, "template holds NaN"),
         ({"others": [np.zeros((14, 50, 60))]}, "channels of one shape"),
@@ -189,6 +197,48 @@ def test_a_frame_at_a_time_gives_the_same(network, still, shifts):
 def test_options_that_cannot_be_meant_are_refused(network, still, shifts, options, message):
     with pytest.raises(CalzooError, match=message):
         register_movie(moving(still, shifts), model=network, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"interpolation": "x"}, "'linear' or 'cubic', got 'x'"),
+        ({"highpass": -3}, "highpass must be a width in pixels above 0, or None, got -3"),
+        ({"reach": np.float32("nan")}, "reach must be a displacement in pixels above 0, or None, got"),
+    ],
+)
+def test_a_frame_at_a_time_refuses_the_same_options(still, options, message):
+    with pytest.raises(CalzooError, match=message):
+        Registrar(still, model=RIGID, **options)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, True])
+def test_a_number_of_threads_is_a_whole_number_from_1_on(still, threads):
+    with pytest.raises(CalzooError, match="threads must be a whole number of at least 1, got"):
+        register_movie(np.stack([still] * 3), model=RIGID, threads=threads)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1j])
+def test_a_frame_of_no_numbers_is_refused(still, value):
+    registrar = Registrar(still, model=RIGID, threads=np.int64(1))
+    frame = still.astype(type(value))
+    frame[3, 4] = value
+    with pytest.raises(CalzooError, match="expected a frame of finite real numbers, got"):
+        registrar(frame)
+
+
+def test_numbers_of_numpy_are_numbers(recorded, network, tmp_path):
+    options = {"reach": np.float32(8), "smoothing": np.int64(0), "bidirectional": np.float32(1)}
+    run_registration(recorded[0], tmp_path / "out.tif", model=network, **options)
+    found = json.loads((tmp_path / "out.json").read_text())["options"]
+    assert found == checked_options(reach=8.0, bidirectional=1.0)
+
+
+@pytest.mark.parametrize("offset", ["nan", "inf"])
+def test_an_offset_that_is_no_number_is_one_line(recorded, tmp_path, capsys, offset):
+    command = ["register", str(recorded[0]), "-o", str(tmp_path / "out.tif"), "--model", str(RIGID)]
+    assert main([*command, "--bidirectional", offset]) == 1
+    assert f"bidirectional must be a number of pixels or 'auto', got {offset}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

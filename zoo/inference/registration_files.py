@@ -23,7 +23,7 @@ from calzoo.imaging.outputs import (
     written,
 )
 from calzoo.imaging.writers import VolumeWriter
-from calzoo.inference.registration import RegistrationRun, _Job
+from calzoo.inference.registration import RegistrationRun, _Job, checked_options
 from calzoo.inference.registration_network import RegistrationNetwork
 
 _SAVE_SECONDS = 5.0  # between notes of how far the work has come
@@ -47,14 +47,15 @@ def register_file(path, out, *, flow, open_options, all_channels, overwrite, **o
     network = RegistrationNetwork.load(
         model, preset, provider=options.pop("provider", "auto"), threads=options.pop("threads", None)
     )
+    template, options = options.pop("template", None), checked_options(**options)
     with contextlib.ExitStack() as files:
         movies = _open(path, open_options, all_channels, files)
         folder = out.with_suffix(".part")
-        facts = _facts(path, movies, network, flow, options)
+        facts = _facts(path, movies, network, flow, template, options)
         work = _Work(folder, facts, overwrite)
         if not (overwrite or work.done):
             _refuse_existing(result_files(out, flow))
-        template = work.template(options.pop("template", None))  # begun work keeps the one it was begun with
+        template = work.template(template)  # begun work keeps the one it was begun with
         job = _Job(movies[0], network, template=template, others=movies[1:], **options)
         dtype = _file_type(job.inputs)
         with written(folder):
@@ -96,9 +97,8 @@ def _open(path, options, all_channels, files):
     return [first, *(files.enter_context(open_movie(path, **options | {"channel": n})) for n in rest)]
 
 
-def _facts(path, movies, network, flow, options):
+def _facts(path, movies, network, flow, template, options):
     """Return what must be the same for begun work to be gone on with."""
-    template = options.get("template")
     return {
         "input": str(path),
         "shape": [len(movies), *movies[0].shape],
@@ -108,7 +108,7 @@ def _facts(path, movies, network, flow, options):
         "template": template
         if template is None
         else hashlib.sha256(np.ascontiguousarray(template)).hexdigest(),
-        "options": {name: value for name, value in options.items() if name != "template"},
+        "options": options,
     }
 
 
