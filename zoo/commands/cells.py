@@ -57,26 +57,29 @@ def run(args):
     files = _options.models(args, ROLES) or None
     networks = CellNetworks.load(files, args.preset or PRESET, provider=args.provider, threads=args.threads)
 
-    nwb = _metadata(args.nwb)
+    options = {
+        "summary": args.summary,
+        "diameter": args.diameter,
+        "score": args.score,
+        "prior": args.prior,
+        "traces": not args.no_traces,
+        "nwb": _metadata(args.nwb),
+        **_options.movie_reading(args),
+    }
 
     def find(path, folder):
-        result = run_cells(
-            path,
-            folder,
-            summary=args.summary,
-            model=networks,
-            threads=args.threads,
-            diameter=args.diameter,
-            score=args.score,
-            prior=args.prior,
-            traces=not args.no_traces,
-            nwb=nwb,
-            **_options.movie_reading(args),
-        )
+        result = run_cells(path, folder, model=networks, threads=args.threads, **options)
         tell(f"{path}: {result.count} cells of about {result.diameter:.1f} px, computed on {result.provider}")
         print(folder)
 
-    return run_each(args.inputs, args.output, find, network=network_hash(networks), overwrite=args.overwrite)
+    return run_each(
+        args.inputs,
+        args.output,
+        find,
+        network=network_hash(networks),
+        options=options,
+        overwrite=args.overwrite,
+    )
 
 
 def _metadata(path):

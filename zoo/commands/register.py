@@ -6,7 +6,6 @@ and with --flow OUT.flow.npy, (T, Y, X, 2) float32: registered(y, x) = movie(y +
 What was interrupted goes on from OUT.part.
 """
 
-import json
 from pathlib import Path
 
 from calzoo.commands import _options
@@ -85,8 +84,8 @@ def run(args):
     """Register one movie after the other, all with the same network."""
     from calzoo.commands._batch import run_each
     from calzoo.imaging.outputs import refuse_inputs
-    from calzoo.inference.registration import run_registration
-    from calzoo.inference.registration_files import result_files
+    from calzoo.inference.registration import checked_options, run_registration
+    from calzoo.inference.registration_files import asked_options, result_files
     from calzoo.inference.registration_network import RegistrationNetwork
 
     network = RegistrationNetwork.load(
@@ -98,14 +97,19 @@ def run(args):
     several = len(args.inputs) > 1
     if several:
         args.output.mkdir(parents=True, exist_ok=True)
-    options = {
-        "template": None if args.template is None else _picture(args.template),
-        "reach": args.reach,
-        "smoothing": args.smooth,
-        "interpolation": "cubic" if args.cubic else "linear",
-        "highpass": args.highpass,
-        "bidirectional": _offset(args.bidirectional),
-        "joint": args.joint,
+    template = None if args.template is None else _picture(args.template)
+    options = checked_options(
+        joint=args.joint,
+        reach=args.reach,
+        smoothing=args.smooth,
+        interpolation="cubic" if args.cubic else "linear",
+        highpass=args.highpass,
+        bidirectional=_offset(args.bidirectional),
+    )
+    writing = {
+        "flow": args.flow,
+        "open_options": _options.movie_reading(args),
+        "all_channels": args.all_channels or args.joint,
     }
 
     def file_of(place):
@@ -113,17 +117,13 @@ def run(args):
 
     def register(path, place):
         out = file_of(place)
-        if not args.overwrite and _is_finished(path, out, network):
-            tell(f"{path}: skipped, {out} is finished (--overwrite does it again)")
-            return
         result = run_registration(
             path,
             out,
-            flow=args.flow,
             model=network,
-            open_options=_options.movie_reading(args),
-            all_channels=args.all_channels or args.joint,
+            template=template,
             overwrite=args.overwrite,
+            **writing,
             **options,
         )
         report = result.report
@@ -139,28 +139,15 @@ def run(args):
         refuse_inputs(files, [] if args.template is None else [args.template])
         return files
 
-    return run_each(args.inputs, args.output, register, overwrite=True, results=results)
-
-
-def _is_finished(path, out, network):
-    """Tell whether OUT.tif and its report are there; refuse those of something else."""
-    from calzoo.errors import CalzooError
-
-    if not (out.exists() and out.with_suffix(".json").exists()):
-        return False
-    try:
-        facts = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
-        same_input = Path(facts["input"]).name == Path(path).name
-        same_network = facts["model"]["sha256"] == network.model.sha256
-    except (ValueError, KeyError, TypeError):
-        same_input = same_network = False
-    if not (same_input and same_network):
-        what = "network" if same_input else "input"
-        message = (
-            f"{out} holds the result of another {what}; give another -o, or replace it with --overwrite."
-        )
-        raise CalzooError(message)
-    return True
+    return run_each(
+        args.inputs,
+        args.output,
+        register,
+        network=network.model.sha256,
+        options=asked_options(options, template, **writing),
+        overwrite=args.overwrite,
+        results=results,
+    )
 
 
 def _picture(path):

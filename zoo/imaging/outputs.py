@@ -285,16 +285,43 @@ def write_run_json(folder, **facts):
         The result's folder.
     **facts
         Anything that JSON can hold, and NumPy numbers and arrays, paths and
-        dataclasses; NaN and infinity become null. The version and the time are added.
+        dataclasses; NaN and infinity become null. The version and the time are added, and
+        of `input`, a path or a sequence of them, what tells it from others: `source_facts`.
     """
+    if "input" in facts:
+        facts = {"input": facts["input"], "source": source_facts(facts["input"]), **facts}
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     record = {"calzoo": __version__, "written": now, **facts}
-    text = json.dumps(_plain(record), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(plain(record), indent=2, ensure_ascii=False, allow_nan=False)
     with output_file(Path(folder) / RUN_FILE) as part:
         part.write_text(text + "\n", encoding="utf-8")
 
 
-def _plain(value):
+def source_facts(path):
+    """Return what tells a recording from others of its name: where it lies, its size and its age.
+
+    Parameters
+    ----------
+    path : path or sequence of path
+        Of a folder, the files that are directly in it count.
+
+    Returns
+    -------
+    dict, or list of dict
+        Name "path", and where the file exists "bytes" and "modified" (nanoseconds).
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        return [source_facts(one) for one in path]
+    path = Path(path).resolve()
+    files = [file for file in path.iterdir() if file.is_file()] if path.is_dir() else [path]
+    found = [file.stat() for file in files if file.exists()]
+    if not found:
+        return {"path": str(path)}
+    newest = max(stat.st_mtime_ns for stat in found)
+    return {"path": str(path), "bytes": sum(stat.st_size for stat in found), "modified": newest}
+
+
+def plain(value):
     """Return `value` in the types of JSON."""
     if hasattr(value, "__dataclass_fields__"):
         value = {name: getattr(value, name) for name in value.__dataclass_fields__}
@@ -303,9 +330,9 @@ def _plain(value):
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, dict) or hasattr(value, "items"):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, (bool, int, str)):

@@ -333,6 +333,8 @@ def run_cells(
     began = time.perf_counter()
     networks = CellNetworks.load(model, preset, provider=provider, threads=threads)
     options = {"diameter": diameter, "score": score, "prior": prior}
+    asked = {**options, "summary": summary, "traces": traces, "nwb": nwb, "pixel_um": pixel_um}
+    asked |= {"frame_rate_hz": frame_rate_hz, **reading}
     if summary:
         found = find_cells(summary=read_pictures(path), model=networks, pixel_um=pixel_um, **options)
         length, rate, name = None, None, "pictures"
@@ -353,6 +355,7 @@ def run_cells(
             "frame_rate_hz": rate,
             "pixel_um": pixel_um,
             "model": model_facts(networks),
+            "options": asked,
             "parameters": {**networks.options, **options, "diameter_px": found.diameter},
             "cells": len(found),
             "seconds": round(time.perf_counter() - began, 3),

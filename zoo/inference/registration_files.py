@@ -19,7 +19,9 @@ from calzoo.imaging.outputs import (
     make_part,
     output_file,
     part_path,
+    plain,
     refuse_inputs,
+    source_facts,
     written,
 )
 from calzoo.imaging.writers import VolumeWriter
@@ -51,7 +53,14 @@ def register_file(path, out, *, flow, open_options, all_channels, overwrite, **o
     with contextlib.ExitStack() as files:
         movies = _open(path, open_options, all_channels, files)
         folder = out.with_suffix(".part")
-        facts = _facts(path, movies, network, flow, template, options)
+        asked = asked_options(options, template, flow, open_options, all_channels)
+        facts = {
+            "source": source_facts(path),
+            "shape": [len(movies), *movies[0].shape],
+            "first_frame": hashlib.sha256(np.ascontiguousarray(movies[0].frames(0, 1))).hexdigest(),
+            "network": network.model.sha256,
+            "options": asked,
+        }
         work = _Work(folder, facts, overwrite)
         if not (overwrite or work.done):
             _refuse_existing(result_files(out, flow))
@@ -97,19 +106,19 @@ def _open(path, options, all_channels, files):
     return [first, *(files.enter_context(open_movie(path, **options | {"channel": n})) for n in rest)]
 
 
-def _facts(path, movies, network, flow, template, options):
-    """Return what must be the same for begun work to be gone on with."""
-    return {
-        "input": str(path),
-        "shape": [len(movies), *movies[0].shape],
-        "first_frame": hashlib.sha256(np.ascontiguousarray(movies[0].frames(0, 1))).hexdigest(),
-        "network": network.model.sha256,
-        "flow": flow,
-        "template": template
-        if template is None
-        else hashlib.sha256(np.ascontiguousarray(template)).hexdigest(),
-        "options": options,
-    }
+def asked_options(options, template, flow, open_options, all_channels):
+    """Return "options" of OUT.json: what must be the same for a result, or begun work, to be this one.
+
+    Parameters
+    ----------
+    options : dict
+        From `checked_options`.
+    template : ndarray of shape (Y, X), or None
+    flow, open_options, all_channels
+        As for `run_registration`.
+    """
+    known = None if template is None else hashlib.sha256(np.ascontiguousarray(template)).hexdigest()
+    return plain({**options, "template": known, "flow": flow, "all_channels": all_channels, **open_options})
 
 
 class _Work:
@@ -198,6 +207,7 @@ def _finish(job, work, out, movie, report, flow, path, seconds):
     quality, model = job.quality, job.network.model
     facts = {
         "input": str(path),
+        "source": work.facts["source"],
         "shape": list(job.movie.shape),
         "model": {"name": model.card.name, "file": model.path.name, "sha256": model.sha256},
         "provider": model.provider,
