@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import shutil
+import tracemalloc
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -191,6 +192,19 @@ def test_a_table_may_be_empty_but_not_ragged(tmp_path):
     assert (tmp_path / "t.csv").read_text() == "y,x\n"
     with pytest.raises(ValueError, match="columns of one length"):
         write_table(tmp_path / "t.csv", {"y": [1], "x": []})
+
+
+def test_memory_of_a_table_is_not_that_of_all_its_values(tmp_path):
+    columns = {f"cell_{number}": np.linspace(0, number, 20_000, dtype=np.float32) for number in range(30)}
+    tracemalloc.start()
+    write_table(tmp_path / "traces.csv", columns)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10e6  # all values at once: 41e6
+    with open(tmp_path / "traces.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == list(columns)
+    np.testing.assert_allclose(np.float32(rows[1:]), np.stack(list(columns.values()), axis=1), rtol=1e-6)
 
 
 def test_a_run_is_recorded_in_plain_json(tmp_path):

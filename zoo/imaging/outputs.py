@@ -16,6 +16,7 @@ from calzoo.errors import CalzooError
 
 RUN_FILE = "run.json"
 _MARK = ".calzoo-part"  # in every folder of begun work: such folders may be removed
+_CELLS_AT_A_TIME = 2**16  # of a table
 _FIRST_COLUMNS = ("y", "x", "score")
 
 
@@ -262,7 +263,11 @@ def write_table(path, columns):
     with output_file(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(names)
-        writer.writerows(zip(*([_cell(v) for v in columns[n]] for n in names), strict=True))
+        # As Python's objects, values take ten times the memory.
+        step = max(_CELLS_AT_A_TIME // max(len(names), 1), 1)
+        for start in range(0, max(lengths.values(), default=0), step):
+            rows = ([_cell(v) for v in columns[n][start : start + step]] for n in names)
+            writer.writerows(zip(*rows, strict=True))
 
 
 def _cell(value):
