@@ -92,6 +92,26 @@ def test_only_pixels_that_all_frames_saw_are_valid(network, still):
     assert result.valid.mean() == pytest.approx(94 / 100 * 116 / 120, abs=0.03)
 
 
+@pytest.mark.parametrize("bad", [0, 20])
+def test_pixels_that_good_frames_did_not_see_are_not_valid_however_many_are_bad(network, still, bad):
+    movie = moving(still, [(0, 0)] * 40 + [(-8, 0)] * 3)  # reads beyond the top
+    movie[:bad] = 0
+    result = register_movie(movie, model=network, template=still)
+    assert np.flatnonzero(result.bad).tolist() == list(range(bad))
+    assert result.report["valid_rows"][0] in (7, 8, 9)
+    assert not result.valid[:7].any()
+
+
+def test_pixels_that_bad_frames_alone_did_not_see_are_valid(network, rng, still):
+    movie = moving(still, [(0, 0)] * 12)
+    movie[5] = (
+        0.01 * np.roll(movie[5], 9, 0) + ndimage.gaussian_filter(rng.normal(size=still.shape), 3) * 2000
+    )
+    result = register_movie(movie, model=network, template=still)
+    assert np.flatnonzero(result.bad).tolist() == [5]
+    assert result.valid[2:-2, 2:-2].all()
+
+
 def test_frames_without_light_and_without_likeness_are_flagged(network, rng, still, shifts):
     movie = moving(still, shifts)
     movie[3] = 0
