@@ -487,6 +487,30 @@ def test_all_channels_are_written_with_the_chosen_one_first(network, tmp_path, s
     np.testing.assert_array_equal(moved, expected.others[0])
 
 
+@pytest.mark.parametrize(
+    ("dtype", "written"),
+    [
+        ("bool", "uint8"),
+        ("int8", "int16"),
+        ("int32", "int32"),
+        ("uint32", "float32"),
+        ("int64", "float32"),
+        ("float16", "float32"),
+        ("float64", "float32"),
+    ],
+)
+def test_a_file_has_a_data_type_that_fiji_opens(network, tmp_path, still, shifts, dtype, written):
+    movie = moving(still, shifts)[:3] / still.max() * 100
+    movie = (movie > movie.mean() if dtype == "bool" else movie.round()).astype(dtype)
+    np.save(tmp_path / "raw.npy", movie)
+    run_registration(tmp_path / "raw.npy", tmp_path / "out.tif", model=network, template=still / 20)
+    kept = register_movie(movie, model=network, template=still / 20).movie
+    assert kept.dtype == ("uint8" if dtype == "bool" else dtype)
+    registered = tifffile.imread(tmp_path / "out.tif")
+    assert registered.dtype == written
+    np.testing.assert_array_equal(registered, kept.astype(written))
+
+
 def test_the_result_must_be_a_tiff(recorded, network, tmp_path):
     with pytest.raises(CalzooError, match=r"TIFF file for the result \(OUT.tif\), got .*out.avi"):
         run_registration(recorded[0], tmp_path / "out.avi", model=network)

@@ -1,8 +1,9 @@
 """Correct the motion of movies: rigid, non-rigid, and from scan line to scan line.
 
-Of each movie: OUT.tif in the data type of the input, OUT.json (correlation with the
-template before and after, crispness, residual motion, bad frames, valid area), OUT.png,
-and with --flow OUT.flow.npy, (T, Y, X, 2) float32: registered(y, x) = movie(y + dy, x + dx).
+Of each movie: OUT.tif in the data type of the input where Fiji opens it (else bool as
+uint8, int8 as int16, all others as float32), OUT.json (correlation with the template
+before and after, crispness, residual motion, bad frames, valid area), OUT.png, and with
+--flow OUT.flow.npy, (T, Y, X, 2) float32: registered(y, x) = movie(y + dy, x + dx).
 What was interrupted goes on from OUT.part.
 """
 

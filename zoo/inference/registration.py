@@ -26,7 +26,7 @@ class Registration:
     Attributes
     ----------
     movie : ndarray, (T, Y, X)
-        In the data type of the input.
+        In the data type of the input, bool as uint8; computed in single precision.
     flow : ndarray of float32, (T, Y, X, 2), or None
         (dy, dx) in pixels: registered(y, x) = movie(y + dy, x + dx).
     template : ndarray of float32, (Y, X)
@@ -266,7 +266,9 @@ def run_registration(
     path : path or sequence of path
         A movie that `open_movie` opens.
     out : path
-        Ends in ``.tif``; ``OUT.json`` and ``OUT.png`` stand beside it.
+        Ends in ``.tif``; ``OUT.json`` and ``OUT.png`` stand beside it. The data type is that of the
+        movie if Fiji opens it (uint8, uint16, int16, int32, float32), uint8 for bool, int16 for int8,
+        and float32 for all others.
     flow : bool, optional
         Also write ``OUT.flow.npy``, float32, (T, Y, X, 2).
     open_options : mapping, optional

@@ -29,8 +29,9 @@ from calzoo.inference.registration import RegistrationRun, _Job, checked_options
 from calzoo.inference.registration_network import RegistrationNetwork
 
 _SAVE_SECONDS = 5.0  # between notes of how far the work has come
-#: Data types that Fiji cannot open, and what is written in their place.
-_WRITTEN_AS = {"int8": "int16", "float16": "float32", "float64": "float32"}
+#: Data types that Fiji opens as TIFF, and what holds int8; all others are written as float32.
+_KEPT = ("uint8", "uint16", "int16", "int32", "float32")
+_WRITTEN_AS = {"bool": "uint8", "int8": "int16"}
 
 
 def register_file(path, out, *, flow, open_options, all_channels, overwrite, **options):
@@ -247,9 +248,6 @@ def _finish(job, work, out, movie, report, flow, path, seconds):
 
 
 def _file_type(inputs):
-    """Return the data type of the file: that of all channels, or what holds it."""
-    dtype = np.result_type(*(m.dtype for m in inputs))
-    name = _WRITTEN_AS.get(dtype.name, dtype.name)
-    if name in ("uint32", "int64", "uint64"):
-        name = "float32"
-    return np.dtype(name)
+    """Return the data type of the file: that of all channels, or what Fiji opens in its place."""
+    name = np.result_type(*(m.dtype for m in inputs)).name
+    return np.dtype(name if name in _KEPT else _WRITTEN_AS.get(name, "float32"))
