@@ -212,6 +212,10 @@ def test_a_frame_at_a_time_gives_the_same(network, still, shifts):
         ({"template": np.zeros((50, 60))}, r"template of the movie's shape \(100, 120\), got \(50, 60\)"),
         ({"template": np.full((100, 120), np.nan)}, "template holds NaN"),
         ({"others": [np.zeros((14, 50, 60))]}, "channels of one shape"),
+        (
+            {"joint": True},
+            "expected several channels to estimate the motion on together, got one; leave joint",
+        ),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(network, still, shifts, options, message):

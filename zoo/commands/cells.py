@@ -21,7 +21,7 @@ def add_arguments(parser):
         "--summary",
         action="store_true",
         help="each input is one picture (a mean, median or maximum), or a stack of correlation, median and "
-        "standard deviation",
+        "standard deviation; of the options for reading only --pixel applies",
     )
     parser.add_argument(
         "--diameter",
@@ -29,7 +29,10 @@ def add_arguments(parser):
         help="median diameter of the cells, such as 12px or 10um (default: estimated)",
     )
     parser.add_argument(
-        "--score", type=_options.positive_number, metavar="S", help="least score of a cell, up to 1"
+        "--score",
+        type=_options.positive_number,
+        metavar="S",
+        help="least score of a cell, above 0 and up to 1",
     )
     parser.add_argument(
         "--prior", action="store_true", help="multiply masks by their mean, which suppresses neighbours"

@@ -76,7 +76,11 @@ def add_arguments(parser):
         action="store_true",
         help="write all channels, moved like the chosen one (--channel)",
     )
-    parser.add_argument("--joint", action="store_true", help="estimate motion on all channels together")
+    parser.add_argument(
+        "--joint",
+        action="store_true",
+        help="estimate motion on all channels of a movie that has several, and write them all",
+    )
     _options.add_movie_reading(parser)
     _options.add_network(parser)
 

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +109,7 @@ def find_cells(
     pixel_um : tuple of float, optional
         Side of a pixel in micrometres, (y, x); by default that of the movie.
     score : float, optional
-        Least score of a cell, in place of the card's.
+        Least score of a cell, above 0 and up to 1, in place of the card's.
     prior : bool, optional
         Multiply each mask by the mean of all, which suppresses parts of neighbours.
     traces : bool, optional
@@ -123,6 +124,7 @@ def find_cells(
     CalzooError
         If the recording, a network or an option cannot be used.
     """
+    pixel_um = _checked(score, pixel_um)
     networks = CellNetworks.load(model, preset, provider=provider, threads=threads)
     if movie is None and summary is None:
         message = "find_cells: expected a movie (T, Y, X), or one picture as summary=; got neither."
@@ -153,6 +155,23 @@ def _checked_movie(movie):
     return as_movie(movie, at_least=2)
 
 
+def _checked(score, pixel_um):
+    """Return the pixel size as floats, or None; refuse a score or a size that means nothing."""
+    if score is not None and not (isinstance(score, Real) and 0 < score <= 1):
+        message = f"score: expected the least probability of a cell, above 0 and up to 1, got {score!r}."
+        raise CalzooError(message)
+    if pixel_um is None:
+        return None
+    try:
+        sizes = tuple(float(side) for side in pixel_um)
+    except (TypeError, ValueError):
+        sizes = ()
+    if len(sizes) != 2 or not all(0 < side < np.inf for side in sizes):
+        message = f"pixel_um: expected two sides (y, x) in micrometres, both above 0, got {pixel_um!r}."
+        raise CalzooError(message)
+    return sizes
+
+
 def detect(networks, pictures, *, diameter=None, pixel_um=None, score=None, prior=False):
     """Find cells in pictures.
 
@@ -169,6 +188,7 @@ def detect(networks, pictures, *, diameter=None, pixel_um=None, score=None, prio
     CellDetection
         Without traces.
     """
+    pixel_um = _checked(score, pixel_um)
     shape = next(iter(pictures.values())).shape
     image, present = network_input(networks, pictures)
     diameter = diameter_px(diameter, pixel_um)
@@ -314,7 +334,7 @@ def run_cells(
     nwb : bool or mapping, optional
         Also write cells.nwb, with metadata where a mapping is given; needs pynwb.
     pixel_um, frame_rate_hz, **reading : optional
-        As for `calzoo.open_movie`.
+        As for `calzoo.open_movie`; of a picture only its pixel size can be given.
 
     Returns
     -------
@@ -331,6 +351,15 @@ def run_cells(
     from calzoo.imaging.picture_files import read_pictures
 
     began = time.perf_counter()
+    given = {"frame_rate_hz": frame_rate_hz, **reading}
+    given = [f"{name}={value!r}" for name, value in given.items() if value is not None]
+    if summary and given:
+        message = (
+            f"{path}: of a picture (summary) expected the pixel size and nothing else about reading, got "
+            f"{', '.join(given)}, which applies to movies; leave it out."
+        )
+        raise CalzooError(message)
+    pixel_um = _checked(score, pixel_um)
     networks = CellNetworks.load(model, preset, provider=provider, threads=threads)
     options = {"diameter": diameter, "score": score, "prior": prior}
     asked = {**options, "summary": summary, "traces": traces, "nwb": nwb, "pixel_um": pixel_um}

@@ -174,7 +174,7 @@ def register_movie(
     others : sequence of movie, optional
         Further channels of the same shape, moved like the first.
     joint : bool, optional
-        Estimate the motion on all channels together, each scaled to its contrast.
+        Estimate the motion on all channels together, each scaled to its contrast; needs `others`.
     reach : float, optional
         Largest rigid displacement in pixels, along each axis; by default a fifth of the smaller side.
     smoothing : float, optional
@@ -339,7 +339,13 @@ class _Job:
         )
         reach, highpass, bidirectional = options["reach"], options["highpass"], options["bidirectional"]
         self.network, self.smoothing = network, options["smoothing"]
-        self.joint = options["joint"] and bool(others)
+        self.joint = options["joint"]
+        if self.joint and not others:
+            message = (
+                "joint: expected several channels to estimate the motion on together, got one; leave joint "
+                "(--joint) out, or give the other channels (others=, of a file all_channels=True)."
+            )
+            raise CalzooError(message)
         self.inputs = [as_movie(m, at_least=2) for m in (movie, *others)]
         self.movie = self.inputs[0]
         if any(m.shape != self.movie.shape for m in self.inputs):
