@@ -258,11 +258,21 @@ def test_numbers_of_numpy_are_numbers(recorded, network, tmp_path):
     assert checked_options(reach=8.0, bidirectional=1.0).items() <= found.items()
 
 
-@pytest.mark.parametrize("offset", ["nan", "inf"])
-def test_an_offset_that_is_no_number_is_one_line(recorded, tmp_path, capsys, offset):
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--bidirectional", "nan"], "bidirectional must be a number of pixels or 'auto', got nan"),
+        (["--smooth", "inf"], "smoothing must be a number of frames from 0 on, got inf"),
+        (["--joint"], "expected several channels to estimate the motion on together, got one"),
+    ],
+)
+def test_an_option_that_cannot_be_meant_is_one_line(recorded, tmp_path, capsys, option, message):
     command = ["register", str(recorded[0]), "-o", str(tmp_path / "out.tif"), "--model", str(RIGID)]
-    assert main([*command, "--bidirectional", offset]) == 1
-    assert f"bidirectional must be a number of pixels or 'auto', got {offset}" in capsys.readouterr().err
+    assert main([*command, *option]) == 1
+    told = capsys.readouterr().err.strip()
+    assert message in told
+    assert "\n" not in told
+    assert [path.name for path in tmp_path.iterdir()] == ["raw.tif"]
 
 
 @pytest.mark.parametrize(
