@@ -146,6 +146,15 @@ def test_a_volume_and_a_model_that_are_open_may_be_given():
     assert found.table["volume_um3"] == [2 * n for n in found.table["voxels"]]
 
 
+def test_an_open_volume_takes_the_voxel_size_that_is_given(tmp_path):
+    np.save(tmp_path / "stack.npy", stack())
+    with read_volume(tmp_path / "stack.npy") as volume:
+        found = segment_axons(volume, voxel_um=(1, 1, 1), axon_diameter="6um", **PIXEL)
+    expected = segment_axons(stack(), voxel_um=(1, 1, 1), axon_diameter="6um", **PIXEL)
+    assert found.table == expected.table
+    np.testing.assert_array_equal(found.instances, expected.instances)
+
+
 def test_every_dtype_gives_the_same_axons():
     expected = segment_axons(stack(), **PIXEL).instances
     assert expected.max() == 3

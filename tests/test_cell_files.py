@@ -202,3 +202,19 @@ def test_command_says_what_is_wrong_in_one_line(tmp_path, capsys, networks):
     model = ["--model", "proposal=a.onnx"]
     assert cli.main(["cells", "a.tif", "-o", str(tmp_path / "out"), *model]) == 1
     assert "this task needs all of proposal, instance" in capsys.readouterr().err
+
+
+def test_options_for_movies_are_refused_with_a_picture(tmp_path, capsys, networks):
+    np.save(tmp_path / "a.npy", np.zeros((60, 70)))
+    command = ["cells", "--summary", str(tmp_path / "a.npy"), "-o", str(tmp_path / "out"), "--pixel", "1,1"]
+    assert cli.main([*command, "--channel", "5", "--axes", "ZZ", "--rate", "3"]) == 1
+    told = capsys.readouterr().err
+    assert (
+        "expected the pixel size and nothing else about reading, got frame_rate_hz=3.0, axes='ZZ', ch" in told
+    )
+    assert cli.main([*command, "--score", "5"]) == 1
+    assert (
+        "score: expected the least probability of a cell, above 0 and up to 1, got 5.0"
+        in capsys.readouterr().err
+    )
+    assert not (tmp_path / "out").exists()

@@ -117,6 +117,30 @@ def test_input_that_is_no_movie_is_refused():
         find_cells(np.zeros((5, 20, 30)), summary=np.zeros((20, 20)), model=networks)
 
 
+@pytest.mark.parametrize("score", [0, -0.1, 1.01, 5, np.nan, "0.5"])
+def test_score_is_a_probability(score):
+    with pytest.raises(
+        CalzooError, match="score: expected the least probability of a cell, above 0 and up to 1"
+    ):
+        find_cells(summary=np.zeros((40, 50)), model=cell_fakes.fake_networks(), score=score)
+
+
+@pytest.mark.parametrize("pixel_um", [(0, 0), (-1, -1), (1, np.nan), (1, 1, 1), 1.0, "1,1"])
+@pytest.mark.parametrize("diameter", [None, "12um"])
+def test_pixel_size_is_two_sizes_above_0(pixel_um, diameter):
+    picture = np.zeros((40, 50))
+    with pytest.raises(
+        CalzooError, match=r"pixel_um: expected two sides \(y, x\) in micrometres, both above 0"
+    ):
+        find_cells(summary=picture, model=cell_fakes.fake_networks(), pixel_um=pixel_um, diameter=diameter)
+
+
+def test_pixel_size_may_be_an_array(rng):
+    picture, truth = cell_fakes.disks(rng, (60, 70), 12.0, 4)
+    options = {"summary": picture, "model": cell_fakes.fake_networks()}
+    assert len(find_cells(pixel_um=np.array([1, 1]), diameter="12um", **options)) == len(truth)
+
+
 def test_network_of_another_role_or_size_is_refused():
     networks = cell_fakes.fake_networks()
     with pytest.raises(CalzooError, match="expected the network of role 'proposal'"):
@@ -260,6 +284,23 @@ def test_folder_of_nothing_is_complete_too(tmp_path, capsys):
     assert (tmp_path / "out" / "cells.csv").read_text().count("\n") == 1
     assert np.load(tmp_path / "out" / "suite2p" / "plane0" / "F.npy").shape == (0, 12)
     assert "the pixel size is not known" in capsys.readouterr().err
+
+
+def test_nothing_of_other_cells_stays_beside_new_masks(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "movie.tif", np.full((12, 32, 40), 7, np.uint16), photometric="minisblack")
+    out = tmp_path / "out"
+    run_cells(tmp_path / "movie.tif", out, model=cell_fakes.fake_networks())
+    for name in ("curation.csv", "curated.npz", "cells.nwb", "notes.txt", "suite2p/plane0/data.bin"):
+        (out / name).touch()
+    run_cells(tmp_path / "movie.tif", out, model=cell_fakes.fake_networks(), traces=False)
+    names = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
+    results = {"masks.npz", "labels.tif", "rois.zip", "cells.csv", "overlay.png", "caiman_A.npz", "run.json"}
+    assert names == results | {"notes.txt", "suite2p/plane0/data.bin"}
+    run_cells(tmp_path / "movie.tif", tmp_path / "out", model=cell_fakes.fake_networks())
+    (out / "suite2p" / "plane0" / "data.bin").unlink()
+    run_cells(tmp_path / "movie.tif", out, model=cell_fakes.fake_networks(), traces=False)
+    assert not (out / "suite2p").exists()
 
 
 def test_picture_in_place_of_a_movie(rng, tmp_path):

@@ -22,6 +22,7 @@ from calzoo.commands import _batch, _options, info
 from calzoo.commands.doctor import _tiny_card
 from calzoo.errors import CalzooError
 from calzoo.imaging.images import read_volume
+from calzoo.imaging.outputs import write_run_json
 from calzoo.imaging.writers import write_volume
 from calzoo.weights.card import Card, Score
 
@@ -201,7 +202,7 @@ def test_the_voxel_size_is_read_as_three_numbers():
 
 def finish(path, folder):
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "run.json").write_text(json.dumps({"input": str(path), "model": {"sha256": "abc"}}))
+    write_run_json(folder, input=path, model={"sha256": "abc"}, options={"size": (2, 1.5), "zarr": False})
 
 
 def test_one_input_fills_the_output_folder_and_several_get_folders_in_it(tmp_path):
@@ -215,6 +216,17 @@ def test_inputs_of_one_name_are_refused_before_anything_is_done(tmp_path):
     with pytest.raises(CalzooError, match=r"inputs of different names.*got x more than once"):
         _batch.run_each([Path("a/x.tif"), Path("b/x.npy")], tmp_path / "out", finish)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("output", ["planes", "link", "."])
+def test_results_do_not_go_into_an_input(tmp_path, output):
+    inputs = [tmp_path / "planes", tmp_path / "other"][: 1 if output != "." else 2]
+    for path in inputs:
+        path.mkdir()
+    (tmp_path / "link").symlink_to("planes")
+    with pytest.raises(CalzooError, match="got an input, which is never replaced; give another -o"):
+        _batch.run_each(inputs, tmp_path / output, finish, overwrite=True)
+    assert list(tmp_path.rglob("run.json")) == []
 
 
 def test_a_failed_input_does_not_stop_the_rest(tmp_path, capsys):
@@ -252,14 +264,50 @@ def test_finished_inputs_are_skipped_unless_they_are_to_be_overwritten(tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("name", "network", "what"), [("b.tif", "abc", "input"), ("a.tif", "xyz", "network")]
+    ("name", "network", "options", "what"),
+    [
+        ("b.tif", "abc", {}, "another input"),
+        ("other/a.tif", "abc", {}, "another input"),
+        ("a.tif", "xyz", {}, "another network"),
+        ("a.tif", "abc", {"size": (2, 1), "channel": 0}, r"other options \(channel, size\)"),
+    ],
 )
-def test_the_result_of_something_else_is_not_taken_for_finished(tmp_path, name, network, what):
-    finish(Path("a.tif"), tmp_path)
-    assert _batch.run_each([Path("other/a.tif")], tmp_path, finish, network="abc") == 0
-    with pytest.raises(CalzooError, match=f"holds the result of another {what}; give another -o, or replace"):
-        _batch.run_each([Path(name)], tmp_path, finish, network=network)
-    assert _batch.run_each([Path(name)], tmp_path, finish, network=network, overwrite=True) == 0
+def test_the_result_of_something_else_is_not_taken_for_finished(tmp_path, name, network, options, what):
+    options = {"size": (2, 1.5), "zarr": False, "channel": None} | options
+    (tmp_path / "other").mkdir()
+    for file in ("a.tif", "b.tif", "other/a.tif"):
+        (tmp_path / file).write_text("0")
+    out = tmp_path / "out"
+    finish(tmp_path / "a.tif", out)
+    arguments = [tmp_path / name], out, finish
+    with pytest.raises(CalzooError, match=f"holds the result of {what}; give another -o, or replace"):
+        _batch.run_each(*arguments, network=network, options=options)
+    assert _batch.run_each(*arguments, network=network, options=options, overwrite=True) == 0
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_recording_that_has_changed_is_another_one(tmp_path, monkeypatch, capsys, kind):
+    path = file = tmp_path / "a"
+    if kind == "folder":
+        path.mkdir()
+        file = path / "0.tif"
+    file.write_text("0")
+    finish(path, tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    assert _batch.run_each([Path("a")], tmp_path / "out", finish) == 0
+    assert "a: skipped" in capsys.readouterr().err
+    for change in (lambda: file.write_text("12"), lambda: os.utime(file, (0, 0))):
+        change()
+        with pytest.raises(CalzooError, match="holds the result of another input"):
+            _batch.run_each([path], tmp_path / "out", finish)
+        assert _batch.run_each([path], tmp_path / "out", finish, overwrite=True) == 0
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"source": {}}', "[1]"])
+def test_a_record_of_something_else_does_not_say_that_a_result_is_finished(tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(CalzooError, match="holds the result of another input"):
+        _batch.run_each([Path("a.tif")], tmp_path, finish)
 
 
 def test_a_missing_package_stops_all_inputs_at_once(tmp_path):
@@ -376,6 +424,21 @@ def test_axons_are_segmented_stack_by_stack(stacks, tmp_path, capsys):
         names = {path.name for path in folder.iterdir()}
         assert names == {"semantic.tif", "instances.tif", "axons.csv", "overlay.png", "run.json"}
         assert read_volume(folder / "instances.tif").voxel_um == pytest.approx((2, 0.5, 0.5))
+
+
+def test_axons_are_found_again_for_another_stack_or_other_options_on_request_only(stacks, tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    other = tmp_path / "elsewhere" / Path(stacks[0]).name
+    other.parent.mkdir()
+    other.write_bytes(Path(stacks[0]).read_bytes())
+    out = str(tmp_path / "out")
+    assert axons(stacks[0], "-o", out) == 0
+    assert axons(stacks[0], "-o", out) == 0
+    assert "is finished" in capsys.readouterr().err
+    assert axons(other, "-o", out) == 1
+    assert "holds the result of another input" in capsys.readouterr().err
+    assert axons(stacks[0], "-o", out, "--min-voxels", "9", "--voxel", "2,1,1") == 1
+    assert "holds the result of other options (min_voxels, voxel_um)" in capsys.readouterr().err
 
 
 def test_a_stack_that_cannot_be_read_does_not_stop_the_others(stacks, tmp_path, capsys):

@@ -124,6 +124,9 @@ def test_an_array_and_a_volume_are_volumes(stack):
     assert volume.voxel_um == (2.0, 0.5, 0.5)
     np.testing.assert_array_equal(volume.planes(1, 2), stack[1:2])
     assert as_volume(volume) is volume
+    other = as_volume(volume, voxel_um=(1, 1, 1))
+    assert (other.voxel_um, volume.voxel_um) == ((1.0, 1.0, 1.0), (2.0, 0.5, 0.5))
+    np.testing.assert_array_equal(other.read(), stack)
     np.testing.assert_array_equal(as_volume(stack.transpose(2, 0, 1), axes="XZY").read(), stack)
     assert as_volume(stack.astype(">u2")).read().dtype.isnative
 

@@ -307,3 +307,11 @@ def test_memory_does_not_grow_with_the_number_of_planes(tmp_path, rng):
         group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": [{"path": "0"}]}]
         peaks.append(_peak(tmp_path / f"{planes}.zarr", tmp_path / f"out-{planes}"))
     assert peaks[1] < 1.1 * peaks[0], peaks
+
+
+def test_a_store_is_not_begun_where_something_of_the_user_stands(tmp_path):
+    (tmp_path / "labels.zarr.part").mkdir()
+    (tmp_path / "labels.zarr.part" / "notes.txt").touch()
+    with pytest.raises(CalzooError, match="a folder is there already that calzoo cannot tell to be its own"):
+        ZarrWriter(tmp_path / "labels.zarr", (2, 8, 8), "uint8")
+    assert (tmp_path / "labels.zarr.part" / "notes.txt").exists()

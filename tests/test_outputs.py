@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+import shutil
+import tracemalloc
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +13,8 @@ import pytest
 
 import calzoo
 from calzoo.errors import CalzooError
-from calzoo.imaging.outputs import output_file, output_folder, write_run_json, write_table
+from calzoo.imaging.outputs import make_part, output_file, output_folder, write_run_json, write_table
+from calzoo.imaging.writers import VolumeWriter
 
 
 def fail_after_writing(path, error):
@@ -66,10 +69,78 @@ def test_a_folder_that_is_there_keeps_what_is_not_ours(tmp_path):
 
 
 def test_the_remains_of_a_killed_run_are_cleared(tmp_path):
-    (tmp_path / "result.part").mkdir()
+    make_part(tmp_path / "result.part")
     (tmp_path / "result.part" / "old.txt").touch()
     with output_folder(tmp_path / "result") as folder:
-        assert list(folder.iterdir()) == []
+        assert not (folder / "old.txt").exists()
+    assert list((tmp_path / "result").iterdir()) == []
+
+
+WRITERS = [output_file, output_folder, lambda p: VolumeWriter(p, (1, 8, 8), "uint8")]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_work_does_not_begin_where_a_folder_of_the_user_stands(tmp_path, write):
+    mine = tmp_path / "result.part" / "notes.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(CalzooError, match=r"result\.part: work goes there.*move or remove it"):
+        write(tmp_path / "result").__enter__()
+    assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_a_file_that_a_killed_process_left_is_replaced(tmp_path, write):
+    (tmp_path / "result.part").write_text("half a result")
+    with pytest.raises(KeyboardInterrupt), write(tmp_path / "result"):
+        raise KeyboardInterrupt
+    assert not (tmp_path / "result.part").exists()
+
+
+def test_what_only_an_earlier_result_has_goes(tmp_path):
+    names = ["stale.txt", "sub/empty/stale.txt", "full/stale.txt", "full/mine.txt"]
+    for name in names:
+        (tmp_path / "result" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "result" / name).touch()
+
+    def left(kept):
+        with output_folder(tmp_path / "result", stale=names[:3] + ["sub/none.txt"]) as folder:
+            (folder / "run.json").touch()
+        found = [p.relative_to(tmp_path / "result").as_posix() for p in (tmp_path / "result").rglob("*")]
+        assert sorted(found) == sorted(kept)
+
+    left([*names, "run.json", "sub", "sub/empty", "full"])  # no run.json: not calzoo's
+    left(["full", "full/mine.txt", "run.json"])
+
+
+@pytest.mark.parametrize("source", ["result", "result/a.txt", "result/sub", "result/old"])
+def test_an_input_is_never_replaced(tmp_path, source):
+    result = tmp_path / "result"
+    for name in ("sub", "old"):
+        (result / name).mkdir(parents=True)
+    for name in ("a.txt", "sub/b.txt", "old/c.txt", "run.json"):
+        (result / name).write_text("raw")
+    new = shutil.copytree(result, tmp_path / "new", ignore=shutil.ignore_patterns("old"))
+    reason = r"an input, which is never replaced|belongs to the input.*another -o"
+    with (
+        pytest.raises(CalzooError, match=reason),
+        output_folder(result, stale=["old"], inputs=[tmp_path / source]) as folder,
+    ):
+        shutil.copytree(new, folder, dirs_exist_ok=True)
+    shutil.rmtree(new)
+    assert [p.name for p in tmp_path.iterdir()] == ["result"]
+    assert {p.read_text() for p in result.rglob("*") if p.is_file()} == {"raw"}
+    assert len(list(result.rglob("*"))) == 6
+
+
+@pytest.mark.parametrize("source", ["result/raw.txt", "."])
+def test_results_may_stand_beside_an_input_or_in_one(tmp_path, source):
+    (tmp_path / "result").mkdir()
+    (tmp_path / "result" / "raw.txt").write_text("raw")
+    for _ in range(2):
+        with output_folder(tmp_path / "result", inputs=[tmp_path / source]) as folder:
+            (folder / "a.txt").write_text("new")
+    assert sorted(p.name for p in (tmp_path / "result").iterdir()) == ["a.txt", "raw.txt"]
 
 
 def test_a_folder_cannot_take_the_name_of_a_file(tmp_path):
@@ -129,6 +200,19 @@ def test_a_table_may_be_empty_but_not_ragged(tmp_path):
     assert (tmp_path / "t.csv").read_text() == "y,x\n"
     with pytest.raises(ValueError, match="columns of one length"):
         write_table(tmp_path / "t.csv", {"y": [1], "x": []})
+
+
+def test_memory_of_a_table_is_not_that_of_all_its_values(tmp_path):
+    columns = {f"cell_{number}": np.linspace(0, number, 20_000, dtype=np.float32) for number in range(30)}
+    tracemalloc.start()
+    write_table(tmp_path / "traces.csv", columns)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10e6  # all values at once: 41e6
+    with open(tmp_path / "traces.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == list(columns)
+    np.testing.assert_allclose(np.float32(rows[1:]), np.stack(list(columns.values()), axis=1), rtol=1e-6)
 
 
 def test_a_run_is_recorded_in_plain_json(tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from scipy import ndimage
 
 pytest.importorskip("onnxruntime")
@@ -16,7 +17,7 @@ from calzoo.imaging.movies import open_movie
 from calzoo.imaging.warping import warp
 from calzoo.imaging.writers import VolumeWriter, write_movie
 from calzoo.inference.models import load_model
-from calzoo.inference.registration import Registrar, register_movie, run_registration
+from calzoo.inference.registration import Registrar, checked_options, register_movie, run_registration
 from calzoo.inference.registration_network import RegistrationNetwork
 
 RIGID = Path(__file__).resolve().parent / "models" / "rigid.onnx"
@@ -89,6 +90,26 @@ def test_only_pixels_that_all_frames_saw_are_valid(network, still):
     assert result.report["valid_columns"][0] in (3, 4, 5)
     assert result.report["valid_columns"][1] >= 119
     assert result.valid.mean() == pytest.approx(94 / 100 * 116 / 120, abs=0.03)
+
+
+@pytest.mark.parametrize("bad", [0, 20])
+def test_pixels_that_good_frames_did_not_see_are_not_valid_however_many_are_bad(network, still, bad):
+    movie = moving(still, [(0, 0)] * 40 + [(-8, 0)] * 3)  # reads beyond the top
+    movie[:bad] = 0
+    result = register_movie(movie, model=network, template=still)
+    assert np.flatnonzero(result.bad).tolist() == list(range(bad))
+    assert result.report["valid_rows"][0] in (7, 8, 9)
+    assert not result.valid[:7].any()
+
+
+def test_pixels_that_bad_frames_alone_did_not_see_are_valid(network, rng, still):
+    movie = moving(still, [(0, 0)] * 12)
+    movie[5] = (
+        0.01 * np.roll(movie[5], 9, 0) + ndimage.gaussian_filter(rng.normal(size=still.shape), 3) * 2000
+    )
+    result = register_movie(movie, model=network, template=still)
+    assert np.flatnonzero(result.bad).tolist() == [5]
+    assert result.valid[2:-2, 2:-2].all()
 
 
 def test_frames_without_light_and_without_likeness_are_flagged(network, rng, still, shifts):
@@ -177,17 +198,81 @@ def test_a_frame_at_a_time_gives_the_same(network, still, shifts):
     ("options", "message"),
     [
         ({"interpolation": "nearest"}, "'linear' or 'cubic', got 'nearest'"),
-        ({"smoothing": -1}, "smoothing must be a number of frames from 0 on"),
-        ({"highpass": 0}, "highpass must be a width in pixels above 0"),
+        *(
+            ({"smoothing": v}, "smoothing must be a number of frames from 0 on")
+            for v in (-1, np.nan, "1", None)
+        ),
+        *(
+            ({"reach": v}, "reach must be a displacement in pixels above 0")
+            for v in (-1, 0, np.nan, "3", True)
+        ),
+        *(({"highpass": v}, "highpass must be a width in pixels above 0") for v in (0, -3, np.inf, "9")),
         ({"bidirectional": "left"}, "a number of pixels or 'auto', got 'left'"),
+        ({"bidirectional": np.nan}, "a number of pixels or 'auto', got nan"),
         ({"template": np.zeros((50, 60))}, r"template of the movie's shape \(100, 120\), got \(50, 60\)"),
         ({"template": np.full((100, 120), np.nan)}, "template holds NaN"),
         ({"others": [np.zeros((14, 50, 60))]}, "channels of one shape"),
+        (
+            {"joint": True},
+            "expected several channels to estimate the motion on together, got one; leave joint",
+        ),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(network, still, shifts, options, message):
     with pytest.raises(CalzooError, match=message):
         register_movie(moving(still, shifts), model=network, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"interpolation": "x"}, "'linear' or 'cubic', got 'x'"),
+        ({"highpass": -3}, "highpass must be a width in pixels above 0, or None, got -3"),
+        ({"reach": np.float32("nan")}, "reach must be a displacement in pixels above 0, or None, got"),
+    ],
+)
+def test_a_frame_at_a_time_refuses_the_same_options(still, options, message):
+    with pytest.raises(CalzooError, match=message):
+        Registrar(still, model=RIGID, **options)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, True])
+def test_a_number_of_threads_is_a_whole_number_from_1_on(still, threads):
+    with pytest.raises(CalzooError, match="threads must be a whole number of at least 1, got"):
+        register_movie(np.stack([still] * 3), model=RIGID, threads=threads)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1j])
+def test_a_frame_of_no_numbers_is_refused(still, value):
+    registrar = Registrar(still, model=RIGID, threads=np.int64(1))
+    frame = still.astype(type(value))
+    frame[3, 4] = value
+    with pytest.raises(CalzooError, match="expected a frame of finite real numbers, got"):
+        registrar(frame)
+
+
+def test_numbers_of_numpy_are_numbers(recorded, network, tmp_path):
+    options = {"reach": np.float32(8), "smoothing": np.int64(0), "bidirectional": np.float32(1)}
+    run_registration(recorded[0], tmp_path / "out.tif", model=network, **options)
+    found = json.loads((tmp_path / "out.json").read_text())["options"]
+    assert checked_options(reach=8.0, bidirectional=1.0).items() <= found.items()
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--bidirectional", "nan"], "bidirectional must be a number of pixels or 'auto', got nan"),
+        (["--smooth", "inf"], "smoothing must be a number of frames from 0 on, got inf"),
+        (["--joint"], "expected several channels to estimate the motion on together, got one"),
+    ],
+)
+def test_an_option_that_cannot_be_meant_is_one_line(recorded, tmp_path, capsys, option, message):
+    command = ["register", str(recorded[0]), "-o", str(tmp_path / "out.tif"), "--model", str(RIGID)]
+    assert main([*command, *option]) == 1
+    told = capsys.readouterr().err.strip()
+    assert message in told
+    assert "\n" not in told
+    assert [path.name for path in tmp_path.iterdir()] == ["raw.tif"]
 
 
 @pytest.mark.parametrize(
@@ -251,8 +336,6 @@ def test_command_writes_movie_report_picture_and_flow(recorded, network, tmp_pat
 
 @pytest.mark.parametrize("kind", ["picture", "movie", "npy"])
 def test_template_comes_from_a_picture_or_a_movie(recorded, network, tmp_path, kind):
-    import tifffile
-
     path, movie = recorded
     template = movie[2].astype(np.float32)
     file = tmp_path / ("template.npy" if kind == "npy" else "template.tif")
@@ -282,6 +365,70 @@ def test_finished_movies_are_skipped_and_others_are_not_replaced(recorded, tmp_p
     other.write_bytes(path.read_bytes())
     assert main(["register", str(other), *arguments[2:]]) == 1
     assert "holds the result of another input" in capsys.readouterr().err
+    tifffile.imwrite(tmp_path / "template.tif", np.ones((100, 120), np.float32))
+    more = ["--cubic", "--flow", "--rate", "3", "--template", str(tmp_path / "template.tif")]
+    assert main([*arguments, *more]) == 1
+    assert "other options (flow, frame_rate_hz, interpolation, template);" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("target", ["raw.tif", "folder", "frames/out.tif", "template.tif"])
+def test_what_is_read_is_never_replaced(recorded, tmp_path, capsys, target):
+    path, movie = recorded
+    (tmp_path / "frames").mkdir()
+    for number, frame in enumerate(movie):
+        tifffile.imwrite(tmp_path / "frames" / f"{number:02}.tif", frame)
+    tifffile.imwrite(tmp_path / "template.tif", movie[0])
+    inputs, output, more = [path], tmp_path / target, []
+    if target == "folder":
+        (tmp_path / "other.tif").write_bytes(path.read_bytes())
+        inputs, output = [path, tmp_path / "other.tif"], tmp_path
+    if target == "frames/out.tif":
+        inputs = [tmp_path / "frames"]
+    if target == "template.tif":
+        more = ["--template", str(output)]
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    command = ["register", *map(str, inputs), "-o", str(output), "--model", str(RIGID), "--overwrite", *more]
+    assert main(command) == 1
+    assert "got an input, which is never replaced; give another -o" in capsys.readouterr().err
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["out.tif", "out.json", "out.png", "out.flow.npy"])
+def test_files_of_the_user_are_replaced_on_request_only(recorded, tmp_path, capsys, name):
+    (tmp_path / name).write_text("mine")
+    command = ["register", str(recorded[0]), "-o", str(tmp_path / "out.tif"), "--model", str(RIGID), "--flow"]
+    assert main(command) == 1
+    assert f"{name}: expected a name that is free, got a file that is there" in capsys.readouterr().err
+    assert (tmp_path / name).read_text() == "mine"
+    assert main([*command, "--overwrite"]) == 0
+    assert (tmp_path / name).read_bytes() != b"mine"
+
+
+@pytest.mark.parametrize("more", [[], ["--overwrite"]])
+def test_a_folder_of_the_user_is_not_taken_for_begun_work(recorded, tmp_path, capsys, more):
+    (tmp_path / "out.part").mkdir()
+    (tmp_path / "out.part" / "notes.txt").write_text("mine")
+    command = ["register", str(recorded[0]), "-o", str(tmp_path / "out.tif"), "--model", str(RIGID), *more]
+    assert main(command) == 1
+    assert "out.part: work goes there until it is finished, but" in capsys.readouterr().err
+    assert (tmp_path / "out.part" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_what_failed_at_the_very_end_is_gone_on_with(recorded, network, tmp_path, monkeypatch, error):
+    def fail(*args):
+        raise error
+
+    out = tmp_path / "out.tif"
+    with monkeypatch.context() as patched:
+        patched.setattr(VolumeWriter, "append", fail)
+        with pytest.raises((CalzooError, KeyboardInterrupt)):
+            run_registration(recorded[0], out, model=network, flow=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.part", "raw.tif"]
+    (tmp_path / "out.part" / "out.tif.part").touch()  # as a process leaves it that is killed
+    run_registration(recorded[0], out, model=network, flow=True)
+    names = ["out.flow.npy", "out.json", "out.png", "out.tif", "raw.tif"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
 
 
 def test_several_movies_go_into_a_folder_and_one_that_fails_stops_no_other(recorded, tmp_path, capsys):
@@ -352,6 +499,30 @@ def test_all_channels_are_written_with_the_chosen_one_first(network, tmp_path, s
     expected = register_movie(both[:, 1], model=network, others=[both[:, 0]])
     np.testing.assert_array_equal(chosen, expected.movie)
     np.testing.assert_array_equal(moved, expected.others[0])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "written"),
+    [
+        ("bool", "uint8"),
+        ("int8", "int16"),
+        ("int32", "int32"),
+        ("uint32", "float32"),
+        ("int64", "float32"),
+        ("float16", "float32"),
+        ("float64", "float32"),
+    ],
+)
+def test_a_file_has_a_data_type_that_fiji_opens(network, tmp_path, still, shifts, dtype, written):
+    movie = moving(still, shifts)[:3] / still.max() * 100
+    movie = (movie > movie.mean() if dtype == "bool" else movie.round()).astype(dtype)
+    np.save(tmp_path / "raw.npy", movie)
+    run_registration(tmp_path / "raw.npy", tmp_path / "out.tif", model=network, template=still / 20)
+    kept = register_movie(movie, model=network, template=still / 20).movie
+    assert kept.dtype == ("uint8" if dtype == "bool" else dtype)
+    registered = tifffile.imread(tmp_path / "out.tif")
+    assert registered.dtype == written
+    np.testing.assert_array_equal(registered, kept.astype(written))
 
 
 def test_the_result_must_be_a_tiff(recorded, network, tmp_path):

@@ -6,11 +6,21 @@ from pathlib import Path
 
 from calzoo.commands._messages import tell
 from calzoo.errors import CalzooError
+from calzoo.imaging.outputs import plain, refuse_inputs, source_facts
 
 FINISHED = "run.json"  # written last into the folder of a result
 
 
-def run_each(inputs, output, run_one, *, network=None, overwrite=False):
+def run_each(
+    inputs,
+    output,
+    run_one,
+    *,
+    network=None,
+    options=None,
+    overwrite=False,
+    results=lambda folder: [folder, folder / FINISHED],
+):
     """Run one recording after the other.
 
     Parameters
@@ -23,19 +33,32 @@ def run_each(inputs, output, run_one, *, network=None, overwrite=False):
         Called with a recording and the folder of its result.
     network : str, optional
         The sha256 of the network, which a finished result must have come from.
+    options : dict, optional
+        What was asked for, as "options" of run.json has it, which a finished result must be of.
     overwrite : bool, optional
         Do again what is finished.
+    results : callable, optional
+        Called with the folder of a result, returns what is written, the most important first and
+        at the second place what tells how it was made: by default the folder and its run.json.
 
     Returns
     -------
     int
         0, or 1 if any failed.
+
+    Raises
+    ------
+    CalzooError
+        If a result would take the place of one of the recordings.
     """
     failed = 0
-    for path, folder in zip(inputs, _folders(inputs, output), strict=True):
+    folders = _folders(inputs, output)
+    written = [results(folder) for folder in folders]
+    refuse_inputs([target for targets in written for target in targets], inputs)
+    for path, folder, (result, record, *_) in zip(inputs, folders, written, strict=True):
         try:
-            if not overwrite and _is_finished(path, folder, network):
-                tell(f"{path}: skipped, {folder} is finished (--overwrite does it again)")
+            if not overwrite and _is_finished(path, result, record, network, options):
+                tell(f"{path}: skipped, {result} is finished (--overwrite does it again)")
                 continue
             run_one(path, folder)
         except (ModuleNotFoundError, BrokenPipeError):
@@ -62,23 +85,33 @@ def finished(inputs, output):
     return [(path, folder) for path, folder in pairs if (folder / FINISHED).exists()]
 
 
-def _is_finished(path, folder, network):
-    """Tell whether a folder holds the result; refuse one that holds another."""
-    if not (folder / FINISHED).exists():
+def _is_finished(path, result, record, network, options):
+    """Tell whether a result is there that `record` says to be this one; refuse another one."""
+    if not (result.exists() and record.exists()):
         return False
     try:
-        facts = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
-        same_input = Path(facts["input"]).name == Path(path).name
-        same_network = network is None or facts["model"]["sha256"] == network
+        facts = json.loads(record.read_text(encoding="utf-8"))
+        found = facts["source"], facts["model"]["sha256"]
     except (ValueError, KeyError, TypeError):
-        same_input = same_network = False
-    if not (same_input and same_network):
-        what = "network" if same_input else "input"
-        message = (
-            f"{folder} holds the result of another {what}; give another -o, or replace it with --overwrite."
-        )
+        found = None, None
+        facts = {}
+    what = None
+    if found[0] != source_facts(path):
+        what = "another input"
+    elif network is not None and found[1] != network:
+        what = "another network"
+    elif options is not None and "options" in facts:
+        other = _differing(plain(options), facts["options"])
+        what = other and f"other options ({', '.join(other)})"
+    if what:
+        message = f"{result} holds the result of {what}; give another -o, or replace it with --overwrite."
         raise CalzooError(message)
     return True
+
+
+def _differing(first, second):
+    """Return the names of options that differ; one that is absent is None."""
+    return sorted(name for name in {*first, *second} if first.get(name) != second.get(name))
 
 
 def _folders(inputs, output):

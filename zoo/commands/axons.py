@@ -47,23 +47,29 @@ def run(args):
     name = _options.models(args).get("model", args.preset or "axons")
     model = load_model(name, provider=args.provider, threads=args.threads)
 
+    options = {
+        "axes": args.axes,
+        "channel": args.channel,
+        "voxel_um": args.voxel,
+        "axon_diameter": args.axon_diameter,
+        "min_voxels": args.min_voxels,
+        "min_um3": args.min_um3,
+        "zarr": args.zarr,
+    }
+
     def segment(path, folder):
-        result = run_axons(
-            path,
-            folder,
-            model=model,
-            axes=args.axes,
-            channel=args.channel,
-            voxel_um=args.voxel,
-            axon_diameter=args.axon_diameter,
-            min_voxels=args.min_voxels,
-            min_um3=args.min_um3,
-            zarr=args.zarr,
-        )
+        result = run_axons(path, folder, model=model, **options)
         tell(f"{path}: {result.count} axons, computed on {result.provider}")
         print(folder)
 
-    status = run_each(args.inputs, args.output, segment, network=model.sha256, overwrite=args.overwrite)
+    status = run_each(
+        args.inputs,
+        args.output,
+        segment,
+        network=model.sha256,
+        options=options,
+        overwrite=args.overwrite,
+    )
     if args.view:
         _view.show(finished(args.inputs, args.output), axes=args.axes, channel=args.channel)
     return status

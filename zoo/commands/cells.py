@@ -21,7 +21,7 @@ def add_arguments(parser):
         "--summary",
         action="store_true",
         help="each input is one picture (a mean, median or maximum), or a stack of correlation, median and "
-        "standard deviation",
+        "standard deviation; of the options for reading only --pixel applies",
     )
     parser.add_argument(
         "--diameter",
@@ -29,7 +29,10 @@ def add_arguments(parser):
         help="median diameter of the cells, such as 12px or 10um (default: estimated)",
     )
     parser.add_argument(
-        "--score", type=_options.positive_number, metavar="S", help="least score of a cell, up to 1"
+        "--score",
+        type=_options.positive_number,
+        metavar="S",
+        help="least score of a cell, above 0 and up to 1",
     )
     parser.add_argument(
         "--prior", action="store_true", help="multiply masks by their mean, which suppresses neighbours"
@@ -57,26 +60,29 @@ def run(args):
     files = _options.models(args, ROLES) or None
     networks = CellNetworks.load(files, args.preset or PRESET, provider=args.provider, threads=args.threads)
 
-    nwb = _metadata(args.nwb)
+    options = {
+        "summary": args.summary,
+        "diameter": args.diameter,
+        "score": args.score,
+        "prior": args.prior,
+        "traces": not args.no_traces,
+        "nwb": _metadata(args.nwb),
+        **_options.movie_reading(args),
+    }
 
     def find(path, folder):
-        result = run_cells(
-            path,
-            folder,
-            summary=args.summary,
-            model=networks,
-            threads=args.threads,
-            diameter=args.diameter,
-            score=args.score,
-            prior=args.prior,
-            traces=not args.no_traces,
-            nwb=nwb,
-            **_options.movie_reading(args),
-        )
+        result = run_cells(path, folder, model=networks, threads=args.threads, **options)
         tell(f"{path}: {result.count} cells of about {result.diameter:.1f} px, computed on {result.provider}")
         print(folder)
 
-    return run_each(args.inputs, args.output, find, network=network_hash(networks), overwrite=args.overwrite)
+    return run_each(
+        args.inputs,
+        args.output,
+        find,
+        network=network_hash(networks),
+        options=options,
+        overwrite=args.overwrite,
+    )
 
 
 def _metadata(path):

@@ -1,12 +1,12 @@
 """Correct the motion of movies: rigid, non-rigid, and from scan line to scan line.
 
-Of each movie: OUT.tif in the data type of the input, OUT.json (correlation with the
-template before and after, crispness, residual motion, bad frames, valid area), OUT.png,
-and with --flow OUT.flow.npy, (T, Y, X, 2) float32: registered(y, x) = movie(y + dy, x + dx).
+Of each movie: OUT.tif in the data type of the input where Fiji opens it (else bool as
+uint8, int8 as int16, all others as float32), OUT.json (correlation with the template
+before and after, crispness, residual motion, bad frames, valid area), OUT.png, and with
+--flow OUT.flow.npy, (T, Y, X, 2) float32: registered(y, x) = movie(y + dy, x + dx).
 What was interrupted goes on from OUT.part.
 """
 
-import json
 from pathlib import Path
 
 from calzoo.commands import _options
@@ -32,7 +32,11 @@ def add_arguments(parser):
         metavar="OUT.tif",
         help="the registered movie; of several movies a folder, in which each gets a file of its name",
     )
-    parser.add_argument("--overwrite", action="store_true", help="do again what is finished or was begun")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="do again what is finished or was begun, and replace files of the same names",
+    )
     parser.add_argument(
         "--flow", action="store_true", help="also write OUT.flow.npy, 8 bytes per pixel and frame"
     )
@@ -72,7 +76,11 @@ def add_arguments(parser):
         action="store_true",
         help="write all channels, moved like the chosen one (--channel)",
     )
-    parser.add_argument("--joint", action="store_true", help="estimate motion on all channels together")
+    parser.add_argument(
+        "--joint",
+        action="store_true",
+        help="estimate motion on all channels of a movie that has several, and write them all",
+    )
     _options.add_movie_reading(parser)
     _options.add_network(parser)
 
@@ -80,7 +88,9 @@ def add_arguments(parser):
 def run(args):
     """Register one movie after the other, all with the same network."""
     from calzoo.commands._batch import run_each
-    from calzoo.inference.registration import run_registration
+    from calzoo.imaging.outputs import refuse_inputs
+    from calzoo.inference.registration import checked_options, run_registration
+    from calzoo.inference.registration_files import asked_options, result_files
     from calzoo.inference.registration_network import RegistrationNetwork
 
     network = RegistrationNetwork.load(
@@ -92,29 +102,33 @@ def run(args):
     several = len(args.inputs) > 1
     if several:
         args.output.mkdir(parents=True, exist_ok=True)
-    options = {
-        "template": None if args.template is None else _picture(args.template),
-        "reach": args.reach,
-        "smoothing": args.smooth,
-        "interpolation": "cubic" if args.cubic else "linear",
-        "highpass": args.highpass,
-        "bidirectional": _offset(args.bidirectional),
-        "joint": args.joint,
+    template = None if args.template is None else _picture(args.template)
+    options = checked_options(
+        joint=args.joint,
+        reach=args.reach,
+        smoothing=args.smooth,
+        interpolation="cubic" if args.cubic else "linear",
+        highpass=args.highpass,
+        bidirectional=_offset(args.bidirectional),
+    )
+    writing = {
+        "flow": args.flow,
+        "open_options": _options.movie_reading(args),
+        "all_channels": args.all_channels or args.joint,
     }
 
+    def file_of(place):
+        return place.with_name(f"{place.name}.tif") if several else place
+
     def register(path, place):
-        out = place.with_name(f"{place.name}.tif") if several else place
-        if not args.overwrite and _is_finished(path, out, network):
-            tell(f"{path}: skipped, {out} is finished (--overwrite does it again)")
-            return
+        out = file_of(place)
         result = run_registration(
             path,
             out,
-            flow=args.flow,
             model=network,
-            open_options=_options.movie_reading(args),
-            all_channels=args.all_channels or args.joint,
+            template=template,
             overwrite=args.overwrite,
+            **writing,
             **options,
         )
         report = result.report
@@ -125,28 +139,20 @@ def run(args):
         )
         print(out)
 
-    return run_each(args.inputs, args.output, register, overwrite=True)
+    def results(place):
+        files = result_files(file_of(place), args.flow)
+        refuse_inputs(files, [] if args.template is None else [args.template])
+        return files
 
-
-def _is_finished(path, out, network):
-    """Tell whether OUT.tif and its report are there; refuse those of something else."""
-    from calzoo.errors import CalzooError
-
-    if not (out.exists() and out.with_suffix(".json").exists()):
-        return False
-    try:
-        facts = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
-        same_input = Path(facts["input"]).name == Path(path).name
-        same_network = facts["model"]["sha256"] == network.model.sha256
-    except (ValueError, KeyError, TypeError):
-        same_input = same_network = False
-    if not (same_input and same_network):
-        what = "network" if same_input else "input"
-        message = (
-            f"{out} holds the result of another {what}; give another -o, or replace it with --overwrite."
-        )
-        raise CalzooError(message)
-    return True
+    return run_each(
+        args.inputs,
+        args.output,
+        register,
+        network=network.model.sha256,
+        options=asked_options(options, template, **writing),
+        overwrite=args.overwrite,
+        results=results,
+    )
 
 
 def _picture(path):

@@ -4,6 +4,7 @@ A volume is read a few planes at a time, so that its size does not matter. Axes
 are (plane, row, column); sizes are in micrometres, in the same order.
 """
 
+import copy
 import math
 
 import numpy as np
@@ -129,7 +130,7 @@ def read_volume(path, *, axes=None, channel=None, voxel_um=None):
 
 
 def as_volume(array, *, axes=None, channel=None, voxel_um=None):
-    """Give an array the interface of a volume; a Volume is returned as it is.
+    """Give an array the interface of a volume; a Volume is returned as it is, but for `voxel_um`.
 
     Parameters
     ----------
@@ -149,7 +150,11 @@ def as_volume(array, *, axes=None, channel=None, voxel_um=None):
     (4, 32, 48)
     """
     if isinstance(array, Volume):
-        return array
+        if voxel_um is None:
+            return array
+        volume = copy.copy(array)
+        volume.voxel_um = voxel_size(voxel_um)
+        return volume
     array = np.asarray(array)
     letters = npy.letters_of("array", array.shape, axes)
     facts = Facts(is_stack=array.ndim > 2)

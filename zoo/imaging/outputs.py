@@ -15,6 +15,8 @@ from calzoo import __version__
 from calzoo.errors import CalzooError
 
 RUN_FILE = "run.json"
+_MARK = ".calzoo-part"  # in every folder of begun work: such folders may be removed
+_CELLS_AT_A_TIME = 2**16  # of a table
 _FIRST_COLUMNS = ("y", "x", "score")
 
 
@@ -22,6 +24,45 @@ def part_path(path):
     """Return where work on `path` goes until it is finished."""
     path = Path(path)
     return path.with_name(path.name + ".part")
+
+
+def check_part(part):
+    """Refuse to work where a folder stands that is not known to be calzoo's.
+
+    A single file is taken for what a process that was killed has left: were it refused, an
+    unattended command could not go on.
+
+    Parameters
+    ----------
+    part : pathlib.Path
+        File or folder where work is to begin, from `part_path`.
+
+    Raises
+    ------
+    CalzooError
+        If a folder that is not empty stands there without the mark of `make_part`.
+    """
+    if part.is_dir() and not (part / _MARK).exists() and any(part.iterdir()):
+        message = (
+            f"{part}: work goes there until it is finished, but a folder is there already that calzoo "
+            "cannot tell to be its own; move or remove it, or choose another place."
+        )
+        raise CalzooError(message)
+
+
+def clear_part(part):
+    """Remove what an earlier run left of its work, after `check_part`."""
+    check_part(part)
+    if part.is_dir() and not part.is_symlink():
+        shutil.rmtree(part, ignore_errors=True)
+    else:
+        part.unlink(missing_ok=True)
+
+
+def make_part(part):
+    """Make a folder to work in, with the mark by which `check_part` knows it."""
+    part.mkdir(parents=True)
+    (part / _MARK).touch()
 
 
 @contextlib.contextmanager
@@ -63,6 +104,7 @@ def output_file(path):
     path = Path(path)
     check_target(path)
     part = part_path(path)
+    clear_part(part)
     try:
         with written(path):
             yield part
@@ -81,8 +123,32 @@ def check_target(path):
         raise CalzooError(message)
 
 
+def refuse_inputs(targets, inputs):
+    """Refuse to write where something is read from: recordings are never replaced, whatever was asked for.
+
+    Parameters
+    ----------
+    targets : sequence of path
+        Files and folders that are to be written.
+    inputs : sequence of path
+        Files and folders that are read.
+
+    Raises
+    ------
+    CalzooError
+        If one of them is both.
+    """
+    for target in map(Path, targets):
+        if any(target.exists() and os.path.exists(path) and target.samefile(path) for path in inputs):
+            message = (
+                f"{target}: expected a place of its own for the result, got an input, which is never "
+                "replaced; give another -o."
+            )
+            raise CalzooError(message)
+
+
 @contextlib.contextmanager
-def output_folder(path, *, stale=()):
+def output_folder(path, *, stale=(), inputs=()):
     """Work in a folder of another name, and give it its own when everything is finished.
 
     Parameters
@@ -91,55 +157,89 @@ def output_folder(path, *, stale=()):
         The folder. Where it is there already, files of the same names are replaced
         at the end and everything else in it stays.
     stale : sequence of str, optional
-        Names in the folder that only an earlier result has; they go.
+        Names in the folder that only an earlier result has; they go if there is one (run.json),
+        and so do folders that this empties.
+    inputs : sequence of path, optional
+        What the results are made of: it is not replaced.
 
     Yields
     ------
     pathlib.Path
-        An empty folder to work in. It is removed if the block is left by an error
+        A folder to work in, empty but for calzoo's mark. It is removed if the block is left by an error
         or Ctrl-C, and `path` is as it was.
 
     Raises
     ------
     CalzooError
-        If `path` is a file, or cannot be written.
+        If `path` is a file or an input, an input lies where a result goes, or the folder
+        cannot be written.
     """
     path = Path(os.path.abspath(path))  # "." has no name to add to
+    refuse_inputs([path], inputs)
     if path.exists() and not path.is_dir():
         message = f"{path}: expected a folder for the results, got a file; choose another name."
         raise CalzooError(message)
     part = part_path(path)
     with written(path):
-        shutil.rmtree(part, ignore_errors=True)  # left by a run that was killed
-        part.mkdir(parents=True)
+        clear_part(part)
+        make_part(part)
     try:
         with written(path):
             yield part
-            _publish(part, path, stale)
+            _publish(part, path, stale, inputs)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _publish(part, path, stale):
+def _publish(part, path, stale, inputs):
     if not path.exists():
         os.replace(part, path)
+        (path / _MARK).unlink()
         return
+    stores = [store.relative_to(part) for store in part.rglob("*.zarr") if store.is_dir()]
+    earlier = stale if (path / RUN_FILE).exists() else ()
+    old = [path / name for name in [*earlier, *stores]]  # of a store also the chunks that the new one lacks
+    files = sorted(
+        (f for f in part.rglob("*") if f.is_file() and f.name != _MARK), key=lambda f: f.name == RUN_FILE
+    )
+    targets = [path / file.relative_to(part) for file in files]
+    _refuse_replacing(inputs, [*old, *targets], path)
     # run.json says that a result is complete: it goes first and comes last.
     (path / RUN_FILE).unlink(missing_ok=True)
-    stores = [store for store in part.rglob("*.zarr") if store.is_dir()]
-    for name in [*stale, *(store.relative_to(part) for store in stores)]:
-        _remove(path / name)  # of a store also the chunks that the new one lacks
-    for file in sorted((f for f in part.rglob("*") if f.is_file()), key=lambda f: f.name == RUN_FILE):
-        target = path / file.relative_to(part)
+    for name in old:
+        _remove(name, path)
+    for file, target in zip(files, targets, strict=True):
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(file, target)
 
 
-def _remove(path):
-    if path.is_dir():
-        shutil.rmtree(path)
+def _refuse_replacing(inputs, targets, path):
+    """Refuse targets in a folder that are an input, hold one, or lie in one."""
+    sources = [Path(source).resolve() for source in inputs]
+    # Of an input around the whole folder nothing is replaced.
+    sources = [source for source in sources if source not in path.resolve().parents]
+    for target in targets:
+        place = target.resolve()
+        for source in sources:
+            if target.exists() and (place == source or place in source.parents or source in place.parents):
+                message = (
+                    f"{path}: the result would replace {target}, which belongs to the input {source}; give "
+                    "another -o."
+                )
+                raise CalzooError(message)
+
+
+def _remove(name, folder):
+    """Remove a file or a folder, and the folders around it in `folder` that have become empty."""
+    if name.is_dir():
+        shutil.rmtree(name)
     else:
-        path.unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
+    for parent in name.parents:
+        if parent == folder or (parent.exists() and any(parent.iterdir())):
+            break
+        with contextlib.suppress(FileNotFoundError):
+            parent.rmdir()
 
 
 def write_table(path, columns):
@@ -168,7 +268,11 @@ def write_table(path, columns):
     with output_file(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(names)
-        writer.writerows(zip(*([_cell(v) for v in columns[n]] for n in names), strict=True))
+        # As Python's objects, values take ten times the memory.
+        step = max(_CELLS_AT_A_TIME // max(len(names), 1), 1)
+        for start in range(0, max(lengths.values(), default=0), step):
+            rows = ([_cell(v) for v in columns[n][start : start + step]] for n in names)
+            writer.writerows(zip(*rows, strict=True))
 
 
 def _cell(value):
@@ -191,16 +295,43 @@ def write_run_json(folder, **facts):
         The result's folder.
     **facts
         Anything that JSON can hold, and NumPy numbers and arrays, paths and
-        dataclasses; NaN and infinity become null. The version and the time are added.
+        dataclasses; NaN and infinity become null. The version and the time are added, and
+        of `input`, a path or a sequence of them, what tells it from others: `source_facts`.
     """
+    if "input" in facts:
+        facts = {"input": facts["input"], "source": source_facts(facts["input"]), **facts}
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     record = {"calzoo": __version__, "written": now, **facts}
-    text = json.dumps(_plain(record), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(plain(record), indent=2, ensure_ascii=False, allow_nan=False)
     with output_file(Path(folder) / RUN_FILE) as part:
         part.write_text(text + "\n", encoding="utf-8")
 
 
-def _plain(value):
+def source_facts(path):
+    """Return what tells a recording from others of its name: where it lies, its size and its age.
+
+    Parameters
+    ----------
+    path : path or sequence of path
+        Of a folder, the files that are directly in it count.
+
+    Returns
+    -------
+    dict, or list of dict
+        Name "path", and where the file exists "bytes" and "modified" (nanoseconds).
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        return [source_facts(one) for one in path]
+    path = Path(path).resolve()
+    files = [file for file in path.iterdir() if file.is_file()] if path.is_dir() else [path]
+    found = [file.stat() for file in files if file.exists()]
+    if not found:
+        return {"path": str(path)}
+    newest = max(stat.st_mtime_ns for stat in found)
+    return {"path": str(path), "bytes": sum(stat.st_size for stat in found), "modified": newest}
+
+
+def plain(value):
     """Return `value` in the types of JSON."""
     if hasattr(value, "__dataclass_fields__"):
         value = {name: getattr(value, name) for name in value.__dataclass_fields__}
@@ -209,9 +340,9 @@ def _plain(value):
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, dict) or hasattr(value, "items"):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, (bool, int, str)):

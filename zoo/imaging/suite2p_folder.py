@@ -6,6 +6,9 @@ import numpy as np
 
 from calzoo.imaging.traces import neuropil_rings, without_shared
 
+#: What is written, within the folder.
+FILES = tuple(f"plane0/{name}.npy" for name in ("F", "Fneu", "spks", "iscell", "stat", "ops"))
+
 
 def write_suite2p(
     folder, masks, scores, traces, *, pictures=None, diameter=12.0, frame_rate_hz=None, spikes=None

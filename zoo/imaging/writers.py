@@ -11,7 +11,7 @@ import numpy as np
 from calzoo import __version__
 from calzoo.errors import CalzooError
 from calzoo.imaging.images import voxel_size
-from calzoo.imaging.outputs import check_target, part_path, written
+from calzoo.imaging.outputs import check_target, clear_part, part_path, written
 
 # What ImageJ's own reader opens. It shows int32 (labels) as 32-bit float, exact up to 2**24.
 _DTYPES = ("uint8", "uint16", "int16", "int32", "float32")
@@ -77,6 +77,7 @@ class VolumeWriter:
         import tifffile
 
         check_target(self.path)
+        clear_part(self._part)
         pages = math.prod(self.shape[:-2])
         size = math.prod(self.shape) * self.dtype.itemsize + pages * _BYTES_PER_DIRECTORY
         self._big = size > _CLASSIC_LIMIT

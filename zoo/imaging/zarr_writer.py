@@ -9,7 +9,7 @@ import numpy as np
 from calzoo import __version__
 from calzoo.errors import CalzooError
 from calzoo.imaging.images import voxel_size
-from calzoo.imaging.outputs import part_path, written
+from calzoo.imaging.outputs import clear_part, part_path, written
 from calzoo.imaging.readers.ome_zarr import import_zarr, one_chunk_at_a_time
 
 _CHUNK = (16, 256, 256)
@@ -48,8 +48,8 @@ class ZarrWriter:
         self._waiting, self._done = [], 0  # planes until they fill a chunk; planes that are written
         self._part = part_path(self.path)
         zarr = import_zarr(path)
+        clear_part(self._part)
         with written(self.path):
-            shutil.rmtree(self._part, ignore_errors=True)
             group = zarr.create_group(os.fspath(self._part), zarr_format=2)
             self._levels = [self._level(group, number) for number in range(self._level_count())]
             group.attrs.update(self._metadata(labels))

@@ -212,13 +212,23 @@ def run_axons(
             )
         view = Projection(shape[1:])
         ending, other = (".zarr", ".tif") if zarr else (".tif", ".zarr")
-        with output_folder(out, stale=[name + other for name in _VOLUMES]) as folder:
+        with output_folder(out, stale=[name + other for name in _VOLUMES], inputs=[path]) as folder:
             table = _write_volumes(job, folder, view, ending)
             write_table(folder / "axons.csv", table)
             title = f"{Path(path).name}   {' x '.join(map(str, shape))}   {len(table['id'])} axons"
             draw_axons(folder / "overlay.png", view, title=title, pixel_um=voxel and voxel[2])
             seconds = round(time.perf_counter() - began, 3)
-            write_run_json(folder, input=path, **job.facts(), axons=len(table["id"]), seconds=seconds)
+            options = {
+                "axes": axes,
+                "channel": channel,
+                "voxel_um": voxel_um,
+                "axon_diameter": axon_diameter,
+                "min_voxels": min_voxels,
+                "min_um3": min_um3,
+                "zarr": zarr,
+            }
+            count = len(table["id"])
+            write_run_json(folder, input=path, **job.facts(), options=options, axons=count, seconds=seconds)
     return AxonRun(Path(out), table, network.model.provider)
 
 

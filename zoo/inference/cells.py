@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from calzoo.imaging.masks import Masks
 from calzoo.imaging.normalisation import normalise
 from calzoo.imaging.peaks import local_maxima
 from calzoo.imaging.picture_files import as_pictures
+from calzoo.imaging.suite2p_folder import FILES
 from calzoo.imaging.traces import Traces, extract_traces
 from calzoo.inference.cell_masks import binarised, pasted, suppressed, with_prior
 from calzoo.inference.cell_networks import CellNetworks
@@ -23,6 +25,8 @@ from calzoo.inference.cell_scale import estimate_diameter
 from calzoo.inference.diameters import diameter_px
 
 PRESET = "cells-2p"
+#: What an earlier result may hold of other cells: not every run writes it, or it was made by hand since.
+_STALE = ("traces.csv", "cells.nwb", "curation.csv", "curated.npz", *(f"suite2p/{name}" for name in FILES))
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ def find_cells(
     pixel_um : tuple of float, optional
         Side of a pixel in micrometres, (y, x); by default that of the movie.
     score : float, optional
-        Least score of a cell, in place of the card's.
+        Least score of a cell, above 0 and up to 1, in place of the card's.
     prior : bool, optional
         Multiply each mask by the mean of all, which suppresses parts of neighbours.
     traces : bool, optional
@@ -120,6 +124,7 @@ def find_cells(
     CalzooError
         If the recording, a network or an option cannot be used.
     """
+    pixel_um = _checked(score, pixel_um)
     networks = CellNetworks.load(model, preset, provider=provider, threads=threads)
     if movie is None and summary is None:
         message = "find_cells: expected a movie (T, Y, X), or one picture as summary=; got neither."
@@ -150,6 +155,23 @@ def _checked_movie(movie):
     return as_movie(movie, at_least=2)
 
 
+def _checked(score, pixel_um):
+    """Return the pixel size as floats, or None; refuse a score or a size that means nothing."""
+    if score is not None and not (isinstance(score, Real) and 0 < score <= 1):
+        message = f"score: expected the least probability of a cell, above 0 and up to 1, got {score!r}."
+        raise CalzooError(message)
+    if pixel_um is None:
+        return None
+    try:
+        sizes = tuple(float(side) for side in pixel_um)
+    except (TypeError, ValueError):
+        sizes = ()
+    if len(sizes) != 2 or not all(0 < side < np.inf for side in sizes):
+        message = f"pixel_um: expected two sides (y, x) in micrometres, both above 0, got {pixel_um!r}."
+        raise CalzooError(message)
+    return sizes
+
+
 def detect(networks, pictures, *, diameter=None, pixel_um=None, score=None, prior=False):
     """Find cells in pictures.
 
@@ -166,6 +188,7 @@ def detect(networks, pictures, *, diameter=None, pixel_um=None, score=None, prio
     CellDetection
         Without traces.
     """
+    pixel_um = _checked(score, pixel_um)
     shape = next(iter(pictures.values())).shape
     image, present = network_input(networks, pictures)
     diameter = diameter_px(diameter, pixel_um)
@@ -295,7 +318,8 @@ def run_cells(
     """Find the neurons of a file, and write all results into a folder.
 
     The folder gets masks.npz, labels.tif, rois.zip, cells.csv, overlay.png, caiman_A.npz
-    and run.json; of a movie also traces.csv and the folder suite2p; all of them or none.
+    and run.json; of a movie also traces.csv and the folder suite2p; all of them or none. What an
+    earlier run or `calzoo curate` left there of other cells goes.
 
     Parameters
     ----------
@@ -310,7 +334,7 @@ def run_cells(
     nwb : bool or mapping, optional
         Also write cells.nwb, with metadata where a mapping is given; needs pynwb.
     pixel_um, frame_rate_hz, **reading : optional
-        As for `calzoo.open_movie`.
+        As for `calzoo.open_movie`; of a picture only its pixel size can be given.
 
     Returns
     -------
@@ -327,8 +351,19 @@ def run_cells(
     from calzoo.imaging.picture_files import read_pictures
 
     began = time.perf_counter()
+    given = {"frame_rate_hz": frame_rate_hz, **reading}
+    given = [f"{name}={value!r}" for name, value in given.items() if value is not None]
+    if summary and given:
+        message = (
+            f"{path}: of a picture (summary) expected the pixel size and nothing else about reading, got "
+            f"{', '.join(given)}, which applies to movies; leave it out."
+        )
+        raise CalzooError(message)
+    pixel_um = _checked(score, pixel_um)
     networks = CellNetworks.load(model, preset, provider=provider, threads=threads)
     options = {"diameter": diameter, "score": score, "prior": prior}
+    asked = {**options, "summary": summary, "traces": traces, "nwb": nwb, "pixel_um": pixel_um}
+    asked |= {"frame_rate_hz": frame_rate_hz, **reading}
     if summary:
         found = find_cells(summary=read_pictures(path), model=networks, pixel_um=pixel_um, **options)
         length, rate, name = None, None, "pictures"
@@ -341,7 +376,7 @@ def run_cells(
             f"calzoo: {path}: the pixel size is not known, columns in um stay empty; give --pixel Y,X.",
             file=sys.stderr,
         )
-    with output_folder(out) as folder:
+    with output_folder(out, stale=_STALE, inputs=[path]) as folder:
         facts = {
             "input": path,
             "kind": name,
@@ -349,6 +384,7 @@ def run_cells(
             "frame_rate_hz": rate,
             "pixel_um": pixel_um,
             "model": model_facts(networks),
+            "options": asked,
             "parameters": {**networks.options, **options, "diameter_px": found.diameter},
             "cells": len(found),
             "seconds": round(time.perf_counter() - began, 3),

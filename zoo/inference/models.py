@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import sys
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -130,15 +131,23 @@ def load_model(name_or_path, *, provider="auto", threads=None, role="model"):
     if provider not in PROVIDERS:
         message = f"provider must be one of {', '.join(PROVIDERS)}; got {provider!r}."
         raise CalzooError(message)
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
-        message = f"threads must be a whole number of at least 1, got {threads!r}."
-        raise CalzooError(message)
+    threads = checked_threads(threads)
     if provider == "auto":
         model = _load_on_device(name_or_path, role, threads)
         if model is not None:
             return model
         provider = "cpu"
     return _load(name_or_path, role, provider, threads)
+
+
+def checked_threads(threads):
+    """Return a number of threads as Python's int, or None; refuse what is none."""
+    if threads is None:
+        return None
+    if not isinstance(threads, Integral) or isinstance(threads, bool) or threads < 1:
+        message = f"threads must be a whole number of at least 1, got {threads!r}."
+        raise CalzooError(message)
+    return int(threads)
 
 
 def _load_on_device(name_or_path, role, threads):

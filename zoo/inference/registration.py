@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ class Registration:
     Attributes
     ----------
     movie : ndarray, (T, Y, X)
-        In the data type of the input.
+        In the data type of the input, bool as uint8; computed in single precision.
     flow : ndarray of float32, (T, Y, X, 2), or None
         (dy, dx) in pixels: registered(y, x) = movie(y + dy, x + dx).
     template : ndarray of float32, (Y, X)
@@ -86,7 +87,7 @@ class Registrar:
     Raises
     ------
     CalzooError
-        If the template or the network cannot be used.
+        If the template, the network or an option cannot be used.
     """
 
     def __init__(
@@ -101,14 +102,17 @@ class Registrar:
         highpass=None,
         interpolation="linear",
     ):
+        options = checked_options(reach=reach, highpass=highpass, interpolation=interpolation)
         # One frame at a time is soonest ready if all threads work on it.
         from calzoo.inference.models import Model, load_model
 
         if not isinstance(model, Model):
             model = load_model(preset if model is None else model, provider=provider, threads=threads)
-        prepare = _preparation(highpass, None)
+        prepare = _preparation(options["highpass"], None)
         network = RegistrationNetwork(model, 1)
-        self._align = Aligner(network, template, reach=reach, prepare=prepare, interpolation=interpolation)
+        self._align = Aligner(
+            network, template, reach=options["reach"], prepare=prepare, interpolation=interpolation
+        )
 
     def __call__(self, frame):
         """Bring one frame (Y, X) to the template.
@@ -116,10 +120,21 @@ class Registrar:
         Returns
         -------
         Registered
+
+        Raises
+        ------
+        CalzooError
+            If it is not a frame of the template's shape, or holds NaN or infinity.
         """
         frame = np.asarray(frame)
         if frame.ndim != 2:
             message = f"expected one frame (Y, X), got an array of shape {frame.shape}."
+            raise CalzooError(message)
+        if frame.dtype.kind not in "buif" or not np.isfinite(frame).all():
+            message = (
+                f"expected a frame of finite real numbers, got {frame.dtype} with NaN, infinity or other "
+                "numbers in it; leave such frames out, or replace such values by numpy.nan_to_num."
+            )
             raise CalzooError(message)
         found = self._align(frame[None])
         return Registered(found.registered[0], found.flow[0], float(found.uncertainty.mean()))
@@ -159,7 +174,7 @@ def register_movie(
     others : sequence of movie, optional
         Further channels of the same shape, moved like the first.
     joint : bool, optional
-        Estimate the motion on all channels together, each scaled to its contrast.
+        Estimate the motion on all channels together, each scaled to its contrast; needs `others`.
     reach : float, optional
         Largest rigid displacement in pixels, along each axis; by default a fifth of the smaller side.
     smoothing : float, optional
@@ -251,7 +266,9 @@ def run_registration(
     path : path or sequence of path
         A movie that `open_movie` opens.
     out : path
-        Ends in ``.tif``; ``OUT.json`` and ``OUT.png`` stand beside it.
+        Ends in ``.tif``; ``OUT.json`` and ``OUT.png`` stand beside it. The data type is that of the
+        movie if Fiji opens it (uint8, uint16, int16, int32, float32), uint8 for bool, int16 for int8,
+        and float32 for all others.
     flow : bool, optional
         Also write ``OUT.flow.npy``, float32, (T, Y, X, 2).
     open_options : mapping, optional
@@ -259,7 +276,7 @@ def run_registration(
     all_channels : bool, optional
         Write all channels, moved like the chosen one, as axes (t, c, y, x).
     overwrite : bool, optional
-        Forget what an earlier call has begun.
+        Forget what an earlier call has begun, and replace files of the same names.
     **options
         As for `register_movie`.
 
@@ -270,7 +287,8 @@ def run_registration(
     Raises
     ------
     CalzooError
-        If the file, the network or an option cannot be used, or the disk is full.
+        If the file, the network or an option cannot be used, the disk is full, or files of
+        the result are there already. An input is never replaced.
     """
     from calzoo.inference.registration_files import register_file
 
@@ -311,8 +329,23 @@ class _Job:
         bidirectional=None,
         offset=None,
     ):
-        _check_options(smoothing, interpolation, highpass, bidirectional)
-        self.network, self.smoothing, self.joint = network, float(smoothing), bool(joint and others)
+        options = checked_options(
+            joint=joint,
+            reach=reach,
+            smoothing=smoothing,
+            interpolation=interpolation,
+            highpass=highpass,
+            bidirectional=bidirectional,
+        )
+        reach, highpass, bidirectional = options["reach"], options["highpass"], options["bidirectional"]
+        self.network, self.smoothing = network, options["smoothing"]
+        self.joint = options["joint"]
+        if self.joint and not others:
+            message = (
+                "joint: expected several channels to estimate the motion on together, got one; leave joint "
+                "(--joint) out, or give the other channels (others=, of a file all_channels=True)."
+            )
+            raise CalzooError(message)
         self.inputs = [as_movie(m, at_least=2) for m in (movie, *others)]
         self.movie = self.inputs[0]
         if any(m.shape != self.movie.shape for m in self.inputs):
@@ -330,7 +363,7 @@ class _Job:
         self.offset = 0.0
         if bidirectional is not None:
             mean = sample.mean(axis=0)
-            self.offset = scan_offset(mean) if bidirectional == "auto" else float(bidirectional)
+            self.offset = scan_offset(mean) if bidirectional == "auto" else bidirectional
         self.channels = self.inputs
         if self.offset:
             self.channels = [correct_scan_offset(m, self.offset) for m in self.inputs]
@@ -414,19 +447,52 @@ class _Job:
         return sum(np.float32(w) * c for w, c in zip(self.weights, channels, strict=True))
 
 
-def _check_options(smoothing, interpolation, highpass, bidirectional):
+def checked_options(
+    *, joint=False, reach=None, smoothing=0.0, interpolation="linear", highpass=None, bidirectional=None
+):
+    """Return the options of a registration, numbers as Python's own; refuse what cannot be meant.
+
+    Parameters
+    ----------
+    joint, reach, smoothing, interpolation, highpass, bidirectional : optional
+        As for `register_movie`.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    CalzooError
+        If one of them cannot be used.
+    """
     if interpolation not in ("linear", "cubic"):
         message = f"interpolation must be 'linear' or 'cubic', got {interpolation!r}."
         raise CalzooError(message)
-    if not np.isfinite(smoothing) or smoothing < 0:
+    if not (_is_number(smoothing) and smoothing >= 0):
         message = f"smoothing must be a number of frames from 0 on, got {smoothing!r}."
         raise CalzooError(message)
-    if highpass is not None and not (np.isfinite(highpass) and highpass > 0):
-        message = f"highpass must be a width in pixels above 0, got {highpass!r}."
-        raise CalzooError(message)
-    if bidirectional not in (None, "auto") and not isinstance(bidirectional, (int, float)):
+    for name, value, what in (("reach", reach, "a displacement"), ("highpass", highpass, "a width")):
+        if value is not None and not (_is_number(value) and value > 0):
+            message = f"{name} must be {what} in pixels above 0, or None, got {value!r}."
+            raise CalzooError(message)
+    is_auto = bidirectional is None or (isinstance(bidirectional, str) and bidirectional == "auto")
+    if not (is_auto or _is_number(bidirectional)):
         message = f"bidirectional must be a number of pixels or 'auto', got {bidirectional!r}."
         raise CalzooError(message)
+    return {
+        "joint": bool(joint),
+        "reach": None if reach is None else float(reach),
+        "smoothing": float(smoothing),
+        "interpolation": interpolation,
+        "highpass": None if highpass is None else float(highpass),
+        "bidirectional": bidirectional if is_auto else float(bidirectional),
+    }
+
+
+def _is_number(value):
+    """Tell whether a value is a finite number, Python's or NumPy's."""
+    return isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
 def _sample(movie):
@@ -469,7 +535,7 @@ def _preparation(highpass, lines):
         if lines is not None:
             frames = fill_lines(frames, *lines).frames(0, len(frames))
         if highpass is not None:
-            sigma = (0, float(highpass), float(highpass))
+            sigma = (0, highpass, highpass)
             frames = frames - ndimage.gaussian_filter(frames, sigma, mode="nearest", truncate=2.5)
         return frames
 

@@ -12,14 +12,26 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.movies import open_movie
-from calzoo.imaging.outputs import check_target, output_file, written
+from calzoo.imaging.outputs import (
+    check_part,
+    check_target,
+    clear_part,
+    make_part,
+    output_file,
+    part_path,
+    plain,
+    refuse_inputs,
+    source_facts,
+    written,
+)
 from calzoo.imaging.writers import VolumeWriter
-from calzoo.inference.registration import RegistrationRun, _Job
+from calzoo.inference.registration import RegistrationRun, _Job, checked_options
 from calzoo.inference.registration_network import RegistrationNetwork
 
 _SAVE_SECONDS = 5.0  # between notes of how far the work has come
-#: Data types that Fiji cannot open, and what is written in their place.
-_WRITTEN_AS = {"int8": "int16", "float16": "float32", "float64": "float32"}
+#: Data types that Fiji opens as TIFF, and what holds int8; all others are written as float32.
+_KEPT = ("uint8", "uint16", "int16", "int32", "float32")
+_WRITTEN_AS = {"bool": "uint8", "int8": "int16"}
 
 
 def register_file(path, out, *, flow, open_options, all_channels, overwrite, **options):
@@ -29,16 +41,31 @@ def register_file(path, out, *, flow, open_options, all_channels, overwrite, **o
         message = f"expected the name of a TIFF file for the result (OUT.tif), got {out}."
         raise CalzooError(message)
     check_target(out)
+    # A file in a folder of frames would be the next frame.
+    refuse_inputs(
+        [*result_files(out, flow), out.parent],
+        [path] if isinstance(path, (str, os.PathLike)) else path,
+    )
     model, preset = options.pop("model", None), options.pop("preset", "registration-2p")
     network = RegistrationNetwork.load(
         model, preset, provider=options.pop("provider", "auto"), threads=options.pop("threads", None)
     )
+    template, options = options.pop("template", None), checked_options(**options)
     with contextlib.ExitStack() as files:
         movies = _open(path, open_options, all_channels, files)
         folder = out.with_suffix(".part")
-        facts = _facts(path, movies, network, flow, options)
+        asked = asked_options(options, template, flow, open_options, all_channels)
+        facts = {
+            "source": source_facts(path),
+            "shape": [len(movies), *movies[0].shape],
+            "first_frame": hashlib.sha256(np.ascontiguousarray(movies[0].frames(0, 1))).hexdigest(),
+            "network": network.model.sha256,
+            "options": asked,
+        }
         work = _Work(folder, facts, overwrite)
-        template = work.template(options.pop("template", None))  # begun work keeps the one it was begun with
+        if not (overwrite or work.done):
+            _refuse_existing(result_files(out, flow))
+        template = work.template(template)  # begun work keeps the one it was begun with
         job = _Job(movies[0], network, template=template, others=movies[1:], **options)
         dtype = _file_type(job.inputs)
         with written(folder):
@@ -48,6 +75,22 @@ def register_file(path, out, *, flow, open_options, all_channels, overwrite, **o
             _finish(job, work, out, movies[0], report, flow, path, seconds)
     shutil.rmtree(folder, ignore_errors=True)
     return RegistrationRun(out, report, network.model.provider)
+
+
+def result_files(out, flow):
+    """Return the files of a registered movie: TIFF, report, picture and, where wanted, flow."""
+    endings = (".json", ".png", ".flow.npy") if flow else (".json", ".png")
+    return [out, *(out.with_suffix(ending) for ending in endings)]
+
+
+def _refuse_existing(files):
+    for file in files:
+        if file.exists():
+            message = (
+                f"{file}: expected a name that is free, got a file that is there already; give another -o, "
+                "or replace it with --overwrite (overwrite=True)."
+            )
+            raise CalzooError(message)
 
 
 def _open(path, options, all_channels, files):
@@ -64,20 +107,19 @@ def _open(path, options, all_channels, files):
     return [first, *(files.enter_context(open_movie(path, **options | {"channel": n})) for n in rest)]
 
 
-def _facts(path, movies, network, flow, options):
-    """Return what must be the same for begun work to be gone on with."""
-    template = options.get("template")
-    return {
-        "input": str(path),
-        "shape": [len(movies), *movies[0].shape],
-        "first_frame": hashlib.sha256(np.ascontiguousarray(movies[0].frames(0, 1))).hexdigest(),
-        "network": network.model.sha256,
-        "flow": flow,
-        "template": template
-        if template is None
-        else hashlib.sha256(np.ascontiguousarray(template)).hexdigest(),
-        "options": {name: value for name, value in options.items() if name != "template"},
-    }
+def asked_options(options, template, flow, open_options, all_channels):
+    """Return "options" of OUT.json: what must be the same for a result, or begun work, to be this one.
+
+    Parameters
+    ----------
+    options : dict
+        From `checked_options`.
+    template : ndarray of shape (Y, X), or None
+    flow, open_options, all_channels
+        As for `run_registration`.
+    """
+    known = None if template is None else hashlib.sha256(np.ascontiguousarray(template)).hexdigest()
+    return plain({**options, "template": known, "flow": flow, "all_channels": all_channels, **open_options})
 
 
 class _Work:
@@ -91,7 +133,7 @@ class _Work:
                 self._arrays = {name: state[name] for name in state.files}
             self.done = int(self._arrays.pop("done"))
         else:
-            shutil.rmtree(folder, ignore_errors=True)
+            check_part(folder)
         self._saved = time.monotonic()
 
     def _fits(self):
@@ -107,10 +149,11 @@ class _Work:
 
     def begin(self, job, dtype, flow):
         """Have the files open behind what is done."""
-        self.folder.mkdir(exist_ok=True)
         if self._arrays is not None:
             job.quality.restore(self._arrays)
         else:
+            clear_part(self.folder)
+            make_part(self.folder)
             (self.folder / "facts.json").write_text(json.dumps(self.facts), encoding="utf-8")
         shape = (job.movie.shape[0], len(job.inputs), *job.movie.shape[1:])
         mode = "r+" if self._arrays is not None else "w+"
@@ -165,6 +208,7 @@ def _finish(job, work, out, movie, report, flow, path, seconds):
     quality, model = job.quality, job.network.model
     facts = {
         "input": str(path),
+        "source": work.facts["source"],
         "shape": list(job.movie.shape),
         "model": {"name": model.card.name, "file": model.path.name, "sha256": model.sha256},
         "provider": model.provider,
@@ -177,16 +221,11 @@ def _finish(job, work, out, movie, report, flow, path, seconds):
         "report": report,
         "by_frame": quality.series(),
     }
-    with output_file(out.with_suffix(".json")) as part:
-        part.write_text(json.dumps(facts, indent=1), encoding="utf-8")
-    with output_file(out.with_suffix(".png")) as part:
-        draw_registration(part, quality, report, title=Path(str(path)).name)
-    if flow:
-        work.flow.flush()
-        work.flow = None
-        os.replace(work.folder / "flow.npy", out.with_suffix(".flow.npy"))
+    # Here, not beside OUT.tif: what is left of it if the process is killed goes with the folder.
+    tif = work.folder / out.name
+    part_path(tif).unlink(missing_ok=True)
     with VolumeWriter(
-        out,
+        tif,
         shape,
         work.frames.dtype,
         voxel,
@@ -196,13 +235,19 @@ def _finish(job, work, out, movie, report, flow, path, seconds):
         for start in range(0, shape[0], 16):
             frames = work.frames[start : start + 16]
             writer.append(frames if channels > 1 else frames[:, 0])
+    with output_file(out.with_suffix(".json")) as part:
+        part.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    with output_file(out.with_suffix(".png")) as part:
+        draw_registration(part, quality, report, title=Path(str(path)).name)
+    if flow:
+        work.flow.flush()
+        work.flow = None
+        os.replace(work.folder / "flow.npy", out.with_suffix(".flow.npy"))
+    os.replace(tif, out)
     work.frames = None
 
 
 def _file_type(inputs):
-    """Return the data type of the file: that of all channels, or what holds it."""
-    dtype = np.result_type(*(m.dtype for m in inputs))
-    name = _WRITTEN_AS.get(dtype.name, dtype.name)
-    if name in ("uint32", "int64", "uint64"):
-        name = "float32"
-    return np.dtype(name)
+    """Return the data type of the file: that of all channels, or what Fiji opens in its place."""
+    name = np.result_type(*(m.dtype for m in inputs)).name
+    return np.dtype(name if name in _KEPT else _WRITTEN_AS.get(name, "float32"))

@@ -9,7 +9,7 @@ import numpy as np
 from calzoo.errors import CalzooError
 from calzoo.imaging.rigid import RigidSearch
 from calzoo.imaging.warping import warp
-from calzoo.inference.models import Model, load_model
+from calzoo.inference.models import Model, checked_threads, load_model
 
 _INPUTS = {"frame", "template", "shift"}
 _OUTPUTS = {"flow", "registered", "uncertainty"}
@@ -69,6 +69,7 @@ class RegistrationNetwork:
             return model
         if isinstance(model, Model):
             return cls(model, 1)
+        threads = checked_threads(threads)
         loaded = load_model(preset if model is None else model, provider=provider, threads=1)
         if loaded.provider == "cpu":
             return cls(loaded, threads or os.cpu_count() or 1)

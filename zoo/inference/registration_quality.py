@@ -1,5 +1,7 @@
 """How well a registration went: measured frame by frame while it runs."""
 
+import zlib
+
 import numpy as np
 
 from calzoo.imaging.warping import looks_inside
@@ -28,6 +30,7 @@ class Quality:
         Expected error in pixels; correlation with the template before and after; share of pixels seen.
     bad : ndarray of bool, (T,)
     valid : ndarray of bool, (Y, X)
+        Pixels that were seen in all frames that are not bad.
     """
 
     _COLUMNS = ("deformation", "uncertainty", "before", "after", "inside", "clarity")
@@ -39,7 +42,9 @@ class Quality:
             setattr(self, name, np.full(count, np.nan, np.float32))
         self.blank = np.zeros(count, bool)
         self.means = np.zeros((2, *template.shape))
-        self.unseen = np.zeros(template.shape, np.int32)
+        # Which pixels each frame did not see, packed: which frames are bad is known at the end only. Most
+        # lie along an edge, which takes some hundred bytes.
+        self._unseen = [b""] * count
         self.residual = float("nan")
         self.bad, self.valid = np.zeros(count, bool), np.ones(template.shape, bool)
         margin = [max(1, side // 20) for side in template.shape]
@@ -62,8 +67,8 @@ class Quality:
         inside = looks_inside(found.flow)
         self.inside[start:stop] = inside.mean(axis=(1, 2))
         self.blank[start:stop] = [picture.min() == picture.max() for picture in frames]
-        for seen, *pictures in zip(inside, frames, moved, strict=True):
-            self.unseen += ~seen
+        for number, seen, *pictures in zip(range(start, stop), inside, frames, moved, strict=True):
+            self._unseen[number] = b"" if seen.all() else zlib.compress(np.packbits(~seen), 1)
             for total, picture in zip(self.means, pictures, strict=True):
                 total += picture
 
@@ -78,8 +83,12 @@ class Quality:
             self.blank | ~np.isfinite(self.after) | (self.uncertainty > limit) | lost | (self.inside < 0.5)
         )
         good = np.flatnonzero(~self.bad)
-        # A pixel may be missing in one frame of two hundred.
-        self.valid = self.unseen <= 0.005 * len(self.bad) + self.bad.sum()
+        unseen = np.zeros(self.valid.size, bool)
+        for number in good:
+            if self._unseen[number]:
+                packed = np.frombuffer(zlib.decompress(self._unseen[number]), np.uint8)
+                unseen |= np.unpackbits(packed, count=unseen.size).view(bool)
+        self.valid = ~unseen.reshape(self.valid.shape)
         chosen = good[np.linspace(0, len(good) - 1, min(CHECKED, len(good))).astype(int)] if len(good) else []
         lengths = []
         for number in chosen:
@@ -120,13 +129,18 @@ class Quality:
 
     def state(self):
         """Return all arrays, to be kept on disk."""
-        names = ("motion", *self._COLUMNS, "blank", "means", "unseen")
-        return {name: getattr(self, name) for name in names}
+        names = ("motion", *self._COLUMNS, "blank", "means")
+        unseen = np.frombuffer(b"".join(self._unseen), np.uint8)
+        sizes = np.array([len(packed) for packed in self._unseen])
+        return {name: getattr(self, name) for name in names} | {"unseen": unseen, "unseen_sizes": sizes}
 
     def restore(self, arrays):
         """Go on from what `state` returned."""
-        for name in self.state():
-            setattr(self, name, np.array(arrays[name]))
+        arrays = {name: np.array(array) for name, array in arrays.items() if name != "template"}
+        parts = np.split(arrays.pop("unseen"), np.cumsum(arrays.pop("unseen_sizes"))[:-1])
+        self._unseen = [part.tobytes() for part in parts]
+        for name, array in arrays.items():
+            setattr(self, name, array)
 
     def _correlation(self, picture):
         middle = picture[self._middle].astype(np.float32)
