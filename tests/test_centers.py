@@ -232,6 +232,18 @@ def test_command_finds_centres_draws_them_on_a_mask_and_skips_what_is_finished(m
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted([*FILES, *extra])
     assert calzoo.cli.main([str(word) for word in command]) == 0
     assert "skipped" in capsys.readouterr().err
+    assert calzoo.cli.main([*map(str, command), "--count", "2"]) == 1
+    assert "holds the result of other options (count)" in capsys.readouterr().err
+
+
+def test_a_mask_that_is_read_is_not_replaced(movie_file, tmp_path):
+    (tmp_path / "out").mkdir()
+    mask = tmp_path / "out" / "masks.npz"
+    write_masks(mask, cells=Masks.from_stack(np.ones((1, 54, 66), bool)))
+    before = mask.read_bytes()
+    with pytest.raises(CalzooError, match=r"would replace .*masks\.npz, which belongs to the input"):
+        run_centers(movie_file, tmp_path / "out", mask=mask, **SUMMITS)
+    assert mask.read_bytes() == before
 
 
 def test_mask_of_another_size_is_refused_before_the_work(movie_file, tmp_path):

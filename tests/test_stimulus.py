@@ -15,7 +15,7 @@ from calzoo.imaging.rest import RestTrack, noise_level, rest_picture, scaled
 from calzoo.imaging.stimuli import read_stimuli
 from calzoo.stimulus.analysis import analyse_stimuli, blocks
 from calzoo.stimulus.comparison import compare_analyses
-from calzoo.stimulus.folders import stimulated_pixels
+from calzoo.stimulus.folders import run_compare, stimulated_pixels
 
 pytest.importorskip("onnxruntime")
 
@@ -366,6 +366,22 @@ def test_the_command_writes_tables_maps_pictures_and_a_page(folder, capsys):
     lines = (out / "predictions.csv").read_text().splitlines()
     assert lines[0].startswith("frame,condition,trial,offset,found,exact,authors_rule,p_cell_1")
     assert len(lines) == 1 + 70
+
+
+def test_what_was_decoded_otherwise_is_not_taken_for_finished(folder, capsys):
+    command = ["stimulus", str(folder / "frames.npy"), "--model", str(MODEL), "-o", str(folder / "out")]
+    assert cli.main(command) == cli.main(command) == 0
+    assert "skipped" in capsys.readouterr().err
+    assert cli.main([*command, "--target", "stimulated"]) == 1
+    assert "holds the result of other options (target)" in capsys.readouterr().err
+
+
+def test_a_recording_is_not_written_over_by_its_comparison(folder):
+    (folder / "later").mkdir()
+    frames = [folder / "frames.npy", folder / "later"]
+    tables = [folder / "stimuli.csv"] * 2
+    with pytest.raises(CalzooError, match="got an input, which is never replaced; give another -o"):
+        run_compare(*frames, folder / "later", tables, model=MODEL)
 
 
 def test_a_channel_of_the_frames_is_chosen(folder, capsys):

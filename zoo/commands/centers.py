@@ -56,20 +56,25 @@ def run(args):
     name = _options.models(args).get("model", args.preset or "centers-1p")
     model = load_model(name, provider=args.provider, threads=args.threads)
 
+    options = {
+        "diameter": args.diameter,
+        "count": args.count,
+        "threshold": args.threshold,
+        "mask": args.mask,
+        "details": args.details,
+        **_options.movie_reading(args),
+    }
+
     def find(path, folder):
-        found = run_centers(
-            path,
-            folder,
-            model=model,
-            threads=args.threads,
-            diameter=args.diameter,
-            count=args.count,
-            threshold=args.threshold,
-            mask=args.mask,
-            details=args.details,
-            **_options.movie_reading(args),
-        )
+        found = run_centers(path, folder, model=model, threads=args.threads, **options)
         tell(f"{path}: {found.count} cells of about {found.diameter_px:.1f} px, computed on {found.provider}")
         print(folder)
 
-    return run_each(args.inputs, args.output, find, network=model.sha256, overwrite=args.overwrite)
+    return run_each(
+        args.inputs,
+        args.output,
+        find,
+        network=model.sha256,
+        options=options,
+        overwrite=args.overwrite,
+    )

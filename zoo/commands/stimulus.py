@@ -85,6 +85,8 @@ def run(args):
     from calzoo.stimulus.folders import run_stimulus
 
     model = load_network(args)
+    reading = _options.movie_reading(args)
+    options = {"target": args.target, "conditions": args.conditions, "masks": args.masks}
 
     def decode(path, folder):
         with tqdm(unit="frame", desc=path.name) as bar:
@@ -92,12 +94,10 @@ def run(args):
                 path,
                 folder,
                 args.table or table_beside(path),
-                conditions=args.conditions,
-                open_options=_options.movie_reading(args),
-                masks=args.masks,
+                open_options=reading,
                 model=model,
-                target=args.target,
                 progress=bar.update,
+                **options,
             )
         scores = result.scores
         tell(
@@ -106,4 +106,11 @@ def run(args):
         )
         print(folder)
 
-    return run_each(args.inputs, args.output, decode, network=model.sha256, overwrite=args.overwrite)
+    return run_each(
+        args.inputs,
+        args.output,
+        decode,
+        network=model.sha256,
+        options={**options, **reading},
+        overwrite=args.overwrite,
+    )

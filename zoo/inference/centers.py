@@ -232,6 +232,7 @@ def run_centers(
     from calzoo.imaging.outputs import output_folder, write_run_json
 
     began = time.perf_counter()
+    asked = {"diameter": diameter, "count": count, "threshold": threshold, "mask": mask, "details": details}
     with contextlib.ExitStack() as files:
         movie = files.enter_context(open_movie(path, **reading))
         network = CenterNetwork.load(model, preset, provider=provider, threads=threads)
@@ -241,7 +242,9 @@ def run_centers(
         )
         if movie.pixel_um is None:
             print(f"calzoo: {path}: the pixel size is not known, columns in um stay empty.", file=sys.stderr)
-        with output_folder(out, stale=("on_mask.png", "pictures.png", "histograms.png")) as folder:
+        inputs = [path] if mask is None else [path, mask]
+        stale = ("on_mask.png", "pictures.png", "histograms.png")
+        with output_folder(out, stale=stale, inputs=inputs) as folder:
             _write_tables(folder, found, movie)
             _draw(folder, found, movie, known, name=Path(path).name)
             if details:
@@ -266,6 +269,7 @@ def run_centers(
                     "window_frames": network.window,
                     "averaged_frames": _bin_size(movie),
                 },
+                options={**asked, **reading},
                 cells=found.count,
                 seconds=round(time.perf_counter() - began, 3),
             )

@@ -53,13 +53,15 @@ def run_stimulus(
     if masks is not None:
         options["mask"] = stimulated_pixels(masks, network.cells)
     analysis = _analyse(path, table, network, conditions, open_options, progress, options)
-    with output_folder(out) as folder:
+    asked = {"target": options.get("target", "largest"), "conditions": conditions, "masks": masks}
+    with output_folder(out, inputs=_given(path, table, conditions, masks)) as folder:
         _write_analysis(folder, analysis, Path(path).name)
         write_run_json(
             folder,
             input=path,
             table=table,
             **analysis.facts,
+            options={**asked, **(open_options or {})},
             scores=analysis.scores,
             seconds=round(time.perf_counter() - began, 3),
         )
@@ -105,10 +107,11 @@ def run_compare(
     StimulusComparison
     """
     from calzoo.imaging.masks import read_masks
-    from calzoo.imaging.outputs import output_folder, write_run_json, write_table
+    from calzoo.imaging.outputs import output_folder, refuse_inputs, write_run_json, write_table
     from calzoo.imaging.stimulus_report import write_comparison
 
     began = time.perf_counter()
+    refuse_inputs([out], [first, second])
     network = _network(options)
     if masks is not None and network.masked:
         options["mask"] = stimulated_pixels(masks, network.cells)
@@ -124,7 +127,7 @@ def run_compare(
             for path, side in zip((first, second), sides, strict=True)
         ]
     comparison = compare_analyses(*sides, answers=answers, seed=seed)
-    with output_folder(out) as folder:
+    with output_folder(out, inputs=_given(first, second, *tables, conditions, masks)) as folder:
         columns = comparison_table(comparison)
         write_table(folder / "comparison.csv", columns)
         for name, side in zip(("before", "after"), sides, strict=True):
@@ -151,6 +154,10 @@ def stimulated_pixels(masks, cells):
         message = f"{masks}: expected masks of {cells} stimulated cells, the first ones, got {len(stack)}."
         raise CalzooError(message)
     return stack[:cells].any(axis=0)
+
+
+def _given(*paths):
+    return [path for path in paths if path is not None]
 
 
 def _network(options):
