@@ -10,11 +10,11 @@ import time
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 pytestmark = pytest.mark.train
 keras = pytest.importorskip("keras")
 
+from safetensors.numpy import save_file
 from tiny_recipe import tiny_recipe
 
 from calzoo.errors import CalzooError
