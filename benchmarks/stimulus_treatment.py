@@ -31,7 +31,7 @@ from calzoo.metrics.permutation import compare_means
 from calzoo.metrics.spread import compare_spread, influence
 from calzoo.simulation.stimulus import StimulusStyle, simulate_stimulus
 from calzoo.stimulus.analysis import analyse_stimuli
-from calzoo.stimulus.answers import event_changes, roi_answers
+from calzoo.stimulus.answers import event_pictures, roi_answers
 
 POOR = StimulusStyle(photons=16 * 0.7, drift_px=2.0, bleaching=0.4)
 TREATMENTS = {
@@ -73,12 +73,12 @@ def measured(model, field, session, treatment, target):
         write_table(Path(folder) / "stimuli.csv", recording.table)
         stimuli = read_stimuli(Path(folder) / "stimuli.csv", frames=len(recording.frames))
     answers, condition, trial = roi_answers(recording.frames, stimuli, recording.masks)
-    changes = event_changes(recording.frames, stimuli)
+    pictures = event_pictures(recording.frames, stimuli)
     cells = np.array([[k + 1 in c for k in range(SETTINGS["cells"])] for c in stimuli.conditions])[condition]
     found = {"spread": [], "cells": []}
     for group in np.unique(stimuli.groups[stimuli.groups > 0]):
         rows = stimuli.groups[condition] == group
-        found["spread"].append(influence(changes[rows], cells[rows], trial[rows]))
+        found["spread"].append(influence(pictures[rows], cells[rows], trial[rows]))
         inside = np.flatnonzero(stimuli.groups == group).tolist()
         found["cells"].append(TrialSimilarity(answers, condition, trial, inside, centred=False))
     found["cells"] = MeanSimilarity(found["cells"])

@@ -17,7 +17,7 @@ def field(strength=0.4):
 
 
 def recorded(rng, shares, *, trials=8, noise=0.02, drift=0.0):
-    """Return changes, stimulated cells and trials of a recording."""
+    """Return pictures, stimulated cells and trials of a recording."""
     stimulated = np.array([[cell in cells for cell in range(3)] for cells in CONDITIONS] * trials)
     trial = np.repeat(np.arange(trials), len(CONDITIONS))
     haze = rng.normal(size=(32, 32))
@@ -75,6 +75,18 @@ def test_a_field_that_has_moved_spreads_as_before(rng):
     assert change.after / change.before == pytest.approx(1, abs=0.06)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_light_that_flickers_and_a_camera_with_an_offset_do_not_count(seed):
+    """Half of the light, some percent more or less from picture to picture, on an offset larger than it."""
+    rng = np.random.default_rng(seed)
+    rest = 1 + rng.random((32, 32))
+    rows = [recorded(rng, field(), noise=0.0) for _ in range(2)]
+    bright, dark = ((rest + answers, *others) for answers, *others in rows)
+    flicker = 0.5 * rng.uniform(0.96, 1.04, len(dark[0]))[:, None, None]
+    change = compared(rng, bright, (2 + flicker * dark[0], *dark[1:]))
+    assert change.after / change.before == pytest.approx(1, abs=0.02)
+
+
 def test_repetitions_raise_few_alarms(rng):
     """Of 40 pairs without a change 1 in 20 may be below 0.05; more than 6 come once in 1,000 times."""
     settings = {"noise": 0.1, "trials": 6}
@@ -91,7 +103,8 @@ def test_groups_count_together(rng):
 
 
 def test_without_connections_there_is_no_spread(rng):
-    quiet = Influence(np.arange(3), np.repeat(field(0.0)[None] * (field(0.0) > 0.01), 4, axis=0))
+    maps = np.repeat(field(0.0)[None] * (field(0.0) > 0.01), 4, axis=0)
+    quiet = Influence(np.arange(3), maps, np.ones((32, 32)))
     change = compare_spread([(quiet, quiet)], rng=rng)
     assert np.isnan(change.difference)
     assert np.isnan(change.p)

@@ -10,7 +10,7 @@ from calzoo.inference.stimulus import PRESET, StimulusNetwork, check_movie, chec
 from calzoo.metrics.correlation import TrialSimilarity, block_means, ssd_matrix, zncc_matrix
 from calzoo.metrics.decoding import authors_rule, decoding_scores, exact_match
 from calzoo.metrics.spread import influence
-from calzoo.stimulus.answers import event_changes, reduced, summed
+from calzoo.stimulus.answers import event_pictures, reduced, summed
 
 _MAP_SIDE = 64  # pixels of the longer side of the maps of single stimuli, which statistics are made of
 
@@ -30,8 +30,8 @@ class StimulusAnalysis:
         Mean map of each condition.
     event_cams : ndarray of float32, (E, y, x)
         Mean map of each stimulus, at most 64 pixels wide.
-    event_changes : ndarray of float32, (E, v, u)
-        Mean change of the field since rest after each stimulus, over the root of rest.
+    event_pictures : ndarray of float32, (E, v, u)
+        Mean of the frames after each stimulus, as they were recorded, at most 32 pixels wide.
     event_condition, event_trial : ndarray of int, (E,)
     average : ndarray of float32, (Y, X)
         Mean of the decoded frames.
@@ -46,7 +46,7 @@ class StimulusAnalysis:
     threshold: float
     mean_cams: np.ndarray
     event_cams: np.ndarray
-    event_changes: np.ndarray
+    event_pictures: np.ndarray
     event_condition: np.ndarray
     event_trial: np.ndarray
     average: np.ndarray
@@ -79,7 +79,7 @@ class StimulusAnalysis:
         stimulated = np.zeros((len(rows), self.stimuli.cells.shape[1]), bool)
         for place, row in enumerate(rows):
             stimulated[place, np.array(self.stimuli.conditions[self.event_condition[row]], int) - 1] = True
-        return influence(self.event_changes[rows], stimulated, self.event_trial[rows])
+        return influence(self.event_pictures[rows], stimulated, self.event_trial[rows])
 
 
 def analyse_stimuli(
@@ -151,7 +151,7 @@ def analyse_stimuli(
         network.threshold,
         (sums / np.maximum(counts, 1)[:, None, None]).astype(np.float32),
         (event_sums / event_counts[:, None, None]).astype(np.float32),
-        event_changes(movie, stimuli.only(np.isin(stimuli.event, events))),
+        event_pictures(movie, stimuli.only(np.isin(stimuli.event, events))),
         shown.condition[first],
         shown.trial[first],
         (average / len(shown.frames[:: max(len(rows) // 200, 1)])).astype(np.float32),

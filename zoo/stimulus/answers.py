@@ -5,7 +5,7 @@ import numpy as np
 from calzoo.imaging.rest import RestTrack, scaled
 from calzoo.imaging.rigid import binned
 
-_CHANGE_SIDE = 32  # squares about as large as a cell, in which noise averages out
+_SIDE = 32  # squares about as large as a cell, in which noise averages out
 
 
 def roi_answers(movie, stimuli, masks):
@@ -37,10 +37,8 @@ def roi_answers(movie, stimuli, masks):
     return answers / np.bincount(place)[:, None], stimuli.condition[first], stimuli.trial[first]
 
 
-def event_changes(movie, stimuli):
-    """Return the change of the field since rest after each stimulus, the mean over its frames.
-
-    Rest is taken near in time, so that drift and bleaching do not count.
+def event_pictures(movie, stimuli):
+    """Return the field after each stimulus, the mean over its frames, as it was recorded.
 
     Parameters
     ----------
@@ -50,19 +48,15 @@ def event_changes(movie, stimuli):
     Returns
     -------
     ndarray of float32, (E, y, x)
-        Over the root of rest, as photons scatter; means of squares of pixels, at most 32
-        on a side.
+        Means of squares of pixels, at most 32 on a side.
     """
-    track = RestTrack(movie)
     place = np.unique(stimuli.event, return_inverse=True)[1]
     counts, sums = np.bincount(place), 0.0
     for start in range(0, len(stimuli), 256):
         part = slice(start, start + 256)
         numbers = stimuli.frames[part]
-        frames = scaled(movie.take(numbers) if hasattr(movie, "frames") else movie[numbers])
-        rest = np.maximum(track.at(numbers), 0.1)
-        change = (frames - rest) / np.sqrt(rest)
-        sums = sums + summed(reduced(change, _CHANGE_SIDE), place[part], len(counts))
+        frames = movie.take(numbers) if hasattr(movie, "frames") else movie[numbers]
+        sums = sums + summed(reduced(frames, _SIDE), place[part], len(counts))
     return (sums / counts[:, None, None]).astype(np.float32)
 
 
