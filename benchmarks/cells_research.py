@@ -54,11 +54,11 @@ def main():
 
     distribute.limit_threads(args.threads)
     folders = [args.data / "abo20_summary", args.data / "neurofinder_summary", args.pool]
+    runs = args.init is not None and args.init.is_dir()
     for fold in map(int, args.folds.split(",")):
         place = args.output / (f"fold{fold}" if fold >= 0 else "all")
         for role in ROLES:
             recipe = recipe_of(role, fold, args)
-            runs = args.init is not None and args.init.is_dir()
             progress = train(
                 recipe,
                 place / role,

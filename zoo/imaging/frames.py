@@ -172,3 +172,18 @@ def chunks(movie):
     step = chunk_length(movie)
     for start in range(0, movie.shape[0], step):
         yield start, movie.frames(start, min(start + step, movie.shape[0]))
+
+
+def taken(movie, numbers):
+    """Return the frames of some numbers.
+
+    Parameters
+    ----------
+    movie : calzoo.imaging.movies.Movie or ndarray, (T, Y, X)
+    numbers : ndarray of int, (n,)
+
+    Returns
+    -------
+    ndarray, (n, Y, X)
+    """
+    return movie.take(numbers) if hasattr(movie, "frames") else np.asarray(movie[numbers])

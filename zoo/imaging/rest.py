@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from calzoo.imaging.frames import taken
+
 _EVERY = 400
 _SAMPLED = 240  # frames: their median scatters by a twelfth of the noise of one
 
@@ -20,7 +22,7 @@ def rest_picture(movie, *, sampled=_SAMPLED):
     ndarray of float32, (Y, X)
         Of mean 1.
     """
-    frames = scaled(_taken(movie, _spread(len(movie), sampled)))
+    frames = scaled(taken(movie, _spread(len(movie), sampled)))
     rest = np.median(frames, axis=0)
     return (rest / max(float(np.abs(rest).mean()), 1e-6)).astype(np.float32)
 
@@ -79,7 +81,7 @@ class _Part:
         return len(self.numbers)
 
     def __getitem__(self, places):
-        return _taken(self.movie, self.numbers[places])
+        return taken(self.movie, self.numbers[places])
 
 
 def noise_level(movie, rest, *, sampled=_SAMPLED):
@@ -104,7 +106,7 @@ def noise_level(movie, rest, *, sampled=_SAMPLED):
     if len(movie) < 2:
         return 0.0
     first = _spread(len(movie) - 1, sampled)
-    change = scaled(_taken(movie, first + 1)) - scaled(_taken(movie, first))
+    change = scaled(taken(movie, first + 1)) - scaled(taken(movie, first))
     change = change / np.sqrt(np.maximum(rest, 0.1))
     # Cells that fade between the frames are few pixels, which a median of magnitudes ignores.
     return float(1.4826 * np.median(np.abs(change)) / np.sqrt(2))
@@ -118,7 +120,3 @@ def scaled(frames):
 
 def _spread(length, count):
     return np.unique(np.linspace(0, length - 1, min(length, count)).round().astype(int))
-
-
-def _taken(movie, numbers):
-    return movie.take(numbers) if hasattr(movie, "frames") else np.asarray(movie[numbers])

@@ -130,7 +130,8 @@ class Registrar:
         if frame.ndim != 2:
             message = f"expected one frame (Y, X), got an array of shape {frame.shape}."
             raise CalzooError(message)
-        if frame.dtype.kind not in "buif" or not np.isfinite(frame).all():
+        whole = frame.dtype.kind in "bui"
+        if not whole and not (frame.dtype.kind == "f" and np.isfinite(frame).all()):
             message = (
                 f"expected a frame of finite real numbers, got {frame.dtype} with NaN, infinity or other "
                 "numbers in it; leave such frames out, or replace such values by numpy.nan_to_num."

@@ -7,6 +7,7 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging import normalisation
+from calzoo.imaging.frames import taken
 from calzoo.imaging.rest import RestTrack
 from calzoo.inference.models import Model, load_model
 
@@ -111,7 +112,8 @@ class StimulusNetwork:
         mask : ndarray of bool, (Y, X), optional
             Pixels that the network may see.
         """
-        check_movie(movie)
+        check_shape(movie)
+        _check_values(movie)
         if mask is not None:
             mask = _pixels(mask, movie, "a mask")
             if mask.dtype != bool:
@@ -134,7 +136,7 @@ class StimulusNetwork:
         def read(numbers):
             numbers = np.asarray(numbers)
             wanted = (numbers[:, None] + np.arange(self.together)).ravel()
-            frames = _take(movie, wanted)
+            frames = taken(movie, wanted)
             frames = frames.astype(np.float32) if scaling is None else self._scale * scaling.apply(frames)
             frames = frames.reshape(len(numbers), self.together, *frames.shape[1:])
             if self.rests:
@@ -254,7 +256,7 @@ def decode_stimuli(
         If the frames, the network or an option cannot be used.
     """
     network = StimulusNetwork.load(model, preset, provider=provider, threads=threads)
-    check_movie(frames)
+    check_shape(frames)
     if isinstance(target, str):
         _check_target(target)
         if target == "stimulated" and stimuli is None:
@@ -298,8 +300,8 @@ def check_table(movie, stimuli):
         raise CalzooError(message)
 
 
-def check_movie(movie):
-    """Refuse what is no movie: other than three axes, no pixels, NaN or infinity."""
+def check_shape(movie):
+    """Refuse what is no movie: other than three axes, no pixels."""
     if not hasattr(movie, "shape"):
         message = (
             f"expected frames (T, Y, X), an array or an opened movie, got {type(movie).__name__}; give "
@@ -309,6 +311,10 @@ def check_movie(movie):
     if len(movie.shape) != 3 or 0 in movie.shape:
         message = f"expected frames (T, Y, X), got shape {tuple(movie.shape)}; give a movie."
         raise CalzooError(message)
+
+
+def _check_values(movie):
+    """Refuse an array of other than finite real numbers."""
     if isinstance(movie, np.ndarray) and movie.dtype.kind not in "biuf":
         message = f"expected intensities (real numbers), got {movie.dtype}."
         raise CalzooError(message)
@@ -348,10 +354,6 @@ def _finite(array, what):
         message = f"expected {what} of finite numbers, got NaN or infinity; mend it or leave it out."
         raise CalzooError(message)
     return array.astype(np.float32)
-
-
-def _take(movie, numbers):
-    return movie.take(numbers) if hasattr(movie, "chunks") else np.asarray(movie[numbers])
 
 
 def _chunks(movie):

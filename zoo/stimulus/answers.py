@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from calzoo.imaging.frames import taken
 from calzoo.imaging.rest import RestTrack, scaled
 from calzoo.imaging.rigid import binned
 
@@ -30,7 +31,7 @@ def roi_answers(movie, stimuli, masks):
     for start in range(0, len(stimuli), 256):
         part = slice(start, start + 256)
         numbers = stimuli.frames[part]
-        frames = movie.take(numbers) if hasattr(movie, "frames") else movie[numbers]
+        frames = taken(movie, numbers)
         level = track.at(numbers).reshape(len(frames), -1) @ weights
         change = (scaled(frames).reshape(len(frames), -1) @ weights - level) / level
         np.add.at(answers, place[part], change)
@@ -55,7 +56,7 @@ def event_pictures(movie, stimuli):
     for start in range(0, len(stimuli), 256):
         part = slice(start, start + 256)
         numbers = stimuli.frames[part]
-        frames = movie.take(numbers) if hasattr(movie, "frames") else movie[numbers]
+        frames = taken(movie, numbers)
         sums = sums + summed(reduced(frames, _SIDE), place[part], len(counts))
     return (sums / counts[:, None, None]).astype(np.float32)
 
