@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import tifffile
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.masks import Masks, read_masks, write_masks
+from calzoo.imaging.masks import Masks, read_labels, read_masks, write_masks
 
 
 @pytest.fixture
@@ -52,6 +53,20 @@ def test_labels_go_to_masks_and_back(rng):
     expected = np.searchsorted([0, 1, 3, 4], labels)
     assert masks.labels().dtype == np.int32
     np.testing.assert_array_equal(masks.labels(), expected)
+
+
+def test_label_images_are_read_and_others_refused(tmp_path, stack):
+    masks = Masks.from_stack(stack[[0, 2]])
+    tifffile.imwrite(tmp_path / "labels.tif", masks.labels())
+    same(read_labels(tmp_path / "labels.tif"), masks)
+    tifffile.imwrite(tmp_path / "grey.tif", np.zeros((4, 5), np.float32))
+    with pytest.raises(CalzooError, match=r"grey.tif: .* of integers, got float32 \(4, 5\)"):
+        read_labels(tmp_path / "grey.tif")
+    (tmp_path / "bad.tif").write_bytes(b"no picture")
+    with pytest.raises(CalzooError, match=r"bad.tif: expected a label image as TIFF"):
+        read_labels(tmp_path / "bad.tif")
+    with pytest.raises(CalzooError, match=r"gone.tif: expected a file, found none"):
+        read_labels(tmp_path / "gone.tif")
 
 
 def test_the_smallest_mask_lies_on_top(stack):

@@ -211,6 +211,22 @@ def test_what_cannot_be_trained_on_is_refused(folder, tmp_path):
         tiny(test_trials=1).data([folder, tmp_path])
 
 
+def test_trials_that_number_all_stimuli_are_refused(folder, tmp_path):
+    # Conditions repeat, but no trial number does: the last two trials would test two stimuli alone.
+    np.save(tmp_path / "frames.npy", np.zeros((30, 8, 8), np.uint8))
+    table = tmp_path / "labels.csv"
+
+    def write(trial):
+        rows = [f"{k % 3 + 1},{trial(k)},{offset}" for k in range(15) for offset in (1, 2)]
+        table.write_text("\n".join(["cells,trial,offset", *rows]))
+
+    write(lambda k: k + 1)
+    with pytest.raises(CalzooError, match=r"half of the 3 conditions in the last 1 trials, .* got 1"):
+        tiny(test_trials=1).data([tmp_path])
+    write(lambda k: k // 3 + 1)
+    assert tiny(test_trials=1).data([tmp_path]).test
+
+
 def test_a_run_goes_from_frames_to_an_onnx_file(folder, tmp_path, capsys):
     pytest.importorskip("onnx")
     if keras.backend.backend() != "tensorflow":

@@ -32,7 +32,7 @@ from PIL import Image
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.cell_pictures import median_diameter, resize, resize_masks, scaled_shape
-from calzoo.imaging.masks import Masks, read_masks
+from calzoo.imaging.masks import Masks, read_labels, read_masks
 from calzoo.imaging.normalisation import normalise
 from calzoo.training.cells_pool import pool_files, read_scene
 
@@ -284,9 +284,7 @@ def read_any_masks(path, shape):
         return read_rois(path, shape)
     if path.suffix == ".json":
         return read_regions(path, shape)
-    import tifffile
-
-    return Masks.from_labels(tifffile.imread(path))
+    return read_labels(path)
 
 
 def read_regions(path, shape):

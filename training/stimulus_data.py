@@ -213,11 +213,31 @@ class StimulusData:
                     f"and {recipe.test_trials} to test on, got {trials}. Record more, or set test_trials."
                 )
                 raise CalzooError(message)
+            _check_test(recording, recipe.test_trials)
             if recipe.masked and recording.masks is None:
                 message = (
                     f"{recording.name}: the recipe is masked, but there is no masks.npz beside the frames."
                 )
                 raise CalzooError(message)
+
+
+def _last_trials(stimuli, count):
+    """Return which rows belong to the last `count` trials."""
+    return np.isin(stimuli.trial, np.unique(stimuli.trial)[-count:] if count else [])
+
+
+def _check_test(recording, count):
+    """Refuse a test that shows few of the conditions: 'trial' then numbers all stimuli."""
+    stimuli = recording.stimuli
+    shown = np.unique(stimuli.condition[_last_trials(stimuli, count)])
+    conditions = len(np.unique(stimuli.condition))
+    if count and 2 * len(shown) < conditions:
+        message = (
+            f"{recording.name}: expected at least half of the {conditions} conditions in the last {count} "
+            f"trials, which are kept for the test, got {len(shown)}. 'trial' counts the repetitions of a "
+            "condition, from 1 (without the column they are counted); or set test_trials."
+        )
+        raise CalzooError(message)
 
 
 class _Prepared:
@@ -241,8 +261,7 @@ class _Prepared:
         self.targets[:, : stimuli.cells.shape[1]] = stimuli.cells
         self.any = stimuli.cells.any(axis=1)
         self.targets[:, -1] = ~self.any
-        last = np.unique(stimuli.trial)[-recipe.test_trials :] if recipe.test_trials else []
-        self.held = np.isin(stimuli.trial, last)
+        self.held = _last_trials(stimuli, recipe.test_trials)
         self.numbers = stimuli.frames
         self.first = _complete(stimuli, self.count)
         self.stimuli = stimuli

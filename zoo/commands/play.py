@@ -81,25 +81,9 @@ def _shown(movie, args):
 
 def _read_masks(path, group):
     """Read masks from either kind of file."""
-    if path.suffix.lower() not in (".tif", ".tiff"):
-        from calzoo.imaging.masks import read_masks
+    from calzoo.imaging.masks import read_labels, read_masks
 
-        return read_masks(path, group)
-    import tifffile
-
-    from calzoo.errors import CalzooError
-    from calzoo.imaging.masks import Masks
-    from calzoo.imaging.readers.files import existing
-
-    try:
-        labels = tifffile.imread(existing(path))
-    except (OSError, ValueError) as error:  # those of tifffile are of these kinds
-        message = f"{path}: expected a label image as TIFF, got a file that cannot be read: {error}."
-        raise CalzooError(message) from error
-    if labels.ndim != 2 or labels.dtype.kind not in "bui":
-        message = f"{path}: expected a label image (Y, X) of integers, got {labels.dtype} {labels.shape}."
-        raise CalzooError(message)
-    return Masks.from_labels(labels)
+    return read_labels(path) if path.suffix.lower() in (".tif", ".tiff") else read_masks(path, group)
 
 
 def _write_film(path, movie, masks, args):

@@ -14,6 +14,7 @@ from scipy import sparse
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.outputs import output_file
+from calzoo.imaging.readers.files import existing
 
 FIELDS = ("shape", "indptr", "row", "col")
 
@@ -209,6 +210,37 @@ def read_masks(path, group=None):
     except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
         message = f"{path}: expected the arrays GROUP_shape, _indptr, _row and _col of masks: {error}"
         raise CalzooError(message) from error
+
+
+def read_labels(path):
+    """Read a label image: 0 is no cell, each other number is one cell.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        TIFF of integers, (Y, X).
+
+    Returns
+    -------
+    Masks
+
+    Raises
+    ------
+    CalzooError
+        If there is no such file, or it holds something else.
+    """
+    import tifffile
+
+    path = existing(path)
+    try:
+        labels = tifffile.imread(path)
+    except (OSError, ValueError) as error:  # those of tifffile are of these kinds
+        message = f"{path}: expected a label image as TIFF, got a file that cannot be read: {error}."
+        raise CalzooError(message) from error
+    if labels.ndim != 2 or labels.dtype.kind not in "bui":
+        message = f"{path}: expected a label image (Y, X) of integers, got {labels.dtype} {labels.shape}."
+        raise CalzooError(message)
+    return Masks.from_labels(labels)
 
 
 def write_masks(path, **groups):
