@@ -152,17 +152,20 @@ def test_the_map_in_the_graph_is_that_of_a_gradient_tape(rng, name):
 
 
 @tensorflow_only
-def test_hires_cam_weights_every_pixel_by_its_own_gradient(rng):
+@pytest.mark.parametrize(
+    "sides", [(32, 24), (4, 36)]
+)  # the features of the latter are as many as the squares
+def test_hires_cam_weights_every_pixel_by_its_own_gradient(rng, sides):
     import tensorflow as tf
 
     model = at_work(stimulus(**SMALL))
-    frames = rng.uniform(0.5, 1.5, (3, 32, 24, 2)).astype(np.float32)
+    frames = rng.uniform(0.5, 1.5, (3, *sides, 2)).astype(np.float32)
     both = keras.Model(model.input, [model.get_layer("features").output, model.output])
     with tf.GradientTape() as tape:
         features, logits = both(frames, training=False)
         score = tf.reduce_sum(logits[:, 1])
     cam = tf.nn.relu(tf.reduce_sum(tape.gradient(score, features) * features, axis=-1))
-    cam = tf.image.resize(cam[..., None], (32, 24))[..., 0].numpy()
+    cam = tf.image.resize(cam[..., None], sides)[..., 0].numpy()
     expected = from_0_to_1(cam)
     assert expected.max() == 1
     found = with_cam(model, "hires-cam")([frames, np.eye(5, dtype=np.float32)[[1, 1, 1]]])[1]

@@ -19,11 +19,13 @@ from tiny_recipe import tiny_recipe
 
 from calzoo.errors import CalzooError
 from calzoo.training import recipes
-from calzoo.training.checkpoints import read_json, save_checkpoint
+from calzoo.training.checkpoints import read_json, save_checkpoint, write_json
 from calzoo.training.recipes.axons import AxonData
-from calzoo.training.runs import build_model, load_run
-from calzoo.training.trainer import _located, train
-from calzoo.training.variables import read_arrays
+from calzoo.training.runs import build_model, load_run, save_scores
+from calzoo.training.schedule import Schedule
+from calzoo.training.trainer import _averaged, _located, train
+from calzoo.training.variables import read_arrays, values_of
+from calzoo.weights.card import Score
 from calzoo.weights.registry import resolve
 
 
@@ -303,6 +305,64 @@ def test_once_normalisation_is_frozen_its_running_averages_stay(tmp_path, monkey
     assert np.ptp(first) > 1
     np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(second, third)
+
+
+def test_a_run_with_dropout_goes_on_with_the_same_draws(tmp_path, monkeypatch):
+    """Keras numbers random generators over the process, and frozen normalisation needs a second network."""
+    network = {"filters": [2, 4], "bottom": 4, "pool": [[1, 2, 2], [2, 2, 2]], "dropout": [0.3] * 5}
+    recipe = tiny_recipe(network=network, schedule__frozen_norm=0.7)
+    train(recipe, tmp_path / "whole", quiet=True)
+    batch = AxonData.batch
+
+    def failing(self, epoch, step):
+        if (epoch, step) == (2, 1):
+            raise PowerCut
+        return batch(self, epoch, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AxonData, "batch", failing)
+        with pytest.raises(PowerCut):
+            train(recipe, tmp_path / "run", quiet=True)
+    train(recipe, tmp_path / "run", quiet=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
+
+
+def test_scores_go_with_the_weights_that_they_were_measured_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("calzoo.training.recipes.axons.AxonsRecipe.score", lambda self, model, data: ({}, []))
+    run, batch = tmp_path / "run", AxonData.batch
+
+    def failing(self, epoch, step):
+        if epoch == 1:
+            raise PowerCut
+        return batch(self, epoch, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AxonData, "batch", failing)
+        with pytest.raises(PowerCut):
+            train(tiny_recipe(), run, quiet=True)
+    score = Score(data="d", metric="m", value=0.5, protocol="p")
+    save_scores(load_run(run), [score])
+    assert load_run(run).scores == (score,)
+    train(tiny_recipe(), run, quiet=True)
+    assert load_run(run).scores == ()
+
+
+def test_a_run_that_died_before_its_first_checkpoint_needs_its_first_weights_again(tmp_path):
+    write_json(tmp_path / "init.json", {"name": "base", "sha256": ""})
+    with pytest.raises(CalzooError, match=r"the weights of 'base', but was stopped .* give --init again"):
+        train(tiny_recipe(), tmp_path, quiet=True)
+
+
+def test_the_running_average_is_kept_where_the_loss_is_scaled():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile(keras.optimizers.LossScaleOptimizer(Schedule(average=0.9).optimizer()), "mse")
+    for _ in range(3):
+        model.train_on_batch(np.ones((4, 3), np.float32), np.ones((4, 2), np.float32))
+    last = values_of(model.trainable_variables)
+    with _averaged(model):
+        mean = values_of(model.trainable_variables)
+    assert not np.allclose(last[0], mean[0])
+    np.testing.assert_array_equal(values_of(model.trainable_variables)[0], last[0])
 
 
 def test_without_validation_data_the_last_weights_are_kept(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ keras = pytest.importorskip("keras")
 
 from calzoo.errors import CalzooError
 from calzoo.training import distribute
+from calzoo.training.schedule import Schedule
 from calzoo.training.trainer import train
 from calzoo.training.variables import read_arrays
 
@@ -102,13 +103,15 @@ ALIKE = """
 
     def build():
         keras.utils.set_random_seed(1)
-        model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+        inputs = {name: keras.Input((3,), name=name) for name in ("a", "b")}
+        model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Concatenate()(list(inputs.values()))))
         model.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse")
         model.optimizer.build(model.trainable_variables)
         return model
 
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(4, 6)).astype("f"), rng.normal(size=(4, 3)).astype("f")
+    x = {name: rng.normal(size=(4, 3)).astype("f") for name in ("a", "b")}
+    y = rng.normal(size=(4, 3)).astype("f")
     one = build()
     losses = [[float(one.train_on_batch(x, y)) for _ in range(3)]]
     strategy = mirrored(["CPU:0", "CPU:1"])
@@ -135,8 +138,13 @@ def test_a_batch_that_devices_cannot_share_is_refused():
     class Strategy:
         num_replicas_in_sync = 3
 
-    with pytest.raises(CalzooError, match="3 replicas can share equally, got 2 tiles"):
-        distribute.replicated_step(None, Strategy())(np.zeros((2, 1)), np.zeros((2, 1)))
+    with pytest.raises(CalzooError, match="3 replicas can share equally, got 2 samples"):
+        distribute.replicated_step(None, Strategy())({"image": np.zeros((2, 1))}, np.zeros((2, 1)))
+
+
+def test_each_device_cuts_its_part_of_the_gradients():
+    one, four = (Schedule(clip_norm=2.0).optimizer(replicas=n) for n in (1, 4))
+    assert (one.global_clipnorm, four.global_clipnorm) == (2.0, 0.5)
 
 
 def test_several_devices_need_tensorflow(monkeypatch):

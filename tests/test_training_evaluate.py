@@ -205,6 +205,54 @@ def test_octa_is_scored_on_planes_that_no_fine_tuning_sees(tmp_path):
     assert score.chance == pytest.approx(4 / 32)
 
 
+def test_the_octa_sample_is_told_from_own_stacks_of_the_same_names(tmp_path):
+    assert not evaluate.is_octa(tmp_path)
+    cases = [((64, 128, 128), 1, True), ((64, 128, 128), 255, False), ((8, 9, 9), 1, False)]
+    for shape, largest, octa in cases:
+        label = np.zeros(shape, np.uint8)
+        label[0] = largest
+        tifffile.imwrite(tmp_path / "label.tif", label, metadata={"axes": "ZYX"})
+        assert evaluate.is_octa(tmp_path) == octa
+
+
+def write_own(folder, name, volume, **labels):
+    (kind, array) = next(iter(labels.items()))
+    tifffile.imwrite(folder / f"{name}_volume.tif", volume, metadata={"axes": "ZYX"})
+    tifffile.imwrite(folder / f"{name}_{kind}.tif", array, metadata={"axes": "ZYX"})
+
+
+def test_own_stacks_with_numbered_axons_are_scored_by_class_and_by_axon(tmp_path):
+    instances = np.zeros((6, 48, 48), np.uint16)
+    instances[1:5, 10:16], instances[1:5, 30:36] = 1, 2
+    volume = (20 + 100 * (instances > 0)).astype(np.uint8)
+    write_own(tmp_path, "a", volume, instances=instances)
+    write_own(tmp_path, "b", volume, instances=instances)
+    matrices = {}
+    scores = evaluate.score_own(oracle, tmp_path, matrices=matrices)
+    found = by_metric(scores)
+    assert [found[m].value for m in ("F1 axon", "F1 border", "clDice", "instance F1")] == [1, 1, 1, 1]
+    assert found["F1 axon"].protocol == "a, b; border recipe 3"
+    assert found["F1 axon"].chance == pytest.approx((instances > 0).mean(), abs=1e-4)
+    assert matrices[f"own stacks, {tmp_path.name}"].sum() == 2 * volume.size
+
+
+def test_what_is_not_known_of_own_stacks_does_not_count(tmp_path):
+    label = np.zeros((6, 32, 32), np.uint8)
+    label[:, 8:12] = 1
+    label[:, 20:] = 255
+    write_own(tmp_path, "a", np.where(label > 0, 100, 10).astype(np.uint8), label=label)
+
+    def segment(volume):  # right but for one row of four; all that is not known is called axon
+        semantic = (volume > 50).astype(np.uint8)
+        semantic[:, 8] = 0
+        return semantic, semantic.astype(np.int32)
+
+    found = by_metric(evaluate.score_own(segment, tmp_path))
+    assert found["F1 axon"].value == pytest.approx(6 / 7, abs=1e-4)
+    assert found["F1 axon"].chance == pytest.approx(4 / 20)
+    assert "instance F1" not in found
+
+
 @pytest.mark.data
 def test_the_baseline_on_trailmap_is_the_known_reference(shared_data):
     def nothing(volume):

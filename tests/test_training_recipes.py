@@ -44,6 +44,13 @@ def test_settings_change_fields_and_fields_of_fields():
         ({"schedule.epochs": 0}, "epochs must be at least 1, got 0"),
         ({"schedule.precision": "float8"}, "precision must be one of float32"),
         ({"name": 3}, "expected a text, got 3"),
+        ({"schedule.deterministic": "False"}, "expected true or false, got 'False'"),
+        ({"schedule.epochs": 1.9}, "expected a whole number, got 1.9"),
+        ({"schedule.epochs": True}, "expected a number, got True"),
+        ({"tile": 16}, "expected a list, got 16"),
+        ({"styles": "confocal"}, "expected fields with their values, got 'confocal'"),
+        ({"schedule": 3}, "expected fields with their values, got 3"),
+        ({"schedule.epochs.x": 1}, r"no setting 'schedule\.epochs\.x'"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, reason):

@@ -55,7 +55,8 @@ class Scene:
     masks : Masks
         Of all true cells, visible or not.
     facts : dict of str to ndarray, (N,)
-        By the names of `FACTS`; `snr` is that of one frame of the pictures' movie.
+        By the names of `FACTS`; `snr` counts the noise of the pictures' movie, a mean over many
+        frames, and the height of an answer before it: too much where answers are shorter than a mean.
     """
 
     pictures: dict

@@ -79,11 +79,13 @@ def replicated_step(model, strategy):
 
     def step(x, y):
         parts = strategy.num_replicas_in_sync
-        if len(x) % parts:
-            message = f"expected a batch that {parts} replicas can share equally, got {len(x)} tiles."
+        size = len(keras.tree.flatten(x)[0])  # there may be several inputs
+        if size % parts:
+            message = f"expected a batch that {parts} replicas can share equally, got {size} samples."
             raise CalzooError(message)
         model.reset_metrics()
-        return float(on_all(_shares(strategy, x), _shares(strategy, y)))
+        x, y = keras.tree.map_structure(lambda array: _shares(strategy, array), (x, y))
+        return float(on_all(x, y))
 
     return step
 

@@ -20,7 +20,7 @@ from calzoo.simulation.axons import simulate_axons
 from calzoo.training.baselines import classical_axons, components
 from calzoo.training.runs import build_model
 from calzoo.training.scores import load_law
-from calzoo.training.sources import decode_trailmap
+from calzoo.training.sources import decode_trailmap, read_recordings
 from calzoo.training.tiles import IGNORE
 from calzoo.weights.card import Score
 
@@ -28,7 +28,7 @@ CLASSES = ("background", "axon", "border")
 #: Seeds of simulated stacks that no recipe trains on.
 SIMULATED_SEEDS = tuple(range(2_000_000, 2_000_004))
 TRAILMAP_PLANES = (21, 48, 69)
-OCTA_TRAINING, OCTA_VALIDATION = slice(0, 32), slice(40, 64)
+OCTA_TRAINING, OCTA_VALIDATION, OCTA_SHAPE = slice(0, 32), slice(40, 64), (64, 128, 128)
 _BASELINE = "top-hat 21x21, Otsu"
 # Without a Gaussian first, photon noise leaves the top-hat nothing to find.
 _SMOOTH = {"confocal": (1, 2, 2)}
@@ -102,8 +102,9 @@ def score_simulated(
             stack = simulate_axons(seed, shape, style=style)
             found = classical_axons(stack.volume, smooth=_SMOOTH.get(style, (0, 0, 0)))
             segmented = segment(stack.volume)
-            rows.append(_measure(stack.instances, segmented, found))
-            _count(matrices, f"simulated {style}", semantic_from_instances(stack.instances), segmented[0])
+            truth = semantic_from_instances(stack.instances)
+            rows.append(_measure(truth, stack.instances, segmented, found))
+            _count(matrices, f"simulated {style}", truth, segmented[0])
         protocol = f"{len(rows)} stacks of {'x'.join(map(str, shape))}, seeds {seeds[0]}-{seeds[-1]}"
         scores += _scores(f"simulated {style}", protocol, rows)
     return scores
@@ -137,8 +138,9 @@ def score_law(segment, path, *, seeds=range(8), matrices=None):
         stack = law.make_stack(seed)
         found = classical_axons(stack.volume, smooth=(1, 2, 2), smallest=300, where=stack.field)
         segmented = segment(stack.volume)
-        rows.append(_measure(stack.instances, segmented, found))
-        _count(matrices, Path(path).stem, semantic_from_instances(stack.instances), segmented[0])
+        truth = semantic_from_instances(stack.instances)
+        rows.append(_measure(truth, stack.instances, segmented, found))
+        _count(matrices, Path(path).stem, truth, segmented[0])
     return _scores(Path(path).stem, f"seeds {seeds[0]}-{seeds[-1]}, whole frame, border recipe 3", rows)
 
 
@@ -209,6 +211,44 @@ def score_octa(segment, folder, *, matrices=None):
     return [_score("OCT-A", "F1 vessel", protocol, value, baseline, float(truth[held].mean()))]
 
 
+def is_octa(folder):
+    """Tell the OCT-A sample, whose files are named as own stacks may be, by its shape and its two labels."""
+    label = Path(folder) / "label.tif"
+    if not label.is_file():
+        return False
+    labels = _read(label)
+    return labels.shape == OCTA_SHAPE and bool(labels.max() <= 1)
+
+
+def score_own(segment, folder, *, matrices=None):
+    """Score on labelled stacks of one's own.
+
+    Parameters
+    ----------
+    segment : callable
+    folder : path-like
+        As `calzoo.training.sources.read_recordings` takes it; nothing of it should have been trained on.
+    matrices : dict, optional
+        Gets the confusion matrix of the classes, summed over what is scored, under the name of the data.
+
+    Returns
+    -------
+    list of Score
+        F1 and IoU of each class over the voxels that are known, and where all axons are numbered, F1 of
+        whole axons, clDice and instance F1 too: means over stacks.
+    """
+    recordings = read_recordings(folder)
+    numbered = all(recording.instances for recording in recordings)
+    name, rows = f"own stacks, {Path(folder).resolve().name}", []
+    for recording in recordings:
+        segmented, truth = segment(recording.volume), recording.semantic()
+        instances = recording.labels if numbered else None
+        rows.append(_measure(truth, instances, segmented, classical_axons(recording.volume)))
+        _count(matrices, name, truth, segmented[0])
+    stacks = ", ".join(recording.name for recording in recordings)
+    return _scores(name, f"{stacks}; border recipe 3" if numbered else stacks, rows)
+
+
 def _count(matrices, name, truth, predicted):
     """Add to the confusion matrix of some data: of three classes, or of axon against the rest."""
     if matrices is None:
@@ -218,24 +258,24 @@ def _count(matrices, name, truth, predicted):
     matrices[name] = matrices.get(name, 0) + matrix
 
 
-def _measure(instances, segmented, classical):
-    """Return metric -> (score, baseline, chance) of one stack."""
-    semantic, labels = segmented
-    truth = semantic_from_instances(instances)
-    ours = _numbers(truth, instances, semantic, labels)
+def _measure(truth, instances, segmented, classical):
+    """Return metric -> (score, baseline, chance) of one stack; `instances` may be None."""
+    ours = _numbers(truth, instances, *segmented)
     theirs = _numbers(truth, instances, semantic_from_instances(classical), classical)
-    shares = dict(zip(CLASSES, np.bincount(truth.ravel(), minlength=3) / truth.size, strict=True))
+    known = truth[truth != IGNORE]
+    shares = dict(zip(CLASSES, np.bincount(known, minlength=3) / max(known.size, 1), strict=True))
     return {name: (ours[name], theirs[name], shares.get(name.removeprefix("F1 "))) for name in ours}
 
 
 def _numbers(truth, instances, semantic, labels):
-    by_class = scores_by_class(confusion(truth, semantic, 3))
+    by_class = scores_by_class(confusion(truth, semantic, 3, ignore=IGNORE))
     numbers = {f"F1 {name}": by_class.f1[c] for c, name in enumerate(CLASSES)}
     numbers |= {f"IoU {name}": by_class.iou[c] for c, name in enumerate(CLASSES)}
-    # Whole axons: the border between two of them is a part of both.
-    numbers["F1 whole axons"] = _f1((instances > 0).astype(int), labels > 0)
-    numbers["clDice"] = cl_dice(instances > 0, labels > 0)
-    numbers["instance F1"] = instance_f1(instances, labels)
+    if instances is not None:
+        # Whole axons: the border between two of them is a part of both.
+        numbers["F1 whole axons"] = _f1((instances > 0).astype(int), labels > 0)
+        numbers["clDice"] = cl_dice(instances > 0, labels > 0)
+        numbers["instance F1"] = instance_f1(instances, labels)
     return numbers
 
 

@@ -25,6 +25,7 @@ from calzoo.training.variables import load_weights
 from calzoo.weights.card import Score
 
 WEIGHTS = "weights.safetensors"
+SCORES = "scores.json"
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def load_run(path):
     if not (path / WEIGHTS).is_file():
         message = f"{path}: the run has no weights yet; go on with 'calzoo train' until its first score."
         raise CalzooError(message)
-    scores = read_json(path / "scores.json") if (path / "scores.json").exists() else []
+    scores = read_json(path / SCORES) if (path / SCORES).exists() else []
     return Run(
         path,
         recipes.from_json((path / "recipe.json").read_text(encoding="utf-8")),
@@ -140,4 +141,4 @@ def save_scores(run, scores):
     """
     new = {(s.data, s.protocol) for s in scores}
     kept = [s for s in run.scores if (s.data, s.protocol) not in new]
-    write_json(run.path / "scores.json", [asdict(s) for s in (*kept, *scores)])
+    write_json(run.path / SCORES, [asdict(s) for s in (*kept, *scores)])

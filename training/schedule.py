@@ -84,8 +84,13 @@ class Schedule:
         fall = 0.5 * (1 + math.cos(math.pi * min(past, 1.0)))
         return self.learning_rate * (self.last_rate + (1 - self.last_rate) * fall)
 
-    def optimizer(self):
+    def optimizer(self, replicas=1):
         """Build the optimiser.
+
+        Parameters
+        ----------
+        replicas : int, optional
+            Devices that share a batch.
 
         Returns
         -------
@@ -94,7 +99,8 @@ class Schedule:
         return keras.optimizers.AdamW(
             self.learning_rate,
             weight_decay=self.weight_decay,
-            global_clipnorm=self.clip_norm,
+            # Each device cuts its own part, and the parts are summed.
+            global_clipnorm=self.clip_norm / replicas,
             use_ema=self.average > 0,
             ema_momentum=self.average or 0.99,
             name="optimizer",  # its variables are saved by path: no number may be added to it

@@ -25,6 +25,7 @@ from calzoo.training.distribute import make_deterministic, replicated_step, scal
 from calzoo.training.frozen import has_frozen_norm, with_frozen_norm
 from calzoo.training.ledger import Ledger
 from calzoo.training.pictures import draw_curves, draw_preview, write_history
+from calzoo.training.runs import SCORES, WEIGHTS
 from calzoo.training.variables import (
     as_saved,
     assign,
@@ -89,6 +90,7 @@ def train(recipe, run, *, folders=(), init=None, strategy=None, threads=None, qu
     if init is not None:
         init = _located(init, getattr(recipe, "role", "model"))
     _check_recipe(run, recipe)
+    _check_init(run, init)
     schedule = recipe.schedule
     if schedule.deterministic:
         make_deterministic(recipe.seed)
@@ -114,7 +116,7 @@ class _Loop:
     def __init__(self, recipe, run, data, init, strategy, quiet):
         self.recipe, self.schedule, self.run = recipe, recipe.schedule, run
         self.data, self.strategy, self.quiet = data, strategy, quiet
-        self._take(_compiled(recipe, _network(recipe)))
+        self._take(self._compiled(_network(recipe)))
         if init is not None and not has_checkpoint(run):
             load_weights(self.model, _weights_in(init))
         state = load_checkpoint(run, self.model)
@@ -124,9 +126,19 @@ class _Loop:
         self.model = model
         self.step = replicated_step(model, self.strategy) if self.strategy else _single_step(model)
 
+    def _compiled(self, model):
+        # XLA makes 3-D convolutions on CPU 20 times slower in TensorFlow; JAX has nothing else.
+        model.compile(
+            optimizer=self.schedule.optimizer(self.strategy.num_replicas_in_sync if self.strategy else 1),
+            loss=self.recipe.loss(),
+            jit_compile=keras.backend.backend() == "jax",
+        )
+        model.optimizer.build(model.trainable_variables)
+        return model
+
     def _freeze(self):
         """Go on with a network whose normalisation is what it will be at inference."""
-        frozen = _compiled(self.recipe, with_frozen_norm(_network(self.recipe)))
+        frozen = self._compiled(with_frozen_norm(_network(self.recipe)))
         for old, new in ((self.model, frozen), (self.model.optimizer, frozen.optimizer)):
             for source, target in zip(old.variables, new.variables, strict=True):
                 target.assign(source)
@@ -214,7 +226,8 @@ class _Loop:
             best = scores.get("score")
             if best is None or progress.best is None or best > progress.best:
                 progress.best = best
-                save_weights(self.model, self.run / "weights.safetensors")
+                (self.run / SCORES).unlink(missing_ok=True)  # of the weights that are replaced
+                save_weights(self.model, self.run / WEIGHTS)
                 ledger.note(best_epoch=epoch + 1, best_score=best)
             for number, preview in enumerate(previews):
                 draw_preview(self.run / f"preview_{number}.png", *preview)
@@ -231,7 +244,7 @@ def _located(init, role):
 
 
 def _weights_in(init):
-    return init / "weights.safetensors" if init.is_dir() else init
+    return init / WEIGHTS if init.is_dir() else init
 
 
 def _check_recipe(run, recipe):
@@ -241,6 +254,17 @@ def _check_recipe(run, recipe):
         message = (
             f"{run} holds a run of another recipe (recipe.json differs). Go on with that one by leaving the "
             "settings away, or give a new folder."
+        )
+        raise CalzooError(message)
+
+
+def _check_init(run, init):
+    """Refuse to go on from nothing where a run began from weights that no checkpoint holds yet."""
+    path = run / "init.json"
+    if init is None and path.exists() and not has_checkpoint(run):
+        message = (
+            f"{run} began from the weights of {read_json(path)['name']!r}, but was stopped before its first "
+            "checkpoint; give --init again, or a new folder."
         )
         raise CalzooError(message)
 
@@ -274,17 +298,6 @@ def _network(recipe):
     return recipe.build_for_training() if hasattr(recipe, "build_for_training") else recipe.build()
 
 
-def _compiled(recipe, model):
-    # XLA makes 3-D convolutions on CPU 20 times slower in TensorFlow; JAX has nothing else.
-    model.compile(
-        optimizer=recipe.schedule.optimizer(),
-        loss=recipe.loss(),
-        jit_compile=keras.backend.backend() == "jax",
-    )
-    model.optimizer.build(model.trainable_variables)
-    return model
-
-
 def _single_step(model):
     def step(x, y):
         # Of several outputs the sum of their losses comes first.
@@ -296,12 +309,14 @@ def _single_step(model):
 @contextmanager
 def _averaged(model):
     """Put the running average of the weights in place of the weights."""
-    if not model.optimizer.use_ema:
+    # Under float16 another optimiser, which scales the loss, stands around the one that averages.
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if not optimizer.use_ema:
         yield
         return
     variables = model.trainable_variables
     with restored(variables):
-        model.optimizer.finalize_variable_values(variables)
+        optimizer.finalize_variable_values(variables)
         # JAX would let the variables share the averages' memory, and prediction gives memory away.
         assign(variables, values_of(variables))
         yield

@@ -1,6 +1,7 @@
 """Weights as .safetensors files: variable path -> array."""
 
 import contextlib
+import itertools
 import os
 from pathlib import Path
 
@@ -109,7 +110,13 @@ def load_weights(model, path):
 
 def save_variables(variables, path):
     """Write variables by path, complete or not at all, and on the disk when this returns."""
-    _write({v.path: keras.ops.convert_to_numpy(v) for v in variables}, path)
+    _write({key: keras.ops.convert_to_numpy(v) for key, v in _by_path(variables).items()}, path)
+
+
+def _by_path(variables):
+    """Return variables by path; random generators counted, as Keras numbers them over the process."""
+    number = itertools.count()
+    return {f"seed_generator/{next(number)}" if "seed_generator" in v.path else v.path: v for v in variables}
 
 
 def _write(arrays, path):
@@ -122,17 +129,17 @@ def _write(arrays, path):
 
 def assign_variables(variables, path):
     """Read what `save_variables` wrote into the same variables; all must be there."""
-    arrays = read_arrays(path)
-    wrong = [v.path for v in variables if v.path not in arrays or arrays[v.path].shape != tuple(v.shape)]
-    if wrong or len(arrays) != len(variables):
+    arrays, own = read_arrays(path), _by_path(variables)
+    wrong = [key for key, v in own.items() if key not in arrays or arrays[key].shape != tuple(v.shape)]
+    if wrong or len(arrays) != len(own):
         message = (
-            f"{path}: expected {len(variables)} variables of this network, got {len(arrays)}; "
+            f"{path}: expected {len(own)} variables of this network, got {len(arrays)}; "
             f"{', '.join(wrong[:3]) or 'too many'} do not fit. "
             "The run was made with another network or version."
         )
         raise CalzooError(message)
-    for variable in variables:
-        variable.assign(arrays[variable.path])
+    for key, variable in own.items():
+        variable.assign(arrays[key])
 
 
 def read_arrays(path):

@@ -19,8 +19,8 @@ The trainer knows a recipe by its attributes `name`, `seed` and `schedule` and b
 import difflib
 import importlib
 import json
-import types
 import typing
+from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 
 from calzoo.errors import CalzooError
@@ -60,6 +60,17 @@ def recipe(name):
         raise CalzooError(message)
     module, attribute = RECIPES[name].split(":")
     return getattr(importlib.import_module(module), attribute)()
+
+
+#: Kinds of fields, what JSON makes of their values, and how they are called.
+_WORDS = (
+    (bool, bool, "true or false"),
+    (int, (int, float), "a number"),
+    (float, (int, float), "a number"),
+    (str, str, "a text"),
+    (tuple, list, "a list"),
+    (Mapping, dict, "fields with their values"),
+)
 
 
 def to_json(recipe):
@@ -102,7 +113,8 @@ def changed(recipe, settings):
         *outer, last = path.split(".")
         place = plain
         for key in outer:
-            place = place.get(key, {})
+            place = place.get(key) if isinstance(place, dict) else None
+        place = place if isinstance(place, dict) else {}
         if last not in place:
             near = difflib.get_close_matches(last, place, 1)
             message = f"recipe {recipe.name!r} has no setting {path!r}" + (
@@ -140,16 +152,19 @@ def _build(kind, plain):
 
 
 def _value(kind, value):
-    if is_dataclass(kind) and isinstance(kind, type):
+    fielded = is_dataclass(kind) and isinstance(kind, type)
+    for wanted, kinds, word in _WORDS:
+        asked = kind is wanted or (fielded and wanted is Mapping)
+        if asked and (not isinstance(value, kinds) or isinstance(value, bool) != (wanted is bool)):
+            message = f"expected {word}, got {value!r}"
+            raise ValueError(message)
+    if fielded:
         return _build(kind, value)
     if isinstance(value, list):
         return tuple(_value(object, item) for item in value)
     if isinstance(value, dict):
         return {key: _value(object, item) for key, item in value.items()}
-    if kind in (int, float) and not isinstance(value, (int, float)):
-        message = f"expected a number, got {value!r}"
+    if kind is int and value != int(value):
+        message = f"expected a whole number, got {value!r}"
         raise ValueError(message)
-    if kind is str and not isinstance(value, str):
-        message = f"expected a text, got {value!r}"
-        raise ValueError(message)
-    return kind(value) if kind in (int, float) and not isinstance(kind, types.UnionType) else value
+    return kind(value) if kind in (int, float) else value

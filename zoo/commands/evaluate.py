@@ -3,7 +3,8 @@
 Without --data on simulated stacks that no recipe trains on; the scores of a run
 are kept in its folder and go into the card at export. Each --data is told by what
 it holds: val_volume_partial.tif (TRAILMAP), volume.tif and label.tif (OCT-A), or
-a .py file with make_stack(seed). Confusion matrices are drawn as confusion_DATA.png.
+a .py file with make_stack(seed), or any other folder of labelled stacks, named as for 'calzoo train
+axons', which should hold none that was trained on. Confusion matrices are drawn as confusion_DATA.png.
 Networks for registration are scored on simulated pairs, or with --data on a .py file
 with make_pair(seed, photons, variant); networks for centres on simulated movies. Networks for stimuli
 are scored on the last trials of the recording whose folder (frames and table) is given with --data.
@@ -104,12 +105,9 @@ def _scorer(path):
         return evaluate.score_law
     if (path / "val_volume_partial.tif").is_file():
         return evaluate.score_trailmap
-    if (path / "volume.tif").is_file():
-        return evaluate.score_octa
-    message = (
-        f"--data {path}: expected a folder with val_volume_partial.tif or volume.tif, or a .py file; "
-        "got none of them."
-    )
+    if path.is_dir():
+        return evaluate.score_octa if evaluate.is_octa(path) else evaluate.score_own
+    message = f"--data {path}: expected a folder of labelled stacks, or a .py file; got neither."
     raise CalzooError(message)
 
 

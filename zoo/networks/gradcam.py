@@ -57,7 +57,7 @@ def with_cam(model, method="grad-cam"):
     features, logits = model.get_layer("features"), model.get_layer("logits")
     hidden = [layer for layer in model.layers if isinstance(layer, layers.Dense) and layer is not logits]
     target = keras.Input((logits.units,), name="target", dtype="float32")
-    explain = HeadCam([*hidden, logits], method, name="cam")
+    explain = HeadCam([*hidden, logits], model.get_layer("grid").side, method, name="cam")
     maps = explain([model.input, features.output, target, logits.output, *(layer.output for layer in hidden)])
     return keras.Model([model.input, target], [model.output, maps], name="stimulus_cam")
 
@@ -87,12 +87,14 @@ class HeadCam(layers.Layer):
     ----------
     dense : list of keras.layers.Dense
         From the grid to the logits.
+    side : int or None
+        Squares along each side of the grid; None: every pixel is a square.
     method : str
     """
 
-    def __init__(self, dense, method, **options):
+    def __init__(self, dense, side, method, **options):
         super().__init__(**options)
-        self.dense, self.method = dense, method
+        self.dense, self.side, self.method = dense, side, method
 
     def call(self, inputs):
         """Return (B, Y, X)."""
@@ -104,7 +106,7 @@ class HeadCam(layers.Layer):
         maps = ops.transpose(features, (0, 3, 1, 2))  # (B, C, y, x)
         height, width = ops.shape(maps)[2], ops.shape(maps)[3]
         channels = features.shape[-1]
-        rows, columns = self._squares(gradient.shape[-1] // channels, features)
+        rows, columns = (self.side, self.side) if self.side else features.shape[1:3]
         gradient = ops.reshape(gradient, (-1, channels, rows, columns))
         if self.method == "grad-cam":
             # Every pixel's gradient is shared out from a square: their sum is that of the squares.
@@ -122,14 +124,6 @@ class HeadCam(layers.Layer):
     def compute_output_shape(self, input_shape):
         """Return that of the frames."""
         return tuple(input_shape[0][:3])
-
-    def _squares(self, count, features):
-        """Return rows and columns of the grid; without a grid every pixel is a square."""
-        side = round(count**0.5)
-        known = features.shape[1:3]
-        if None not in known and known[0] * known[1] == count:
-            return known
-        return side, side
 
 
 def stretch_matrix(length, short):
