@@ -1,6 +1,7 @@
 """Training of the cell networks: sources, samples, losses, scores, one step of both recipes."""
 
 import json
+import shutil
 
 import cell_fakes
 import numpy as np
@@ -362,3 +363,29 @@ def test_batch_depends_on_seed_epoch_and_step_alone(folder, name):
 def test_recipe_without_pictures_says_how_to_make_some():
     with pytest.raises(CalzooError, match=r"none was given.*cells_pool -o POOL draws simulated ones"):
         recipes.recipe("cells-proposal").data([])
+
+
+@pytest.mark.parametrize("name", ["cells-proposal", "cells-instance"])
+def test_empty_masks_are_no_cells(folder, name):
+    masks = read_cell_pictures(folder)[0].masks
+    nothing = np.empty(0, int), np.empty(0, int)
+    write_masks(folder / "p0_masks.npz", cells=Masks.from_pixels(masks.shape, [nothing, *masks, nothing]))
+    assert len(read_cell_pictures(folder)[0].masks) == len(masks)
+    data = tiny(name).data([folder])
+    for step in range(6):
+        x, _ = data.batch(0, step)
+        assert np.isfinite(x["image"]).all()
+
+
+def test_pictures_of_one_name_have_fingerprints_of_their_own(folder, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(folder, other, ignore=shutil.ignore_patterns("other", "p[123]*"))
+    data = tiny("cells-proposal").data([folder, other])
+    assert list(data.fingerprint()) == [*(f"own/p{n}" for n in range(4)), "own/p0 (2)"]
+
+
+def test_halo_of_the_card_is_that_of_the_kernel():
+    recipe = tiny("cells-proposal", network=CROSS | {"kernel": 5})
+    assert (
+        recipe.card_fields(recipe.build())["halo"]["y"] == halo(CROSS["filters"], 5) > halo(CROSS["filters"])
+    )

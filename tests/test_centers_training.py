@@ -186,6 +186,24 @@ def test_pool_keeps_recordings_and_refuses_another_seed(small_pool, tmp_path):
         pools.Pool(4, tmp_path / "pool")
 
 
+def test_pool_is_not_mixed_with_other_data(small_pool, tmp_path, capsys):
+    movies, pool = tmp_path / "movies", tmp_path / "pool"
+    movies.mkdir()
+    (movies / "movie.tif").write_bytes(b"mine")
+    for folder in (movies, movies / "movie.tif"):
+        with pytest.raises(CalzooError, match=r"expected a pool of simulated recordings or an empty folder"):
+            pools.Pool(0, folder)
+    assert [p.name for p in movies.iterdir()] == ["movie.tif"]
+    recipe = recipes.changed(CentersRecipe(), TINY)
+    with pytest.raises(
+        CalzooError, match=r"expected one pool of simulated recordings .* got .*pool, .*movies"
+    ):
+        recipe.data([pool, movies])
+    words = ["train", "centers", "-o", str(tmp_path / "run"), "--data", str(movies)]
+    assert calzoo.cli.main(words) == 1
+    assert "this recipe learns from no other data" in capsys.readouterr().err
+
+
 def test_command_fills_a_pool(small_pool, tmp_path):
     pools.main(["-o", str(tmp_path / "pool"), "-n", "1", "--validation", "1"])
     assert sorted(p.name for p in (tmp_path / "pool").glob("*.npz")) == ["0000000.npz", "1000000.npz"]

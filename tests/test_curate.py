@@ -45,6 +45,17 @@ def test_curation_goes_on_where_it_was_left(folder):
     assert again.kept.tolist() == [False, True, True]
 
 
+def test_curation_goes_on_whatever_the_digits_of_its_places(tmp_path, rng):
+    places = rng.integers(0, 2048, (40, 7, 2)) // [3, 1]
+    nothing = np.empty(0, int), np.empty(0, int)  # has no place
+    masks = Masks.from_pixels((2048, 2048), [nothing, *(pixels.T for pixels in places)])
+    write_masks(tmp_path / "masks.npz", cells=masks)
+    curation = Curation(tmp_path)
+    curation.toggle()
+    curation.save()
+    assert Curation(tmp_path).kept.tolist() == [False] + [True] * 40
+
+
 def test_first_and_last_cell_are_neighbours(folder):
     curation = Curation(folder)
     curation.step(-1)
@@ -70,8 +81,14 @@ def test_folder_without_masks_or_with_those_of_others_is_refused(folder, tmp_pat
     (folder / "curation.csv").write_text("y,x,id,kept,seen\n1,1,1,1,1\n")
     with pytest.raises(CalzooError, match=r"it is about 1 other cells than masks\.npz with 3"):
         Curation(folder)
+    (folder / "curation.csv").unlink()
+    Curation(folder).save()
+    stack = read_masks(folder / "masks.npz").stack()
+    write_masks(folder / "masks.npz", cells=Masks.from_stack(np.roll(stack, 1, axis=2)))
+    with pytest.raises(CalzooError, match=r"it is about 3 other cells than masks\.npz with 3"):
+        Curation(folder)
     (folder / "curation.csv").write_text("y,x\n1,1\n")
-    with pytest.raises(CalzooError, match="expected a table with id, kept and seen"):
+    with pytest.raises(CalzooError, match="expected a table with y, x, id, kept and seen"):
         Curation(folder)
 
 

@@ -21,6 +21,7 @@ from calzoo.training.registration_evaluate import (
     score_registration_law,
     score_simulated_pairs,
 )
+from calzoo.training.registration_losses import registration_loss
 from calzoo.training.runs import load_run
 from calzoo.training.trainer import train
 
@@ -58,7 +59,7 @@ def trained(tmp_path_factory):
 def movie(tmp_path, rng):
     """Return the path of a movie that moves by whole pixels."""
     large = 500 + 400 * ndimage.gaussian_filter(rng.normal(size=(100, 110)), 2)
-    shifts = rng.integers(-3, 4, (8, 2))
+    shifts = rng.integers(-3, 4, (12, 2))
     frames = np.stack([large[10 + y : 80 + y, 10 + x : 90 + x] for y, x in shifts])
     path = tmp_path / "movie.tif"
     write_movie(path, np.clip(frames, 0, None).astype(np.uint16))
@@ -178,6 +179,64 @@ def test_one_frame_shows_no_motion_to_learn(tmp_path):
 def test_use_of_an_unknown_kind_is_refused():
     with pytest.raises(CalzooError, match="use must be 'pairs' or 'movies', got 'both'"):
         tiny(use="both")
+
+
+@pytest.mark.parametrize("offset", [1000, 32768])
+@pytest.mark.parametrize("kind", ["ncc", "image_mse"])
+def test_an_offset_of_the_camera_changes_no_loss(rng, tmp_path, kind, offset):
+    tissue = 30 * ndimage.gaussian_filter(rng.normal(size=(12, 64, 64)), (0, 2, 2)) + 100
+    losses = []
+    for name, light in (("plain", tissue), ("offset", tissue + offset)):
+        np.save(tmp_path / f"{name}.npy", light.astype(np.uint16))
+        data = tiny("registration-movie").data([tmp_path / f"{name}.npy"])
+        inputs, target = data.batch(0, 0)
+        assert inputs["frame"].min() >= 50 + offset * (name == "offset")  # the network sees what was recorded
+        losses.append(float(registration_loss(kind)(target, np.zeros((2, 32, 8, 3), np.float32))))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+def test_a_movie_without_a_scene_is_refused(rng, tmp_path):
+    np.save(tmp_path / "short.npy", rng.poisson(20, (8, 64, 64)).astype(np.uint16))
+    with pytest.raises(CalzooError, match=r"short\.npy: expected a movie of 10 frames or more, .* got 8"):
+        tiny().data([tmp_path])
+
+
+def test_movies_that_no_pair_is_cut_from_are_not_among_the_data(movie):
+    data = tiny(movies=0.0).data([movie])
+    data.close()
+    assert data.sources == ("simulation",)
+    assert list(data.fingerprint()) == ["simulation/scene"]
+
+
+def test_fingerprint_shows_any_change_of_a_movie_whatever_its_name(movie, tmp_path, rng):
+    frames = rng.poisson(20, (40, 64, 64)).astype(np.uint16)
+
+    def prints(changed):
+        for folder, array in (("a", frames), ("b", changed)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            np.save(tmp_path / folder / "movie.npy", array)
+        data = tiny("registration-movie").data([tmp_path / "a", tmp_path / "b"])
+        return json.loads(json.dumps(data.fingerprint()))
+
+    before, later, shorter = (
+        prints(frames),
+        prints(np.concatenate([frames[:1], 0 * frames[1:]])),
+        prints(frames[:30]),
+    )
+    assert list(before) == ["movies/movie.npy", "movies/movie.npy (2)"]
+    assert before["movies/movie.npy"] == before["movies/movie.npy (2)"]
+    assert before["movies/movie.npy (2)"]["shape"] == [40, 64, 64]
+    for other in (later, shorter):
+        assert other["movies/movie.npy"] == before["movies/movie.npy"]
+        assert other["movies/movie.npy (2)"] != before["movies/movie.npy (2)"]
+
+
+def test_without_validation_there_are_no_scores():
+    recipe = tiny(validation=0)
+    data = recipe.data()
+    data.close()
+    assert data.validation == {}
+    assert recipe.score(None, data) == ({}, [])
 
 
 STEP = """

@@ -55,6 +55,15 @@ def test_the_same_seed_gives_the_same_frames_in_any_order():
     np.testing.assert_array_equal(second[[5, -1]], whole[[5, -1]])
 
 
+def test_reading_ends_with_the_last_frame():
+    recording = simulate_two_photon(3, (5, 32, 32))
+    assert len(list(itertools.islice(recording, 9))) == 5
+    np.testing.assert_array_equal(recording[-5], recording[0])
+    for index in (5, -6, [0, 5]):
+        with pytest.raises(IndexError, match=r"no frame (5|-6): there are 5"):
+            recording[index]
+
+
 def test_another_seed_gives_another_recording():
     first, second = (simulate_two_photon(seed, (4, 48, 48), style=STYLE).clean() for seed in (1, 2))
     assert np.corrcoef(first.ravel(), second.ravel())[0, 1] < 0.9

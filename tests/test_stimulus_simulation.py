@@ -89,9 +89,12 @@ def test_drift_moves_the_tissue():
         ({"size": 1}, "6 cells of radius 5 px do not fit into 1 x 1 pixels; use a larger frame"),
         ({"session": -1}, "a session and a factor from 0 on, got session -1 and factor 1"),
         ({"factor": -3.0}, "got session 0 and factor -3"),
+        ({"groups": 0}, "got 4 cells in 0 groups"),
+        ({"bystanders": -1}, "bystanders from 0 on, .* got 4 cells in 2 groups, -1 bystanders"),
+        ({"seed": -1}, "seed must be a whole number from 0 up, .* got -1"),
         ({"factor": float("nan")}, "got session 0 and factor nan"),
     ],
 )
 def test_impossible_fields_are_refused(settings, match):
     with pytest.raises(CalzooError, match=match):
-        simulate_stimulus(0, **(SMALL | settings))
+        simulate_stimulus(**({"seed": 0} | SMALL | settings))

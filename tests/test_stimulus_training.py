@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -209,6 +210,24 @@ def test_what_cannot_be_trained_on_is_refused(folder, tmp_path):
         tiny(masked=True, test_trials=1).data([tmp_path])
     with pytest.raises(CalzooError, match="recordings of one field, got frames of"):
         tiny(test_trials=1).data([folder, tmp_path])
+
+
+@pytest.mark.parametrize("settings", [{"after": 3}, {"network": NETWORK | {"frames": 7}}])
+def test_more_frames_than_follow_a_stimulus_are_refused(folder, settings):
+    settings = {"network": NETWORK | {"frames": 5}} | settings
+    frames, after = settings["network"]["frames"], settings.get("after", 5)
+    with pytest.raises(
+        CalzooError, match=rf"followed by {frames} frames \('after' is {after}\), got none to train on"
+    ):
+        tiny("stimulus-temporal", **settings).data([folder])
+
+
+def test_recordings_of_one_name_have_fingerprints_of_their_own(folder, tmp_path):
+    for place in "ab":
+        shutil.copytree(folder, tmp_path / place / "rec")
+    prints = tiny().data([tmp_path / place / "rec" for place in "ab"]).fingerprint()
+    assert list(prints) == ["own/rec", "own/rec (2)"]
+    assert prints["own/rec"] == prints["own/rec (2)"]
 
 
 def test_trials_that_number_all_stimuli_are_refused(folder, tmp_path):

@@ -2,13 +2,14 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+import tifffile
 from tiny_recipe import tiny_recipe
 
 pytestmark = pytest.mark.train
 keras = pytest.importorskip("keras")
 
 from calzoo.errors import CalzooError
-from calzoo.training import recipes
+from calzoo.training import pictures, recipes
 from calzoo.training.augmentation import Variation
 from calzoo.training.frozen import has_frozen_norm, with_frozen_norm
 from calzoo.training.prediction import predict_volume
@@ -228,3 +229,86 @@ def test_card_fields_of_axon_recipes_make_a_card_that_survives_json(name):
     assert card.normalisation.clip == (-1, 4)
     assert [d.licence for d in card.data] == ["MIT", "MIT", "CC-BY-4.0"]
     assert card.tile["z"] % card.divisor["z"] == 0
+
+
+def write_labelled(folder, rng, labels, name="volume.tif", ending="label.tif"):
+    folder.mkdir(exist_ok=True, parents=True)
+    for path, array in ((name, rng.integers(0, 200, labels.shape).astype(np.uint8)), (ending, labels)):
+        tifffile.imwrite(folder / path, array, photometric="minisblack", metadata={"axes": "ZYX"})
+    return folder
+
+
+def test_only_recordings_that_are_trained_on_are_in_the_fingerprint(rng, tmp_path):
+    labels = rng.integers(0, 2, (8, 40, 40)).astype(np.uint8)
+    own = write_labelled(tmp_path / "own", rng, labels)
+    weak = write_labelled(tmp_path / "weak", rng, labels, "cube1_volume.tif", "cube1_finelabel.tif")
+    for shares in ({"own": 1.0}, {"own": 1.0, "dlmbmap": 0.0}):
+        assert list(tiny_recipe(shares=shares).data([own, weak]).fingerprint()) == ["own/own"]
+
+
+def test_recordings_of_one_name_have_fingerprints_of_their_own(rng, tmp_path):
+    labels = rng.integers(0, 2, (8, 40, 40)).astype(np.uint8)
+    folders = [write_labelled(tmp_path / place / "rec", rng, labels) for place in "ab"]
+    recipe = tiny_recipe(shares={"own": 1.0})
+    before = recipe.data(folders).fingerprint()
+    write_labelled(folders[0], rng, 1 - labels)
+    after = recipe.data(folders).fingerprint()
+    assert list(before) == list(after) == ["own/rec", "own/rec (2)"]
+    assert before["own/rec"] != after["own/rec"]
+    assert before["own/rec (2)"] == after["own/rec (2)"]
+
+
+@pytest.mark.parametrize("known", [None, 0])
+def test_labels_that_tell_nothing_are_refused(known):
+    from calzoo.training.recipes.axons import AxonData
+
+    labels = np.full((8, 40, 40), IGNORE, np.uint8)
+    if known is not None:
+        labels[known] = 1  # in the margin of every tile
+    with pytest.raises(CalzooError, match=r"mine: expected known labels to train on, at least \[1, 2, 2\]"):
+        AxonData(tiny_recipe(shares={"own": 1.0}), [own_recording(labels)])
+
+
+def test_planes_beyond_the_end_are_refused():
+    from calzoo.training.recipes.axons import AxonData
+
+    recipe = tiny_recipe(shares={"own": 1.0}, own_planes=[8, 12])
+    with pytest.raises(CalzooError, match=r"mine: expected planes \[8, 12\] \(own_planes\) .* got 8 planes"):
+        AxonData(recipe, [own_recording(np.zeros((8, 40, 40), np.uint8))])
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"tile": [4, 16, 32]}, r"tile must be \(z, y, x\) with y = x, .* got \[4, 16, 32\]"),
+        ({"margin": [1, 2, 4]}, r"margin must be \(z, y, x\) with y = x, .* got \[1, 2, 4\]"),
+        ({"tile": [16, 16]}, r"tile must be \(z, y, x\) with y = x, .* got \[16, 16\]"),
+    ],
+)
+def test_tiles_that_cannot_be_turned_are_refused(settings, reason):
+    with pytest.raises(CalzooError, match=reason):
+        tiny_recipe(**settings)
+
+
+def test_halo_of_the_card_is_that_of_the_kernel():
+    from calzoo.networks.unet3d import halo
+
+    network = {"filters": [2, 4], "bottom": 4, "pool": [[1, 2, 2], [1, 2, 2]], "kernel": 5}
+    recipe = tiny_recipe(network=network)
+    found = recipe.card_fields(recipe.build())["halo"]
+    assert tuple(found.values()) == halo(network["pool"], 5) > halo(network["pool"])
+
+
+def test_classes_that_are_not_known_are_grey():
+    colours = pictures.colours(np.array([[-1, 0, 1, 2, 3, IGNORE]]))
+    assert colours[0, [0, 4, 5]].tolist() == [[60, 60, 60]] * 3
+    assert len(np.unique(colours[0, :4], axis=0)) == 4
+
+
+@pytest.mark.parametrize(("error", "top"), [(0.4, 1.0), (3.5, 3.5), (float("inf"), 1.0)])
+def test_curves_show_scores_above_one(monkeypatch, tmp_path, error, top):
+    drawn = []
+    monkeypatch.setattr(pictures, "_save", lambda figure, path: drawn.append(figure))
+    rows = [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0, "score": 0.5, "epe_12": error}]
+    pictures.draw_curves(tmp_path / "curves.png", rows)
+    assert drawn[0].axes[1].get_ylim() == (0, top)

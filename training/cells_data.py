@@ -19,6 +19,7 @@ from calzoo.training.cells_samples import (
     usual_pictures,
 )
 from calzoo.training.cells_sources import read_cell_pictures
+from calzoo.training.fingerprints import numbered
 from calzoo.training.tiles import IGNORE, cut_tiles
 from calzoo.weights.card import TrainingData
 
@@ -67,7 +68,7 @@ class CellData:
                 "Name folders with --data; python -m calzoo.training.cells_pool -o POOL draws simulated ones."
             )
             raise CalzooError(message)
-        self._prints = {f"{p.source}/{p.name}": p.fingerprint() for p in used}
+        self._prints = numbered((f"{p.source}/{p.name}", p.fingerprint()) for p in used)
         normalisation = recipe.normalisation()
         held = held_out(used, recipe.fold, recipe.validation_scenes)
         self.training, self.validation = {}, []

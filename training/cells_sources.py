@@ -222,6 +222,7 @@ def _picture(path, folder):
     if masks.shape != shape:
         message = f"{labels[0]}: the masks are for frames of {masks.shape} pixels, {path.name} has {shape}."
         raise CalzooError(message)
+    masks = masks.select(masks.areas > 0)  # programs keep cells that were erased as empty masks
     source, field = _origin(path)
     return CellPicture(
         stem, source, field, pictures, masks, _known_region(folder / f"{stem}_region.json", shape), {}

@@ -317,15 +317,22 @@ class Pool:
     Raises
     ------
     CalzooError
-        If the folder holds recordings of another seed or version.
+        If the folder holds recordings of another seed or version, or something else.
     """
 
     def __init__(self, seed, folder=None):
         self.seed, self.folder = seed, None if folder is None else Path(folder)
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
         mark = self.folder / "pool.txt"
+        taken = self.folder.is_file() or (self.folder.is_dir() and any(self.folder.iterdir()))
+        if taken and not mark.exists():
+            message = (
+                f"{self.folder}: expected a pool of simulated recordings or an empty folder, got something "
+                "else; this recipe learns from no other data. Give a pool or a new folder."
+            )
+            raise CalzooError(message)
+        self.folder.mkdir(parents=True, exist_ok=True)
         text = f"centers pool, version {POOL_VERSION}, seed {seed}, {len(CHANNELS)} pictures\n"
         if not mark.exists():
             mark.write_text(text, encoding="utf-8")

@@ -48,7 +48,9 @@ def draw_curves(path, rows):
         have = [r for r in rows if name in r]
         style = {"color": "black", "linewidth": 2.5} if name == "score" else {}
         right.plot([r["epoch"] for r in have], [r[name] for r in have], label=name, **style)
-    right.set_ylim(0, 1)
+    # Most scores end at 1, but errors in pixels do not.
+    values = [row[name] for row in rows for name in names if name in row]
+    right.set_ylim(0, max([1.0, *(value for value in values if np.isfinite(value))]))
     for axes in (left, right) if names else (left,):
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
@@ -109,7 +111,7 @@ def draw_confusions(folder, matrices, names):
 
 def colours(classes):
     """Return classes (Y, X) as RGB: axon orange, border blue, not known grey."""
-    known = classes < len(_COLOURS)
+    known = (classes >= 0) & (classes < len(_COLOURS))
     return np.where(known[..., None], _COLOURS[np.where(known, classes, 0)], np.uint8(60))
 
 

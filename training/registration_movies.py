@@ -83,7 +83,18 @@ def still_scenes(movie):
     Returns
     -------
     list of Scene
+
+    Raises
+    ------
+    CalzooError
+        If there are fewer frames than are averaged.
     """
+    if movie.shape[0] < TOGETHER:
+        message = (
+            f"{movie.path}: expected a movie of {TOGETHER} frames or more, whose mean is a scene, got "
+            f"{movie.shape[0]}; give the whole recording, or leave it away."
+        )
+        raise CalzooError(message)
     frames = _some(movie)
     scenes = []
     for start in range(0, len(frames) - TOGETHER + 1, TOGETHER):

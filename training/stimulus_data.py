@@ -13,6 +13,7 @@ from calzoo.imaging.normalisation import normalise
 from calzoo.imaging.rest import RestTrack, noise_level, rest_picture, scaled
 from calzoo.imaging.stimuli import read_stimuli
 from calzoo.simulation.stimulus import simulate_stimulus
+from calzoo.training.fingerprints import numbered
 
 _MOVIES = ("frames.tif", "movie.tif", "frames.npy", "movie.npy", "frames.tiff", "movie.h5", "frames.zip")
 _TABLES = ("stimuli.csv", "labels.csv")
@@ -147,6 +148,13 @@ class StimulusData:
         some = np.array([self.prepared[i].any[r] for i, r in train])
         self._with = [row for row, is_some in zip(train, some, strict=True) if is_some]
         self._without = [row for row, is_some in zip(train, some, strict=True) if not is_some]
+        if not self._with:
+            frames = recipe.network.get("frames", 1)
+            message = (
+                f"expected stimuli followed by {frames} frames ('after' is {recipe.after}), got none to "
+                f"train on. Set after to {frames} or more if so many are recorded, or fewer network.frames."
+            )
+            raise CalzooError(message)
 
     def prepare(self, epoch):
         """Do nothing: all frames are there."""
@@ -170,17 +178,7 @@ class StimulusData:
 
     def fingerprint(self):
         """Return what the data are, as JSON."""
-        return {
-            f"{r.source}/{r.name}": {
-                "shape": list(r.frames.shape),
-                "dtype": str(r.frames.dtype),
-                "frames_sha256": hashlib.sha256(np.ascontiguousarray(r.frames)).hexdigest(),
-                "conditions": len(r.stimuli.conditions),
-                "trials": int(r.stimuli.trial.max()),
-                "labels_sha256": hashlib.sha256(r.stimuli.targets.tobytes()).hexdigest(),
-            }
-            for r in self.recordings
-        }
+        return numbered((f"{r.source}/{r.name}", _fingerprint(r)) for r in self.recordings)
 
     def close(self):
         """Do nothing: all frames are in memory."""
@@ -219,6 +217,18 @@ class StimulusData:
                     f"{recording.name}: the recipe is masked, but there is no masks.npz beside the frames."
                 )
                 raise CalzooError(message)
+
+
+def _fingerprint(recording):
+    frames, stimuli = recording.frames, recording.stimuli
+    return {
+        "shape": list(frames.shape),
+        "dtype": str(frames.dtype),
+        "frames_sha256": hashlib.sha256(np.ascontiguousarray(frames)).hexdigest(),
+        "conditions": len(stimuli.conditions),
+        "trials": int(stimuli.trial.max()),
+        "labels_sha256": hashlib.sha256(stimuli.targets.tobytes()).hexdigest(),
+    }
 
 
 def _last_trials(stimuli, count):
@@ -304,7 +314,7 @@ def _complete(stimuli, count):
         return np.ones(len(stimuli), bool)
     last = len(stimuli) - count
     first = stimuli.offset == 1
-    first[last + 1 :] = False
+    first[max(last + 1, 0) :] = False
     rows = np.flatnonzero(first)
     same = (stimuli.event[rows] == stimuli.event[rows + count - 1]) & (
         stimuli.offset[rows + count - 1] == count

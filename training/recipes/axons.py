@@ -12,6 +12,7 @@ from calzoo.imaging.borders import semantic_from_instances
 from calzoo.imaging.normalisation import normalise
 from calzoo.metrics.segmentation import confusion, scores_by_class
 from calzoo.training.augmentation import Variation, vary
+from calzoo.training.fingerprints import numbered
 from calzoo.training.ledger import versions
 from calzoo.training.losses import voxel_loss
 from calzoo.training.prediction import predict_volume
@@ -144,6 +145,13 @@ class AxonsRecipe:
     prediction_tile: tuple = (32, 128, 128)
     min_voxels: int = 100
 
+    def __post_init__(self):
+        for name in ("tile", "margin"):
+            sides = getattr(self, name)
+            if len(sides) != 3 or sides[1] != sides[2]:
+                message = f"{name} must be (z, y, x) with y = x, as samples are turned, got {list(sides)}."
+                raise CalzooError(message)
+
     def build(self):
         """Return the untrained network, a `keras.Model`."""
         module, function = self.builder.split(":")
@@ -209,7 +217,10 @@ class AxonsRecipe:
             Where the run's recordings came from.
         """
         module = importlib.import_module(self.builder.split(":")[0])
-        pool = self.network.get("pool")
+        # Networks without these arguments do not take them in `halo` either.
+        reach = module.halo(
+            **{name: self.network[name] for name in ("pool", "kernel") if name in self.network}
+        )
         axes = ("z", "y", "x")
         return {
             "name": self.name,
@@ -220,7 +231,7 @@ class AxonsRecipe:
             "outputs": (Tensor(name="probability", axes="bzyxc", units="probability", channels=CLASSES),),
             "normalisation": self.normalisation(),
             "divisor": dict(zip(axes, self.divisor(), strict=True)),
-            "halo": dict(zip(axes, module.halo(pool) if pool else module.halo(), strict=True)),
+            "halo": dict(zip(axes, reach, strict=True)),
             "tile": dict(zip(axes, self.prediction_tile, strict=True)),
             "overlap": 0.25,
             "postprocessing": {"connectivity": 6, "grow": 2, "min_voxels": self.min_voxels},
@@ -314,7 +325,8 @@ class AxonData:
 
     def fingerprint(self):
         """Return what the data are, as JSON: recordings by name, and hashes of simulated stacks."""
-        prints = {f"{r.source}/{r.name}": r.fingerprint() for r in self._recorded}
+        used = [r for r in self._recorded if r.source in self.sources]
+        prints = numbered((f"{r.source}/{r.name}", r.fingerprint()) for r in used)
         if self._pool is not None:
             for style in self.recipe.styles:
                 stack = simulated_recording(self.recipe.seed, 0, (8, 64, 64), {style: 1})
@@ -354,7 +366,15 @@ class AxonData:
         tile = tuple(side + 2 * m for side, m in zip(recipe.tile, recipe.margin, strict=True))
         step = tuple(max(side // 4, 1) for side in recipe.tile)
         volume = self._normalise(recording.volume)
-        return cut_tiles(volume, recording.labels, tile, step, margin=recipe.margin), recording.instances
+        tiles = cut_tiles(volume, recording.labels, tile, step, margin=recipe.margin)
+        if not len(tiles):
+            message = (
+                f"{recording.name}: expected known labels to train on, at least {list(recipe.margin)} voxels "
+                f"(z, y, x) from the ends, got none but {IGNORE} (not known). Label some, or leave this "
+                "recording away."
+            )
+            raise CalzooError(message)
+        return tiles, recording.instances
 
     def _simulated_tiles(self, number):
         recipe = self.recipe
@@ -371,6 +391,12 @@ def _split(recording, recipe):
     """Part a recording into what is trained on and what is scored (None: nothing)."""
     if recording.source == "own" and recipe.own_planes:
         inside = slice(*recipe.own_planes)
+        if not len(recording.volume[inside]):
+            message = (
+                f"{recording.name}: expected planes {list(recipe.own_planes)} (own_planes) to train on, got "
+                f"{len(recording.volume)} planes; set own_planes, [] for all."
+            )
+            raise CalzooError(message)
         return replace(recording, volume=recording.volume[inside], labels=recording.labels[inside]), None
     if recording.source != "trailmap":
         return recording, None

@@ -58,7 +58,8 @@ class CellsProposalRecipe(CellsRecipe):
         """Return the arguments of a card."""
         from calzoo.networks.proposal import halo
 
-        divisor, reach = self.divisor(), halo(self.network.get("filters", (16, 32, 64)))
+        divisor = self.divisor()
+        reach = halo(self.network.get("filters", (16, 32, 64)), self.network.get("kernel", 3))
         return super().card_fields(model, sources) | {
             "description": "Heat maps of cell bodies, their borders and centres, from summary pictures.",
             "outputs": (Tensor(name="heat", axes="byxc", units="probability", channels=TARGETS),),

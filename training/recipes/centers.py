@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from calzoo.errors import CalzooError
 from calzoo.imaging.center_channels import CELL_PX, CHANNELS
 from calzoo.imaging.center_peaks import local_maxima, refine
 from calzoo.metrics.centers import count_points
@@ -101,7 +102,18 @@ class CentersRecipe:
         Returns
         -------
         CentersData
+
+        Raises
+        ------
+        CalzooError
+            If there are more folders, or the folder is no pool.
         """
+        if len(folders) > 1:
+            message = (
+                f"recipe {self.name!r}: expected one pool of simulated recordings or an empty folder, got "
+                f"{', '.join(map(str, folders))}. Leave all but one away."
+            )
+            raise CalzooError(message)
         return CentersData(self, folders[0] if folders else None)
 
     def divisor(self):

@@ -9,6 +9,7 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.movies import open_movie
+from calzoo.training.fingerprints import numbered
 from calzoo.training.ledger import versions
 from calzoo.training.registration_losses import registration_loss
 from calzoo.training.registration_movies import MovieTiles, still_scenes
@@ -210,12 +211,14 @@ class RegistrationData:
     def __init__(self, recipe, folders):
         self.recipe = recipe
         named = [(_source(folder), path) for folder in folders for path in _files(folder)]
+        if recipe.use == "pairs" and recipe.movies <= 0:
+            named = []  # no pair is ever cut from them
         movies = [open_movie(path) for _, path in named]
         try:
-            self._prints = {
-                f"{source}/{path.name}": digest(movie.frames(0, 1))
+            self._prints = numbered(
+                (f"{source}/{path.name}", _fingerprint(movie))
                 for (source, path), movie in zip(named, movies, strict=True)
-            }
+            )
             self._tiles, self._still = None, []
             if recipe.use == "movies":
                 self._tiles = MovieTiles(movies, recipe.tile)
@@ -279,7 +282,7 @@ class RegistrationData:
     def _validation(self):
         """Return pairs by level of light, with and without jitter in turns."""
         recipe, found = self.recipe, {}
-        for photons in (12.0, 3.0, 0.7):
+        for photons in (12.0, 3.0, 0.7) if recipe.validation else ():
             pairs = []
             for number in range(recipe.validation):
                 rng = np.random.default_rng([recipe.seed, 2, VALIDATION + number])
@@ -299,10 +302,8 @@ class RegistrationData:
 def _stacked(pairs):
     """Return what the network takes and what it is compared with."""
     known = [p.known[..., None].astype(np.float32) for p in pairs]
-    scales = [np.float32(1 / max(float(p.template.std()), 1e-6)) for p in pairs]
     target = [
-        np.concatenate([p.motion, k, s * p.frame[..., None], s * p.template[..., None]], axis=-1)
-        for p, k, s in zip(pairs, known, scales, strict=True)
+        np.concatenate([p.motion, k, *_levelled(p)], axis=-1) for p, k in zip(pairs, known, strict=True)
     ]
     inputs = {
         "frame": np.stack([p.frame for p in pairs])[..., None],
@@ -310,6 +311,21 @@ def _stacked(pairs):
         "shift": np.stack([p.shift for p in pairs]),
     }
     return inputs, np.stack(target).astype(np.float32)
+
+
+def _levelled(pair):
+    """Return frame and template, (Y, X, 1) each, in standard deviations from the template's mean.
+
+    An offset far above what varies would leave nothing of the losses' variances in float32.
+    """
+    mean, spread = float(pair.template.mean()), max(float(pair.template.std()), 1e-6)
+    return [((picture - mean) / spread)[..., None] for picture in (pair.frame, pair.template)]
+
+
+def _fingerprint(movie):
+    """Return what a movie is, as JSON: its shape, and a hash of frames spread over it."""
+    numbers = np.unique(np.linspace(0, movie.shape[0] - 1, 16).astype(int))
+    return {"shape": [int(side) for side in movie.shape], "frames_sha256": digest(movie.take(numbers))}
 
 
 def _coarse(target):

@@ -54,10 +54,16 @@ class Curation:
             kept = np.array([row["kept"] == "1" for row in rows], bool)
             seen = [row["seen"] == "1" for row in rows]
             same = [int(row["id"]) for row in rows] == list(range(1, len(self.masks) + 1))
+            places = np.array([[float(row[axis] or "nan") for axis in ("y", "x")] for row in rows])
         except (KeyError, ValueError, TypeError) as error:
-            message = f"{path}: expected a table with id, kept and seen, got {error!r}; remove the file."
+            message = (
+                f"{path}: expected a table with y, x, id, kept and seen, got {error!r}; remove the file."
+            )
             raise CalzooError(message) from error
-        if not same:
+        # The table keeps seven digits of a place.
+        if not (
+            same and np.allclose(places.reshape(-1, 2), self._centers(), rtol=0, atol=0.01, equal_nan=True)
+        ):
             message = (
                 f"{path}: it is about {len(rows)} other cells than masks.npz with {len(self.masks)}; "
                 "remove it to begin again."
@@ -67,6 +73,10 @@ class Curation:
         # Go on at the first cell that was not looked at.
         self.current = seen.index(False) if False in seen else 0
         self._seen = np.array(seen, bool)
+
+    def _centers(self):
+        """Return (y, x) of each cell, (N, 2)."""
+        return self.masks.centers if len(self.masks) else np.empty((0, 2))
 
     @property
     def seen(self):
@@ -90,7 +100,7 @@ class Curation:
         """Write curation.csv, and the masks that are kept to curated.npz."""
         if len(self.masks):
             self.seen[self.current] = True
-        centers = self.masks.centers if len(self.masks) else np.empty((0, 2))
+        centers = self._centers()
         columns = {
             "y": centers[:, 0],
             "x": centers[:, 1],

@@ -26,7 +26,8 @@ def add_arguments(parser):
         default=[],
         type=Path,
         metavar="DIR",
-        help="folder of recordings; may be repeated",
+        help="folder of recordings; may be repeated (recipe centers: one pool of simulated ones, or an "
+        "empty folder for it)",
     )
     movie = parser.add_argument_group(
         "one movie, without labels (recipes centers, centers-seed and registration)"

@@ -60,8 +60,9 @@ class CellTruth:
         Correlation that the footprint has, over a box twice as wide as the mask, with the mean of all frames,
         noise included: 1 for a lone bright cell, 0 for one that does not stand out.
     in_focus, active, visible : ndarray of bool, (N,)
-        Whether the focal plane cuts the body; whether there are spikes and snr is at least 3; whether the
-        cell is active or its clarity at least 0.5.
+        Whether the focal plane cuts the body (two photons; with one photon: whether the body is blurred by
+        less than 0.8 of its radius); whether there are spikes and snr is at least 3; whether the cell is
+        active or its clarity at least 0.5.
     """
 
     footprints: sparse.csc_array
@@ -86,8 +87,10 @@ class CellTruth:
 class Recording:
     """A simulated movie with its truth.
 
-    It is read like any movie (`shape`, `dtype`, `frames`); frames are drawn when they are asked for,
-    always the same ones whatever the order.
+    It is read like any movie (`shape`, `dtype`, `frames`); frames are drawn when they are asked for. Noise
+    depends on the number of the frame alone. Light is summed in pieces of 32 frames from the first one that
+    is asked for: in other pieces the sum may be rounded otherwise, and then of some hundred thousand pixels
+    one or the other counts another photon.
 
     Attributes
     ----------
@@ -184,9 +187,12 @@ class Recording:
         return frames
 
     def take(self, indices):
-        """Draw any frames, in the order that is asked for, (n, H, W)."""
-        numbers = np.asarray(indices, np.int64) % len(self)
-        frames = [self.frames(number, number + 1) for number in numbers]
+        """Draw any frames, in the order that is asked for, (n, H, W); IndexError if there is no such one."""
+        numbers = np.asarray(indices, np.int64)
+        if numbers.size and not (-len(self) <= numbers.min() and numbers.max() < len(self)):
+            message = f"no frame {numbers[np.abs(numbers).argmax()]}: there are {len(self)}."
+            raise IndexError(message)
+        frames = [self.frames(number, number + 1) for number in numbers % len(self)]
         return np.concatenate(frames) if frames else self.frames(0, 0)
 
     def __getitem__(self, index):

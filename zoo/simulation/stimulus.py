@@ -12,6 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from calzoo.errors import CalzooError
+from calzoo.simulation.recordings import seed_words
 
 FRAMES_AFTER = 5
 
@@ -140,7 +141,8 @@ def simulate_stimulus(
     ------
     CalzooError
         If the cells cannot be parted into equal groups of two or more, or do not fit
-        into the frame, or the session or the factor is below 0 or not finite.
+        into the frame, or the seed, the bystanders, the session or the factor are below 0
+        or not finite.
 
     Examples
     --------
@@ -148,19 +150,20 @@ def simulate_stimulus(
     >>> recording.frames.shape, recording.table["cells"][:2]
     ((70, 64, 64), ['2', '1+2'])
     """
-    if cells < 2 * groups or cells % groups or groups < 1 or trials < 1:
+    words = seed_words(seed)
+    if groups < 1 or trials < 1 or bystanders < 0 or cells < 2 * groups or cells % groups:
         message = (
-            f"expected cells in equal groups of two or more, and trials, got {cells} cells in {groups} "
-            f"groups and {trials} trials."
+            f"expected cells in equal groups of two or more, bystanders from 0 on, and trials, got {cells} "
+            f"cells in {groups} groups, {bystanders} bystanders and {trials} trials."
         )
         raise CalzooError(message)
     if session < 0 or not 0 <= factor < np.inf:
         message = f"expected a session and a factor from 0 on, got session {session} and factor {factor}."
         raise CalzooError(message)
     style = StimulusStyle() if style is None else style
-    field = _Field.draw(np.random.default_rng([seed, 51]), cells, bystanders, size, style)
+    field = _Field.draw(np.random.default_rng([*words, 51]), cells, bystanders, size, style)
     coupling = np.where(field.coupling == 1, 1, field.coupling * factor)
-    rng = np.random.default_rng([seed, 52, session, round(1000 * factor)])
+    rng = np.random.default_rng([*words, 52, session, round(1000 * factor)])
     plan = _plan(rng, cells, groups, trials)
     response = _answers(rng, plan, coupling, style)
     light = response + _spontaneous(rng, len(response), len(coupling), style)

@@ -1,0 +1,27 @@
+"""Names of the data in the fingerprint of a run, by which its data are known again."""
+
+
+def numbered(named):
+    """Return a dict in which names that come again are numbered.
+
+    Parameters
+    ----------
+    named : iterable of (str, object)
+
+    Returns
+    -------
+    dict of str to object
+
+    Examples
+    --------
+    >>> numbered([("own/a", 1), ("own/b", 2), ("own/a", 3)])
+    {'own/a': 1, 'own/b': 2, 'own/a (2)': 3}
+    """
+    found = {}
+    for name, value in named:
+        key, number = name, 1
+        while key in found:
+            number += 1
+            key = f"{name} ({number})"
+        found[key] = value
+    return found
