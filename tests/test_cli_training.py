@@ -66,6 +66,7 @@ def test_the_same_command_finds_the_run_finished(run, capsys):
         (["axons", "--diameter", "5"], "the recipe 'axons' has no use for it. Leave it away."),
         (["axons", "--channel", "1"], "expected channel with --frames FILE only"),
         (["centers", "--movie", "m.tif", "--plane", "1"], "expected plane with --frames FILE only"),
+        (["axons", "--frames", "f.tif", "--table", "t.csv"], "give 'axons' its recordings with --data"),
         (["stimulus"], "trains on your own recording; give --frames FILE --table FILE"),
     ],
 )

@@ -353,6 +353,14 @@ def test_a_run_that_died_before_its_first_checkpoint_needs_its_first_weights_aga
         train(tiny_recipe(), tmp_path, quiet=True)
 
 
+def test_a_run_goes_on_from_no_other_weights(whole, tmp_path):
+    run = shutil.copytree(whole, tmp_path / "run")
+    with pytest.raises(
+        CalzooError, match=r"began from 'random weights', not from 'whole'; leave --init away"
+    ):
+        train(tiny_recipe(), run, init=shutil.copytree(whole, tmp_path / "whole"), quiet=True)
+
+
 def test_the_running_average_is_kept_where_the_loss_is_scaled():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     model.compile(keras.optimizers.LossScaleOptimizer(Schedule(average=0.9).optimizer()), "mse")

@@ -259,12 +259,19 @@ def _check_recipe(run, recipe):
 
 
 def _check_init(run, init):
-    """Refuse to go on from nothing where a run began from weights that no checkpoint holds yet."""
+    """Refuse to go on from other weights than the run began with."""
     path = run / "init.json"
-    if init is None and path.exists() and not has_checkpoint(run):
+    before = read_json(path) if path.exists() else {}
+    if init is None and before and not has_checkpoint(run):
         message = (
-            f"{run} began from the weights of {read_json(path)['name']!r}, but was stopped before its first "
+            f"{run} began from the weights of {before['name']!r}, but was stopped before its first "
             "checkpoint; give --init again, or a new folder."
+        )
+        raise CalzooError(message)
+    if init is not None and has_checkpoint(run) and before.get("sha256") != sha256(_weights_in(init)):
+        message = (
+            f"{run} began from {before.get('name', 'random weights')!r}, not from {init.name!r}; leave "
+            "--init away to go on with it, or give a new folder."
         )
         raise CalzooError(message)
 

@@ -13,7 +13,7 @@ from calzoo.commands._messages import tell
 from calzoo.errors import CalzooError
 
 GROUP = "networks"
-REGISTRATION = "registration"
+REGISTRATION, STIMULUS = "registration", "stimulus"
 
 
 def add_arguments(parser):
@@ -119,6 +119,12 @@ def _folders(args):
         raise CalzooError(message)
     if args.frames is None:
         return args.data if args.movie is None else [*args.data, args.movie]
+    if not args.recipe.startswith(STIMULUS):
+        message = (
+            f"--frames and --table are a recording of photostimulation, for the recipes {STIMULUS}...; "
+            f"give {args.recipe!r} its recordings with --data."
+        )
+        raise CalzooError(message)
     return [*args.data, (args.frames, args.table, args.conditions, _reading(args))]
 
 
