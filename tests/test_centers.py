@@ -21,6 +21,7 @@ from calzoo.metrics.centers import score_centers, trace_correlation
 MODELS = Path(__file__).resolve().parent / "models"
 SUMMITS = {"model": MODELS / "summits.onnx", "provider": "cpu", "threads": 1}
 FILES = ["centers.csv", "masks.npz", "overlay.png", "run.json", "stages.png", "traces.csv"]
+EXTRA = ["histograms.png", "on_mask.png", "pictures.png"]
 AT = np.array([(14.0, 20.0), (31.5, 44.0), (40.0, 11.0), (17.0, 52.0)])
 
 
@@ -228,8 +229,7 @@ def test_command_finds_centres_draws_them_on_a_mask_and_skips_what_is_finished(m
     said = capsys.readouterr()
     assert "4 cells of about 8.0 px, computed on cpu" in said.err
     assert said.out.strip() == str(tmp_path / "out")
-    extra = ["histograms.png", "on_mask.png", "pictures.png"]
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted([*FILES, *extra])
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted([*FILES, *EXTRA])
     assert calzoo.cli.main([str(word) for word in command]) == 0
     assert "skipped" in capsys.readouterr().err
     assert calzoo.cli.main([*map(str, command), "--count", "2"]) == 1
@@ -240,10 +240,18 @@ def test_a_mask_that_is_read_is_not_replaced(movie_file, tmp_path):
     (tmp_path / "out").mkdir()
     mask = tmp_path / "out" / "masks.npz"
     write_masks(mask, cells=Masks.from_stack(np.ones((1, 54, 66), bool)))
+    (tmp_path / "out" / "run.json").touch()
     before = mask.read_bytes()
     with pytest.raises(CalzooError, match=r"would replace .*masks\.npz, which belongs to the input"):
         run_centers(movie_file, tmp_path / "out", mask=mask, **SUMMITS)
     assert mask.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", sorted({*FILES, *EXTRA} - {"run.json"}))
+def test_files_of_another_program_are_refused_before_the_work(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(CalzooError, match=f"{name} is there already, which would be replaced"):
+        run_centers("no movie", tmp_path, mask="no mask", details=True)
 
 
 def test_mask_of_another_size_is_refused_before_the_work(movie_file, tmp_path):
