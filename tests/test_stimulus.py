@@ -1,7 +1,9 @@
 """From frames to answers, maps and comparisons, with a network whose answers are known."""
 
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from calzoo.imaging.rest import RestTrack, noise_level, rest_picture, scaled
 from calzoo.imaging.stimuli import read_stimuli
 from calzoo.stimulus.analysis import analyse_stimuli, blocks
 from calzoo.stimulus.comparison import compare_analyses
-from calzoo.stimulus.folders import run_compare, stimulated_pixels
+from calzoo.stimulus.folders import run_compare, run_stimulus, stimulated_pixels
 
 pytest.importorskip("onnxruntime")
 
@@ -25,6 +27,10 @@ from calzoo.inference.stimulus import StimulusNetwork, decode_stimuli
 MODEL = Path(__file__).parent / "models" / "stimulus.onnx"
 SQUARES = (0, 5, 15)  # of cells 1, 2, 3 in a grid of 4 x 4; see make_tiny_stimulus.py
 CONDITIONS = ((1,), (2,), (3,), (1, 2), (1, 3), (2, 3), ())
+FILES = {"predictions.csv", "zncc.csv", "ssd.csv", "blocks.csv", "cams.tif", "report.html"}
+FILES |= {"zncc.png", "gallery.png", "overlay.png", "accuracy.png", "trials.png"}
+OF_PAIRS = {"comparison.csv", "zncc_before.csv", "zncc_after.csv", "report.html"}
+OF_PAIRS |= {"matrices.png", "changes.png", "spread.png", "maps.png"}
 
 
 def recording(
@@ -353,8 +359,7 @@ def test_the_command_writes_tables_maps_pictures_and_a_page(folder, capsys):
     assert cli.main(["stimulus", str(folder / "frames.npy"), "--model", str(MODEL), "-o", str(out)]) == 0
     assert capsys.readouterr().out.strip() == str(out)
     names = {path.name for path in out.iterdir()}
-    tables = {"predictions.csv", "zncc.csv", "ssd.csv", "blocks.csv", "cams.tif", "report.html", "run.json"}
-    assert names == tables | {"zncc.png", "gallery.png", "overlay.png", "accuracy.png", "trials.png"}
+    assert names == FILES | {"run.json"}
     facts = json.loads((out / "run.json").read_text())
     assert facts["model"]["name"] == "tiny-stimulus"
     assert facts["scores"]["exact"] > 0.9
@@ -374,6 +379,38 @@ def test_what_was_decoded_otherwise_is_not_taken_for_finished(folder, capsys):
     assert "skipped" in capsys.readouterr().err
     assert cli.main([*command, "--target", "stimulated"]) == 1
     assert "holds the result of other options (target)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_files_of_another_program_are_refused_before_the_work(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(CalzooError, match=f"{name} is there already, which would be replaced"):
+        run_stimulus("no frames", tmp_path, "no table")
+
+
+@pytest.mark.parametrize("name", sorted(OF_PAIRS))
+def test_files_of_another_program_are_refused_before_a_comparison(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(CalzooError, match=f"{name} is there already, which would be replaced"):
+        run_compare("no frames", "no frames", tmp_path, ["no table"] * 2)
+
+
+@pytest.mark.parametrize("file", ["table", "conditions", "masks"])
+def test_what_was_decoded_with_another_table_is_not_taken_for_finished(folder, capsys, file):
+    write_masks(folder / "masks.npz", cells=Masks.from_stack(np.ones((3, 32, 32), bool)))
+    (folder / "conditions.csv").write_text("condition,cells\n1,1\n")
+    given = {"table": "stimuli.csv", "conditions": "conditions.csv", "masks": "masks.npz"}
+    command = ["stimulus", str(folder / "frames.npy"), "--model", str(MODEL), "-o", str(folder / "out")]
+    for option, name in list(given.items())[1:]:
+        command += [f"--{option}", str(folder / name)]
+    assert cli.main(command) == cli.main(command) == 0
+    assert "skipped" in capsys.readouterr().err
+    os.utime(folder / given[file], (0, 0))
+    assert cli.main(command) == 1
+    assert f"holds the result of other options ({file})" in capsys.readouterr().err
+    copied = shutil.copy2(folder / given[file], folder / "other")
+    assert cli.main([*command, f"--{file}", str(copied)]) == 1
+    assert f"holds the result of other options ({file})" in capsys.readouterr().err
 
 
 def test_a_recording_is_not_written_over_by_its_comparison(folder):
@@ -437,8 +474,7 @@ def test_the_command_compares_two_recordings(folder, rng, capsys):
     assert "group 1: similarity of maps" in captured.err
     assert "all groups: cosine of cells" in captured.err
     names = {path.name for path in out.iterdir()}
-    pictures = {"matrices.png", "changes.png", "spread.png", "maps.png", "report.html"}
-    assert names == pictures | {"comparison.csv", "zncc_before.csv", "zncc_after.csv", "run.json"}
+    assert names == OF_PAIRS | {"run.json"}
     head, row, whole, cells = (line.split(",") for line in (out / "comparison.csv").read_text().splitlines())
     values = dict(zip(head, row, strict=True))
     assert values["group"] == "1"
