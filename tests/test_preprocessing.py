@@ -216,6 +216,17 @@ def test_a_good_movie_has_no_bad_lines(scene):
     assert not columns.any()
 
 
+@pytest.mark.parametrize("count", [80, 40, 12, 6])
+@pytest.mark.parametrize("place", ["middle", "edge"])
+def test_tissue_on_a_blank_frame_is_no_stripe(scene, rng, count, place):
+    first = (96 - count) // 2 if place == "middle" else 96 - count
+    picture = np.full((96, 128), 5.0)
+    picture[first : first + count] += scene[0][first : first + count]
+    rows, columns = find_bad_lines(*moments(rng.poisson(picture, size=(30, 96, 128))))
+    assert not rows[first : first + count].any()
+    assert not columns.any()
+
+
 def test_dead_borders_and_stripes_are_found(scene):
     movie = scene[1].copy()
     movie[:, :3] = 0  # blank since an earlier registration
