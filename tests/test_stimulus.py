@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from calzoo import cli
 from calzoo.errors import CalzooError
 from calzoo.imaging.images import read_volume
 from calzoo.imaging.masks import Masks, write_masks
+from calzoo.imaging.outputs import write_run_json, write_table
 from calzoo.imaging.rest import RestTrack, noise_level, rest_picture, scaled
 from calzoo.imaging.stimuli import read_stimuli
-from calzoo.stimulus.analysis import analyse_stimuli, blocks
-from calzoo.stimulus.comparison import compare_analyses
+from calzoo.imaging.stimulus_report import write_comparison
+from calzoo.stimulus.analysis import analyse_stimuli, blocks, predictions
+from calzoo.stimulus.comparison import compare_analyses, comparison_table
 from calzoo.stimulus.folders import run_compare, run_stimulus, stimulated_pixels
 
 pytest.importorskip("onnxruntime")
@@ -265,6 +268,14 @@ def test_analysis_averages_maps_by_condition(recorded):
     assert blocks(analysis)["pairs"] == [15]
 
 
+def test_scores_and_predictions_follow_the_threshold_of_the_card(recorded):
+    network = StimulusNetwork.load(MODEL)
+    network.threshold = 1 - 1e-9  # of a cell that is never found
+    analysis = analyse_stimuli(*recorded, model=network)
+    assert analysis.scores["exact"] == np.mean(predictions(analysis)["exact"]) < 0.2
+    assert analysis.scores["macro_f1"] == 0
+
+
 def test_analysis_takes_the_trials_that_are_asked_for(recorded):
     frames, stimuli = recorded
     analysis = analyse_stimuli(frames, stimuli, model=MODEL, trials=(4, 5))
@@ -301,6 +312,25 @@ def test_answers_that_spread_farther_are_found_whatever_the_light(rng, tmp_path)
     repeated = compare_analyses(before, again).spread
     assert repeated.after / repeated.before == pytest.approx(1, abs=0.2)
     assert repeated.p > 0.02
+
+
+def test_a_similarity_that_is_not_defined_is_left_out(rng, tmp_path):
+    """Of one group no map repeats: of it nothing is said, and the mean is that of the other."""
+    frames, rows = recording(rng)
+    groups = dict.fromkeys(("1", "2"), "1") | dict.fromkeys(("3", "1+2", "1+3", "2+3", ""), "2")
+    rows = [f"{row[: row.rindex(',')]},{groups[row.split(',')[1]]}" for row in rows]
+    stimuli = read_stimuli(table_of(tmp_path, rows), frames=len(frames), after=2)
+    before = analyse_stimuli(frames, stimuli, model=MODEL)
+    dark = np.where((before.groups == 1)[before.event_condition][:, None, None], 0, before.event_cams)
+    comparison = compare_analyses(before, replace(before, event_cams=dark))
+    assert np.isnan([comparison.changes[1].difference, comparison.changes[1].p]).all()
+    assert comparison.overall == replace(comparison.changes[2], interval=comparison.overall.interval)
+    columns = comparison_table(comparison)
+    write_table(tmp_path / "comparison.csv", columns)
+    assert (tmp_path / "comparison.csv").read_text().splitlines()[1].split(",")[2:7] == [""] * 5
+    write_run_json(tmp_path, groups=columns)
+    write_comparison(tmp_path, comparison, columns, ("a", "b"))
+    assert "<td>nan</td>" in (tmp_path / "report.html").read_text()
 
 
 def test_recordings_that_cannot_be_compared_are_refused(rng, tmp_path):
