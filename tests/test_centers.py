@@ -254,6 +254,53 @@ def test_files_of_another_program_are_refused_before_the_work(tmp_path, name):
         run_centers("no movie", tmp_path, mask="no mask", details=True)
 
 
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "int32", "int64", "float32", "float64"])
+def test_a_mask_may_be_a_label_image_of_any_type(tmp_path, dtype):
+    labels = np.zeros((20, 30), dtype)
+    labels[3:6, 4:9] = min(100, 1 if dtype == "bool" else 100)
+    tifffile.imwrite(tmp_path / "labels.tif", labels, photometric="minisblack")
+    np.testing.assert_array_equal(drawings.read_mask(tmp_path / "labels.tif", (20, 30)), labels > 0)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA"])
+def test_a_mask_may_be_a_picture(tmp_path, mode):
+    image = pytest.importorskip("PIL.Image")
+    mask = np.zeros((20, 30), bool)
+    mask[3:6, 4:9] = True
+    image.fromarray(mask.astype(np.uint8) * 255).convert(mode).save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(drawings.read_mask(tmp_path / "mask.png", (20, 30)), mask)
+
+
+def test_a_stack_is_no_mask(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((2, 20, 30), np.uint16), photometric="minisblack")
+    with pytest.raises(CalzooError, match=r"one picture \(Y, X\) .*, got an array of shape \(2, 20, 30\)"):
+        drawings.read_mask(tmp_path / "a.tif", (20, 30))
+    (tmp_path / "b.tif").write_bytes(b"no picture")
+    with pytest.raises(CalzooError, match=r"expected masks \(\.npz\) or a picture .* neither"):
+        drawings.read_mask(tmp_path / "b.tif", (20, 30))
+
+
+def test_a_still_picture_holds_few_frames_of_any_movie(rng, monkeypatch):
+    movie, _ = blinking(rng)
+    asked = []
+
+    class Counted(ArrayMovie):
+        def frames(self, start, stop):
+            asked.append(stop - start)
+            return super().frames(start, stop)
+
+    drawings.still_picture(Counted(movie), 8)
+    assert sum(asked) == 120
+    asked.clear()
+    monkeypatch.setattr(drawings, "_PIXELS", 50 * 54 * 66)
+    drawings.still_picture(Counted(movie), 8)
+    assert sum(asked) == 40
+    asked.clear()
+    monkeypatch.setattr(drawings, "_PIXELS", 1)
+    drawings.still_picture(Counted(movie), 8)
+    assert sum(asked) == 15
+
+
 def test_mask_of_another_size_is_refused_before_the_work(movie_file, tmp_path):
     write_masks(tmp_path / "known.npz", cells=Masks.from_stack(np.ones((1, 5, 6), bool)))
     with pytest.raises(CalzooError, match=r"mask of the movie's frames \(54, 66\), got \(5, 6\)"):

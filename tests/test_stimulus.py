@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from calzoo.stimulus.folders import run_compare, run_stimulus, stimulated_pixels
 pytest.importorskip("onnxruntime")
 
 from calzoo.inference.models import load_model
-from calzoo.inference.stimulus import StimulusNetwork, decode_stimuli
+from calzoo.inference.stimulus import StimulusNetwork, _check_values, decode_stimuli
 
 MODEL = Path(__file__).parent / "models" / "stimulus.onnx"
 SQUARES = (0, 5, 15)  # of cells 1, 2, 3 in a grid of 4 x 4; see make_tiny_stimulus.py
@@ -189,12 +190,23 @@ def test_noise_is_that_of_a_pixel_of_mean_brightness(rng):
         (np.zeros((4, 4)), r"expected frames \(T, Y, X\), got .*\(4, 4\)"),
         (np.zeros((0, 8, 8)), "expected frames"),
         (np.full((3, 8, 8), np.nan), "NaN or infinity in frame 0"),
+        (np.where(np.arange(3)[:, None, None] < 2, np.ones((3, 8, 8)), np.inf), "infinity in frame 2"),
         (np.zeros((3, 8, 8), complex), "expected intensities .*complex128"),
     ],
 )
 def test_what_is_no_movie_is_refused(frames, match):
     with pytest.raises(CalzooError, match=match):
         decode_stimuli(frames, model=MODEL)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_looking_for_nan_takes_little_memory(dtype):
+    movie = np.broadcast_to(np.ones(1, dtype), (500, 64, 64))
+    tracemalloc.start()
+    _check_values(movie)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000
 
 
 def test_a_constant_movie_shows_no_stimulus():
