@@ -99,6 +99,13 @@ def test_a_file_gets_what_an_array_gets(tmp_path, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("name", ["axons.csv", "overlay.png", "semantic.zarr", "instances.tif"])
+def test_files_of_another_program_are_refused_before_the_work(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(CalzooError, match=f"{name} is there already, which would be replaced"):
+        run_axons("no stack", tmp_path, zarr=name.endswith(".zarr"))
+
+
 def test_run_json_says_how_it_was_done(tmp_path):
     write_volume(tmp_path / "stack.tif", stack(), voxel_um=(2.0, 0.5, 0.5))
     run_axons(tmp_path / "stack.tif", tmp_path / "out", min_voxels=7, **SMOOTH)

@@ -9,6 +9,7 @@ from calzoo import cli
 from calzoo.errors import CalzooError
 from calzoo.imaging import cell_files, imagej_rois, suite2p_folder
 from calzoo.imaging.cell_overlay import draw_cells
+from calzoo.imaging.deconvolution import deconvolve
 from calzoo.imaging.masks import Masks
 from calzoo.imaging.traces import extract_traces
 
@@ -52,6 +53,32 @@ def test_rectangles_and_ovals_are_areas_too(tmp_path):
     assert masks.areas[0] == 4 * 7
     assert masks.areas[1] == pytest.approx(np.pi * 25, rel=0.05)
     np.testing.assert_allclose(masks.centers[1], (14.5, 14.5))
+
+
+def composite(*path):
+    """Return a region of several outlines: 0, y, x begins one, 1, y, x goes on, 4 closes it."""
+    roifile = pytest.importorskip("roifile")
+    roi = roifile.ImagejRoi(roitype=roifile.ROI_TYPE.RECT, top=2, left=2, bottom=14, right=16, name="two")
+    roi.multi_coordinates = np.array(path, np.float32)
+    roi.shape_roi_size = len(path)
+    return roi
+
+
+def test_regions_of_several_pieces_and_with_holes_are_what_they_show(tmp_path):
+    outer = [0, 2, 3, 1, 8, 3, 1, 8, 9, 1, 2, 9, 4]
+    hole = [0, 4, 5, 1, 6, 5, 1, 6, 7, 1, 4, 7, 4]
+    piece = [0, 12, 10, 1, 16, 10, 1, 16, 14, 1, 12, 14, 4]
+    composite(*outer, *hole, *piece).tofile(tmp_path / "r.roi")
+    expected = np.zeros((20, 15), bool)  # (x, y) in the file; what lies beyond the frame is cut off
+    expected[3:9, 2:8], expected[5:7, 4:6], expected[10:14, 12:16] = True, False, True
+    found = imagej_rois.read_rois(tmp_path / "r.roi", (20, 15))
+    np.testing.assert_array_equal(found.stack()[0], expected)
+
+
+def test_regions_with_curved_sides_are_refused(tmp_path):
+    composite(0, 2, 2, 3, 6, 2, 6, 6, 2, 6, 4).tofile(tmp_path / "r.roi")
+    with pytest.raises(CalzooError, match="expected regions with straight sides, got 'two', whose outline"):
+        imagej_rois.read_rois(tmp_path / "r.roi", (20, 20))
 
 
 def test_file_that_holds_no_rois_is_refused(tmp_path):
@@ -100,6 +127,20 @@ def test_suite2p_folder_has_what_its_viewer_asks_for(masks, traces, tmp_path):
 def test_traces_that_do_not_change_have_no_events(masks):
     flat = extract_traces(np.full((10, 50, 64), 3, np.uint16), masks)
     assert not suite2p_folder.deconvolved(flat).any()
+
+
+def test_few_cells_are_deconvolved_at_a_time(masks, traces, monkeypatch):
+    together = suite2p_folder.deconvolved(traces)
+    counts = []
+
+    def counting(some):
+        counts.append(len(some))
+        return deconvolve(some)
+
+    monkeypatch.setattr("calzoo.imaging.deconvolution.deconvolve", counting)
+    monkeypatch.setattr(suite2p_folder, "_SAMPLES", 3 * traces.cells.shape[1])
+    np.testing.assert_allclose(suite2p_folder.deconvolved(traces), together, rtol=1e-3, atol=1e-2)
+    assert counts == [3, 1]
 
 
 def test_seeds_of_caiman_run_down_the_columns_of_the_frame(masks, tmp_path):

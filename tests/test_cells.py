@@ -14,6 +14,9 @@ from calzoo.inference.cell_networks import CellNetworks, _spans
 from calzoo.inference.cells import find_cells, run_cells
 from calzoo.metrics.matching import assign
 
+FILES = {"masks.npz", "labels.tif", "rois.zip", "cells.csv", "traces.csv", "overlay.png", "caiman_A.npz"}
+FILES |= {f"suite2p/plane0/{name}.npy" for name in ("F", "Fneu", "iscell", "ops", "spks", "stat")}
+
 
 def matched(truth, masks, least=0.6):
     """Return how many true masks are found with at least this IoU."""
@@ -253,9 +256,7 @@ def test_folder_holds_all_files_of_a_movie(rng, tmp_path):
         pixel_um=(2.0, 2.0),
     )
     names = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()}
-    arrays = {f"suite2p/plane0/{n}.npy" for n in ("F", "Fneu", "iscell", "ops", "spks", "stat")}
-    tables = {"masks.npz", "labels.tif", "rois.zip", "cells.csv", "traces.csv", "overlay.png"}
-    assert names == arrays | tables | {"caiman_A.npz", "run.json"}
+    assert names == FILES | {"run.json"}
     masks = read_masks(tmp_path / "out" / "masks.npz")
     assert len(masks) == result.count == len(truth)
     labels = tifffile.imread(tmp_path / "out" / "labels.tif")
@@ -273,6 +274,14 @@ def test_folder_holds_all_files_of_a_movie(rng, tmp_path):
     facts = json.loads((tmp_path / "out" / "run.json").read_text())
     assert facts["cells"] == len(truth)
     assert facts["model"]["proposal"]["sha256"] == "proposal" * 8
+
+
+@pytest.mark.parametrize("name", sorted(FILES | {"cells.nwb"}))
+def test_files_of_another_program_are_refused_before_the_work(tmp_path, name):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).touch()
+    with pytest.raises(CalzooError, match=f"{name} is there already, which would be replaced"):
+        run_cells("no movie", tmp_path, nwb=True)
 
 
 def test_folder_of_nothing_is_complete_too(tmp_path, capsys):

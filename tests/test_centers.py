@@ -21,6 +21,7 @@ from calzoo.metrics.centers import score_centers, trace_correlation
 MODELS = Path(__file__).resolve().parent / "models"
 SUMMITS = {"model": MODELS / "summits.onnx", "provider": "cpu", "threads": 1}
 FILES = ["centers.csv", "masks.npz", "overlay.png", "run.json", "stages.png", "traces.csv"]
+EXTRA = ["histograms.png", "on_mask.png", "pictures.png"]
 AT = np.array([(14.0, 20.0), (31.5, 44.0), (40.0, 11.0), (17.0, 52.0)])
 
 
@@ -228,8 +229,7 @@ def test_command_finds_centres_draws_them_on_a_mask_and_skips_what_is_finished(m
     said = capsys.readouterr()
     assert "4 cells of about 8.0 px, computed on cpu" in said.err
     assert said.out.strip() == str(tmp_path / "out")
-    extra = ["histograms.png", "on_mask.png", "pictures.png"]
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted([*FILES, *extra])
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted([*FILES, *EXTRA])
     assert calzoo.cli.main([str(word) for word in command]) == 0
     assert "skipped" in capsys.readouterr().err
     assert calzoo.cli.main([*map(str, command), "--count", "2"]) == 1
@@ -240,10 +240,65 @@ def test_a_mask_that_is_read_is_not_replaced(movie_file, tmp_path):
     (tmp_path / "out").mkdir()
     mask = tmp_path / "out" / "masks.npz"
     write_masks(mask, cells=Masks.from_stack(np.ones((1, 54, 66), bool)))
+    (tmp_path / "out" / "run.json").touch()
     before = mask.read_bytes()
     with pytest.raises(CalzooError, match=r"would replace .*masks\.npz, which belongs to the input"):
         run_centers(movie_file, tmp_path / "out", mask=mask, **SUMMITS)
     assert mask.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", sorted({*FILES, *EXTRA} - {"run.json"}))
+def test_files_of_another_program_are_refused_before_the_work(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(CalzooError, match=f"{name} is there already, which would be replaced"):
+        run_centers("no movie", tmp_path, mask="no mask", details=True)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "int32", "int64", "float32", "float64"])
+def test_a_mask_may_be_a_label_image_of_any_type(tmp_path, dtype):
+    labels = np.zeros((20, 30), dtype)
+    labels[3:6, 4:9] = min(100, 1 if dtype == "bool" else 100)
+    tifffile.imwrite(tmp_path / "labels.tif", labels, photometric="minisblack")
+    np.testing.assert_array_equal(drawings.read_mask(tmp_path / "labels.tif", (20, 30)), labels > 0)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA"])
+def test_a_mask_may_be_a_picture(tmp_path, mode):
+    image = pytest.importorskip("PIL.Image")
+    mask = np.zeros((20, 30), bool)
+    mask[3:6, 4:9] = True
+    image.fromarray(mask.astype(np.uint8) * 255).convert(mode).save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(drawings.read_mask(tmp_path / "mask.png", (20, 30)), mask)
+
+
+def test_a_stack_is_no_mask(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((2, 20, 30), np.uint16), photometric="minisblack")
+    with pytest.raises(CalzooError, match=r"one picture \(Y, X\) .*, got an array of shape \(2, 20, 30\)"):
+        drawings.read_mask(tmp_path / "a.tif", (20, 30))
+    (tmp_path / "b.tif").write_bytes(b"no picture")
+    with pytest.raises(CalzooError, match=r"expected masks \(\.npz\) or a picture .* neither"):
+        drawings.read_mask(tmp_path / "b.tif", (20, 30))
+
+
+def test_a_still_picture_holds_few_frames_of_any_movie(rng, monkeypatch):
+    movie, _ = blinking(rng)
+    asked = []
+
+    class Counted(ArrayMovie):
+        def frames(self, start, stop):
+            asked.append(stop - start)
+            return super().frames(start, stop)
+
+    drawings.still_picture(Counted(movie), 8)
+    assert sum(asked) == 120
+    asked.clear()
+    monkeypatch.setattr(drawings, "_PIXELS", 50 * 54 * 66)
+    drawings.still_picture(Counted(movie), 8)
+    assert sum(asked) == 40
+    asked.clear()
+    monkeypatch.setattr(drawings, "_PIXELS", 1)
+    drawings.still_picture(Counted(movie), 8)
+    assert sum(asked) == 15
 
 
 def test_mask_of_another_size_is_refused_before_the_work(movie_file, tmp_path):

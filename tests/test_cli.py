@@ -599,6 +599,15 @@ def test_info_prints_the_card_as_it_stands_in_the_file(capsys):
 
 
 @pytest.mark.usefixtures("checkout_is_the_cache")
+def test_a_folder_named_as_a_preset_does_not_hide_it(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "cells-2p").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["info", "cells-2p"]) == 0
+    assert "(proposal)" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("checkout_is_the_cache")
 def test_info_prints_one_object_by_role_where_a_preset_has_several_files(capsys):
     pytest.importorskip("onnxruntime")
     assert cli.main(["info", "--json", "cells-2p"]) == 0

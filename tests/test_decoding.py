@@ -44,6 +44,13 @@ def test_scores_stand_apart_by_the_number_of_cells():
     assert np.isnan(decoding_scores(LOGITS[:1], TRUTH[:1])["exact_pair"])
 
 
+def test_scores_follow_the_threshold():
+    scores = decoding_scores(LOGITS, TRUTH, 1.5)
+    assert scores["exact"] == pytest.approx(2 / 5)
+    assert scores["exact_pair"] == 0
+    assert scores["macro_f1"] == pytest.approx(np.mean(cell_f1(LOGITS, TRUTH, 1.5)))
+
+
 def test_the_authors_rule_is_often_right_by_chance(rng):
     """16 % of the pairs of 24 cells pass with random outputs: C(25,2) - C(23,2) of C(25,2)."""
     truth = np.zeros((20_000, 25), bool)

@@ -26,6 +26,12 @@ def test_masks_count_as_two_classes():
     np.testing.assert_array_equal(matrix, [[0, 1], [0, 1]])
 
 
+@pytest.mark.parametrize("kinds", [("uint8", "uint64"), ("uint64", "int8"), ("uint64", "uint64")])
+def test_classes_may_be_of_any_integers(kinds):
+    matrix = confusion(*(np.array([0, 1, 1], kind) for kind in kinds), 2)
+    np.testing.assert_array_equal(matrix, [[1, 0], [0, 2]])
+
+
 def test_scores_are_those_of_the_textbook():
     scores = scores_by_class(np.array([[50, 10, 0], [5, 30, 5], [0, 0, 0]]))
     np.testing.assert_allclose(scores.precision, [50 / 55, 30 / 40, 0])

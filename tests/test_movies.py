@@ -219,7 +219,7 @@ def write_imagej(path, data, axes, **metadata):
     )
 
 
-@pytest.mark.parametrize("metadata", [{"finterval": 0.125}, {"fps": 8.0}])
+@pytest.mark.parametrize("metadata", [{"finterval": 0.125}, {"fps": 8.0}, {"finterval": 0.125, "fps": 30.0}])
 def test_imagej_tells_rate_and_pixel_size(tmp_path, movie, metadata):
     write_imagej(tmp_path / "a.tif", movie, "TYX", **metadata)
     with open_movie(tmp_path / "a.tif") as opened:
@@ -478,6 +478,8 @@ def test_nan_and_infinity_are_refused_with_their_place(tmp_path, movie, value):
             assert opened.frames(0, 7).shape == (7, 24, 32)
             with pytest.raises(CalzooError, match="at frame 7, row 4, column 5"):
                 opened.frames(5, 9)
+            with pytest.raises(CalzooError, match="at frame 7, row 4, column 5"):
+                opened.take([2, 9, 7])
 
 
 @pytest.mark.parametrize("save", [as_tiff, as_compressed_bigtiff, as_fiji_movie, as_npy, as_zipped_frames])

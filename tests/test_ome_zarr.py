@@ -191,6 +191,37 @@ def test_fewer_or_other_planes_than_announced_leave_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("kind", ["file", "folder", "array", "plate"])
+def test_what_is_no_image_is_not_replaced(tmp_path, kind):
+    path = tmp_path / "a.zarr"
+    if kind == "file":
+        path.write_text("mine")
+    elif kind == "folder":
+        (path / "sub").mkdir(parents=True)
+        (path / "sub" / "notes.txt").write_text("mine")
+    elif kind == "array":
+        zarr.create_array(str(path), shape=(4,), dtype="u1")[...] = 1
+    else:
+        zarr.create_group(str(path), zarr_format=2).attrs["plate"] = {}
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(CalzooError, match=r"a\.zarr: expected a free name, or that of an OME-Zarr image"):
+        ZarrWriter(path, (4, 8, 8), "uint8")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5", "empty"])
+def test_an_image_and_an_empty_folder_are_replaced(tmp_path, version):
+    path = tmp_path / "a.zarr"
+    if version == "empty":
+        path.mkdir()
+    else:
+        store(path, np.ones((4, 8, 8), np.uint8), "zyx", version=version)
+    with ZarrWriter(path, (2, 8, 8), "uint8") as writer:
+        writer.append(np.full((2, 8, 8), 3))
+    with read_volume(path) as volume:
+        np.testing.assert_array_equal(volume.read(), np.full((2, 8, 8), 3))
+
+
 def test_an_error_or_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError(28, "No space left on device")

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 import shutil
 import tracemalloc
 from dataclasses import dataclass
@@ -139,8 +140,46 @@ def test_results_may_stand_beside_an_input_or_in_one(tmp_path, source):
     (tmp_path / "result" / "raw.txt").write_text("raw")
     for _ in range(2):
         with output_folder(tmp_path / "result", inputs=[tmp_path / source]) as folder:
-            (folder / "a.txt").write_text("new")
-    assert sorted(p.name for p in (tmp_path / "result").iterdir()) == ["a.txt", "raw.txt"]
+            for name in ("a.txt", "run.json"):
+                (folder / name).write_text("new")
+    assert sorted(p.name for p in (tmp_path / "result").iterdir()) == ["a.txt", "raw.txt", "run.json"]
+
+
+@pytest.mark.parametrize("name", ["suite2p/plane0/F.npy", "b.zarr/0/c"])
+def write_result(path, names):
+    with output_folder(path) as folder:
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text("new")
+
+
+@pytest.mark.parametrize("name", ["suite2p/plane0/F.npy", "b.zarr/0/c"])
+def test_files_that_are_no_result_of_calzoo_are_not_replaced(tmp_path, name):
+    theirs = tmp_path / "result" / name
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("theirs")
+    with pytest.raises(CalzooError, match=r"a result of calzoo \(run\.json\), got one.*give another -o"):
+        write_result(tmp_path / "result", ["suite2p/plane0/F.npy", "b.zarr/0/d", "run.json"])
+    assert [p.read_text() for p in tmp_path.rglob("*") if p.is_file()] == ["theirs"]
+
+
+def test_what_a_killed_process_has_half_replaced_is_calzoos(tmp_path, monkeypatch):
+    names = ["a.txt", "b.txt", "run.json"]
+    replace = os.replace
+
+    def killed(source, target):
+        if Path(target).name == "b.txt":
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    write_result(tmp_path / "result", names)
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_result(tmp_path / "result", names)
+    assert not (tmp_path / "result" / "run.json").exists()
+    monkeypatch.undo()
+    write_result(tmp_path / "result", names)
+    assert sorted(p.name for p in (tmp_path / "result").iterdir()) == names
 
 
 def test_a_folder_cannot_take_the_name_of_a_file(tmp_path):

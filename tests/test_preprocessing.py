@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.frames import ArrayMovie, ComputedMovie, as_movie
+from calzoo.imaging.frames import ArrayMovie, ComputedMovie, as_movie, chunk_length
 from calzoo.imaging.preprocessing import (
     band_pass,
     bin_frames,
@@ -35,6 +35,23 @@ def test_bins_are_means_and_the_rest_is_left_out(rng, dtype):
     binned = bin_frames(ArrayMovie(movie, frame_rate_hz=30.0), 4)
     assert binned.frame_rate_hz == 7.5
     np.testing.assert_allclose(whole(binned), movie[:20].reshape(5, 4, 5, 6).mean(axis=1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [4, 50, 300])
+def test_bins_are_made_of_a_bounded_number_of_frames_at_a_time(rng, size):
+    asked = []
+
+    def read(frames, start):
+        asked.append(len(frames))
+        return frames
+
+    movie = rng.random((1000, 4, 4))
+    binned = bin_frames(ComputedMovie(as_movie(movie), read, dtype=np.float64), size)
+    found = binned.frames(1, len(movie) // size)
+    expected = movie[size : len(movie) // size * size].reshape(-1, size, 4, 4).mean(axis=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert max(asked) <= chunk_length(as_movie(movie))
+    assert sum(asked) == len(expected) * size
 
 
 @pytest.mark.parametrize("size", [0, 24])
@@ -213,6 +230,17 @@ def moments(movie):
 def test_a_good_movie_has_no_bad_lines(scene):
     rows, columns = find_bad_lines(*moments(scene[1]))
     assert not rows.any()
+    assert not columns.any()
+
+
+@pytest.mark.parametrize("count", [80, 40, 12, 6])
+@pytest.mark.parametrize("place", ["middle", "edge"])
+def test_tissue_on_a_blank_frame_is_no_stripe(scene, rng, count, place):
+    first = (96 - count) // 2 if place == "middle" else 96 - count
+    picture = np.full((96, 128), 5.0)
+    picture[first : first + count] += scene[0][first : first + count]
+    rows, columns = find_bad_lines(*moments(rng.poisson(picture, size=(30, 96, 128))))
+    assert not rows[first : first + count].any()
     assert not columns.any()
 
 

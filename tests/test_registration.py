@@ -1,6 +1,7 @@
 """The pipeline of registration, with a network that moves frames by the shift it is given alone."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,16 @@ from calzoo.imaging.movies import open_movie
 from calzoo.imaging.warping import warp
 from calzoo.imaging.writers import VolumeWriter, write_movie
 from calzoo.inference.models import load_model
-from calzoo.inference.registration import Registrar, checked_options, register_movie, run_registration
+from calzoo.inference.registration import (
+    Registrar,
+    _as,
+    _joint_weights,
+    checked_options,
+    register_movie,
+    run_registration,
+)
 from calzoo.inference.registration_network import RegistrationNetwork
+from calzoo.inference.registration_quality import Quality
 
 RIGID = Path(__file__).resolve().parent / "models" / "rigid.onnx"
 INSIDE = np.s_[..., 12:-12, 12:-12]
@@ -141,6 +150,18 @@ def test_channels_are_estimated_together(network, rng, still, shifts):
     result = register_movie(noise, model=network, others=[moving(still, shifts)], joint=True)
     fixed = result.motion - result.motion.mean(axis=0)
     np.testing.assert_allclose(fixed, shifts - shifts.mean(axis=0), atol=0.6)
+    # What was compared is measured: noise alone correlates with nothing.
+    assert result.report["correlation_after"] > 0.8
+    assert result.report["correlation_after"] > result.report["correlation_before"] + 0.1
+    assert result.report["residual_flow_px"] < 0.5
+
+
+def test_channels_weigh_by_their_noise_whichever_frames_are_blank(rng):
+    samples = [rng.normal(0, noise, (20, 64, 64)) for noise in (1, 100)]
+    expected = _joint_weights(samples)
+    assert expected[0] == pytest.approx(100 * expected[1], rel=0.1)
+    samples[0][:3] = 7
+    np.testing.assert_allclose(_joint_weights(samples), expected, rtol=0.05)
 
 
 def test_smoothing_averages_the_flow_over_time(network, still):
@@ -414,6 +435,60 @@ def test_a_folder_of_the_user_is_not_taken_for_begun_work(recorded, tmp_path, ca
     assert (tmp_path / "out.part" / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["out.png", "out.tif", "out.flow.npy", "out.json"])
+def test_a_result_that_is_half_replaced_does_not_pass_for_finished(recorded, tmp_path, monkeypatch, name):
+    command = ["register", str(recorded[0]), "-o", str(tmp_path / "out.tif"), "--model", str(RIGID), "--flow"]
+    assert main(command) == 0
+    replace = os.replace
+
+    def killed(source, target):
+        if Path(target) == tmp_path / name:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", killed)
+    assert main([*command, "--overwrite"]) == 130
+    monkeypatch.undo()
+    assert not (tmp_path / "out.json").exists()
+    if name == "out.json":  # the flow has its name, and is made once more
+        assert main(command) == 1
+        command.append("--overwrite")
+    assert main(command) == 0
+    assert json.loads((tmp_path / "out.json").read_text())["report"]["frames"] == 14
+    assert not (tmp_path / "out.part").exists()
+
+
+def test_a_disk_that_is_too_small_is_said_before_the_work(recorded, network, tmp_path, monkeypatch):
+    usage = type(files.shutil.disk_usage(tmp_path))
+    with monkeypatch.context() as patched:
+        patched.setattr(files.shutil, "disk_usage", lambda path: usage(10**9, 10**9, 14 * 100 * 120 * 12 - 1))
+        with pytest.raises(CalzooError, match=r"expected 0\.0 GB of free space .*; make room, or give an -o"):
+            run_registration(recorded[0], tmp_path / "out.tif", model=network, flow=True)
+        run_registration(recorded[0], tmp_path / "out.tif", model=network)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot take space")
+def test_mapped_files_take_their_space_at_once(recorded, network, tmp_path, monkeypatch):
+    """Where they have holes, a full disk ends the process without a word."""
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files._Work, "add", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run_registration(recorded[0], tmp_path / "out.tif", model=network, flow=True)
+    for name in ("frames.raw", "flow.npy"):
+        stat = (tmp_path / "out.part" / name).stat()
+        assert stat.st_blocks * 512 >= stat.st_size
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(CalzooError, match=r"out\.part: cannot be written \(No space left on device\)"):
+        run_registration(recorded[0], tmp_path / "out.tif", model=network, overwrite=True)
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_what_failed_at_the_very_end_is_gone_on_with(recorded, network, tmp_path, monkeypatch, error):
     def fail(*args):
@@ -469,6 +544,27 @@ def test_interrupted_work_goes_on_where_it_stopped(recorded, network, tmp_path, 
     assert not (tmp_path / "out.part").exists()
 
 
+def test_no_frame_is_counted_twice_whenever_work_is_interrupted(recorded, network, tmp_path, monkeypatch):
+    path, movie = recorded
+    out = tmp_path / "out.tif"
+    add, seen = Quality.add, []
+
+    def stopping(quality, start, *measured):
+        add(quality, start, *measured)
+        seen.append(start)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "_SAVE_SECONDS", 0)
+    monkeypatch.setattr(Quality, "add", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        run_registration(path, out, model=network)
+    run_registration(path, out, model=network)
+    assert seen[2] == seen[1]
+    facts = json.loads((tmp_path / "out.json").read_text())
+    assert facts["report"] == register_movie(movie, model=network).report
+
+
 def test_begun_work_of_other_options_begins_anew(recorded, network, tmp_path, monkeypatch):
     path, _ = recorded
     out = tmp_path / "out.tif"
@@ -487,16 +583,18 @@ def test_begun_work_of_other_options_begins_anew(recorded, network, tmp_path, mo
     assert stops[1] == stops[0]
 
 
-def test_all_channels_are_written_with_the_chosen_one_first(network, tmp_path, still, shifts):
+@pytest.mark.parametrize("joint", [False, True])
+def test_all_channels_are_written_with_the_chosen_one_first(network, tmp_path, still, shifts, joint):
     both = np.stack([moving(np.roll(still, 9, 0), shifts), moving(still, shifts)], axis=1).astype(np.uint16)
     path, out = tmp_path / "two.tif", tmp_path / "out.tif"
     with VolumeWriter(path, both.shape, "uint16", None, "tcyx") as writer:
         writer.append(both)
-    run_registration(path, out, model=network, open_options={"channel": 1}, all_channels=True)
+    run_registration(path, out, model=network, open_options={"channel": 1}, all_channels=True, joint=joint)
     with open_movie(out, channel=0) as first, open_movie(out, channel=1) as second:
         assert first.n_channels == 2
         chosen, moved = first.frames(0, 14), second.frames(0, 14)
-    expected = register_movie(both[:, 1], model=network, others=[both[:, 0]])
+    expected = register_movie(both[:, 1], model=network, others=[both[:, 0]], joint=joint)
+    assert json.loads((tmp_path / "out.json").read_text())["report"] == expected.report
     np.testing.assert_array_equal(chosen, expected.movie)
     np.testing.assert_array_equal(moved, expected.others[0])
 
@@ -523,6 +621,15 @@ def test_a_file_has_a_data_type_that_fiji_opens(network, tmp_path, still, shifts
     registered = tifffile.imread(tmp_path / "out.tif")
     assert registered.dtype == written
     np.testing.assert_array_equal(registered, kept.astype(written))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "uint32", "int64", "uint64"])
+def test_the_brightest_and_the_darkest_pixels_do_not_wrap(dtype):
+    limits = np.iinfo(dtype)
+    frames = np.array([limits.max, limits.min], dtype).astype(np.float32)
+    brightest, darkest = _as(frames, np.dtype(dtype)).tolist()
+    assert brightest == pytest.approx(limits.max, rel=1e-6)
+    assert darkest == limits.min
 
 
 def test_the_result_must_be_a_tiff(recorded, network, tmp_path):

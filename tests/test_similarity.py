@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from calzoo.metrics.correlation import TrialSimilarity, block_means, ssd_matrix, zncc, zncc_matrix
+from calzoo.metrics.correlation import (
+    MeanSimilarity,
+    TrialSimilarity,
+    block_means,
+    ssd_matrix,
+    zncc,
+    zncc_matrix,
+)
 from calzoo.metrics.permutation import (
     bootstrap_weights,
     compare_means,
@@ -138,3 +145,15 @@ def test_more_in_common_is_found_and_a_repetition_is_not(rng):
     same = compare_means(before, again, rng=rng, resamples=200)
     assert same.interval[0] < 0 < same.interval[1]
     assert abs(same.difference) < 0.05
+
+
+def test_what_is_not_defined_is_no_change(rng):
+    """Maps without light have no similarity; 0 would look like a change, and a sure one."""
+    truth = rng.random((4, 50))
+    before, dark = (TrialSimilarity(*trials_of(rng, light, 0.0), range(4)) for light in (truth, 0 * truth))
+    assert np.isnan(dark.mean())
+    assert np.isnan(dark.means(np.ones((3, 10)))).all()
+    assert np.isnan(MeanSimilarity([before, dark]).mean())
+    change = compare_means(before, dark, rng=rng, resamples=50)
+    assert change.before == before.mean()
+    assert np.isnan([change.after, change.difference, *change.interval, change.p]).all()

@@ -93,6 +93,21 @@ def test_blank_lines_and_empty_columns_count_for_nothing(table):
     np.testing.assert_array_equal(stimuli.frames, range(10))
 
 
+def test_an_empty_line_of_the_only_column_is_no_stimulus(table):
+    write(table, "", "cells", "1", "", "2", "", "", "none", "")
+    stimuli = read_stimuli(table, frames=6)
+    assert [stimuli.names[c] for c in stimuli.condition] == ["1", "none", "2", "none", "none", "none"]
+
+
+def test_rows_of_the_same_cells_in_succession_are_one_stimulus_unless_offset_or_trial_part_them(table):
+    write(table, "cells", "1", "1", "2", "2")
+    np.testing.assert_array_equal(read_stimuli(table, frames=4).event, [0, 0, 1, 1])
+    write(table, "cells,offset", "1,1", "1,1", "2,1", "2,2")
+    np.testing.assert_array_equal(read_stimuli(table, frames=4).event, [0, 1, 2, 2])
+    write(table, "cells,trial", "1,1", "1,2", "2,1", "2,1")
+    np.testing.assert_array_equal(read_stimuli(table, frames=4).event, [0, 1, 2, 2])
+
+
 def test_some_rows_can_be_taken(table):
     write(table, "frame,cells", "0,1", "4,2")
     stimuli = read_stimuli(table, frames=6, after=2)
@@ -110,6 +125,8 @@ def test_some_rows_can_be_taken(table):
             r"row 2 has time_s 12.0, .* frame 24, .* 0 to 19 at 2",
         ),
         (["frame,cells", "3,1", "20,1"], {}, r"row 3 has frame 20"),
+        (["frame,cells", "3,1", "9,2", "3,17"], {}, r"frame 3 in the rows 2 and 4; write .* as 3\+17"),
+        (["time_s,cells", "1.1,1", "1.2,2"], {"frame_rate_hz": 2}, r"frame 3 in the rows 2 and 3"),
         (["time_s,cells", "1,1"], {}, "frame rate of the recording is not known"),
         (["time_s,cells", "soon,1"], {"frame_rate_hz": 2}, "expected numbers in the column 'time_s'"),
         (["time_s,cells", "nan,1"], {"frame_rate_hz": 2}, "expected finite numbers"),

@@ -1,7 +1,11 @@
 """From frames to answers, maps and comparisons, with a network whose answers are known."""
 
 import json
+import os
 import re
+import shutil
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +15,26 @@ from calzoo import cli
 from calzoo.errors import CalzooError
 from calzoo.imaging.images import read_volume
 from calzoo.imaging.masks import Masks, write_masks
+from calzoo.imaging.outputs import write_run_json, write_table
 from calzoo.imaging.rest import RestTrack, noise_level, rest_picture, scaled
 from calzoo.imaging.stimuli import read_stimuli
-from calzoo.stimulus.analysis import analyse_stimuli, blocks
-from calzoo.stimulus.comparison import compare_analyses
-from calzoo.stimulus.folders import run_compare, stimulated_pixels
+from calzoo.imaging.stimulus_report import write_comparison
+from calzoo.stimulus.analysis import analyse_stimuli, blocks, predictions
+from calzoo.stimulus.comparison import compare_analyses, comparison_table
+from calzoo.stimulus.folders import run_compare, run_stimulus, stimulated_pixels
 
 pytest.importorskip("onnxruntime")
 
 from calzoo.inference.models import load_model
-from calzoo.inference.stimulus import StimulusNetwork, decode_stimuli
+from calzoo.inference.stimulus import StimulusNetwork, _check_values, decode_stimuli
 
 MODEL = Path(__file__).parent / "models" / "stimulus.onnx"
 SQUARES = (0, 5, 15)  # of cells 1, 2, 3 in a grid of 4 x 4; see make_tiny_stimulus.py
 CONDITIONS = ((1,), (2,), (3,), (1, 2), (1, 3), (2, 3), ())
+FILES = {"predictions.csv", "zncc.csv", "ssd.csv", "blocks.csv", "cams.tif", "report.html"}
+FILES |= {"zncc.png", "gallery.png", "overlay.png", "accuracy.png", "trials.png"}
+OF_PAIRS = {"comparison.csv", "zncc_before.csv", "zncc_after.csv", "report.html"}
+OF_PAIRS |= {"matrices.png", "changes.png", "spread.png", "maps.png"}
 
 
 def recording(
@@ -180,12 +190,23 @@ def test_noise_is_that_of_a_pixel_of_mean_brightness(rng):
         (np.zeros((4, 4)), r"expected frames \(T, Y, X\), got .*\(4, 4\)"),
         (np.zeros((0, 8, 8)), "expected frames"),
         (np.full((3, 8, 8), np.nan), "NaN or infinity in frame 0"),
+        (np.where(np.arange(3)[:, None, None] < 2, np.ones((3, 8, 8)), np.inf), "infinity in frame 2"),
         (np.zeros((3, 8, 8), complex), "expected intensities .*complex128"),
     ],
 )
 def test_what_is_no_movie_is_refused(frames, match):
     with pytest.raises(CalzooError, match=match):
         decode_stimuli(frames, model=MODEL)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_looking_for_nan_takes_little_memory(dtype):
+    movie = np.broadcast_to(np.ones(1, dtype), (500, 64, 64))
+    tracemalloc.start()
+    _check_values(movie)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000
 
 
 def test_a_constant_movie_shows_no_stimulus():
@@ -259,6 +280,14 @@ def test_analysis_averages_maps_by_condition(recorded):
     assert blocks(analysis)["pairs"] == [15]
 
 
+def test_scores_and_predictions_follow_the_threshold_of_the_card(recorded):
+    network = StimulusNetwork.load(MODEL)
+    network.threshold = 1 - 1e-9  # of a cell that is never found
+    analysis = analyse_stimuli(*recorded, model=network)
+    assert analysis.scores["exact"] == np.mean(predictions(analysis)["exact"]) < 0.2
+    assert analysis.scores["macro_f1"] == 0
+
+
 def test_analysis_takes_the_trials_that_are_asked_for(recorded):
     frames, stimuli = recorded
     analysis = analyse_stimuli(frames, stimuli, model=MODEL, trials=(4, 5))
@@ -295,6 +324,25 @@ def test_answers_that_spread_farther_are_found_whatever_the_light(rng, tmp_path)
     repeated = compare_analyses(before, again).spread
     assert repeated.after / repeated.before == pytest.approx(1, abs=0.2)
     assert repeated.p > 0.02
+
+
+def test_a_similarity_that_is_not_defined_is_left_out(rng, tmp_path):
+    """Of one group no map repeats: of it nothing is said, and the mean is that of the other."""
+    frames, rows = recording(rng)
+    groups = dict.fromkeys(("1", "2"), "1") | dict.fromkeys(("3", "1+2", "1+3", "2+3", ""), "2")
+    rows = [f"{row[: row.rindex(',')]},{groups[row.split(',')[1]]}" for row in rows]
+    stimuli = read_stimuli(table_of(tmp_path, rows), frames=len(frames), after=2)
+    before = analyse_stimuli(frames, stimuli, model=MODEL)
+    dark = np.where((before.groups == 1)[before.event_condition][:, None, None], 0, before.event_cams)
+    comparison = compare_analyses(before, replace(before, event_cams=dark))
+    assert np.isnan([comparison.changes[1].difference, comparison.changes[1].p]).all()
+    assert comparison.overall == replace(comparison.changes[2], interval=comparison.overall.interval)
+    columns = comparison_table(comparison)
+    write_table(tmp_path / "comparison.csv", columns)
+    assert (tmp_path / "comparison.csv").read_text().splitlines()[1].split(",")[2:7] == [""] * 5
+    write_run_json(tmp_path, groups=columns)
+    write_comparison(tmp_path, comparison, columns, ("a", "b"))
+    assert "<td>nan</td>" in (tmp_path / "report.html").read_text()
 
 
 def test_recordings_that_cannot_be_compared_are_refused(rng, tmp_path):
@@ -353,8 +401,7 @@ def test_the_command_writes_tables_maps_pictures_and_a_page(folder, capsys):
     assert cli.main(["stimulus", str(folder / "frames.npy"), "--model", str(MODEL), "-o", str(out)]) == 0
     assert capsys.readouterr().out.strip() == str(out)
     names = {path.name for path in out.iterdir()}
-    tables = {"predictions.csv", "zncc.csv", "ssd.csv", "blocks.csv", "cams.tif", "report.html", "run.json"}
-    assert names == tables | {"zncc.png", "gallery.png", "overlay.png", "accuracy.png", "trials.png"}
+    assert names == FILES | {"run.json"}
     facts = json.loads((out / "run.json").read_text())
     assert facts["model"]["name"] == "tiny-stimulus"
     assert facts["scores"]["exact"] > 0.9
@@ -374,6 +421,38 @@ def test_what_was_decoded_otherwise_is_not_taken_for_finished(folder, capsys):
     assert "skipped" in capsys.readouterr().err
     assert cli.main([*command, "--target", "stimulated"]) == 1
     assert "holds the result of other options (target)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_files_of_another_program_are_refused_before_the_work(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(CalzooError, match=f"{name} is there already, which would be replaced"):
+        run_stimulus("no frames", tmp_path, "no table")
+
+
+@pytest.mark.parametrize("name", sorted(OF_PAIRS))
+def test_files_of_another_program_are_refused_before_a_comparison(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(CalzooError, match=f"{name} is there already, which would be replaced"):
+        run_compare("no frames", "no frames", tmp_path, ["no table"] * 2)
+
+
+@pytest.mark.parametrize("file", ["table", "conditions", "masks"])
+def test_what_was_decoded_with_another_table_is_not_taken_for_finished(folder, capsys, file):
+    write_masks(folder / "masks.npz", cells=Masks.from_stack(np.ones((3, 32, 32), bool)))
+    (folder / "conditions.csv").write_text("condition,cells\n1,1\n")
+    given = {"table": "stimuli.csv", "conditions": "conditions.csv", "masks": "masks.npz"}
+    command = ["stimulus", str(folder / "frames.npy"), "--model", str(MODEL), "-o", str(folder / "out")]
+    for option, name in list(given.items())[1:]:
+        command += [f"--{option}", str(folder / name)]
+    assert cli.main(command) == cli.main(command) == 0
+    assert "skipped" in capsys.readouterr().err
+    os.utime(folder / given[file], (0, 0))
+    assert cli.main(command) == 1
+    assert f"holds the result of other options ({file})" in capsys.readouterr().err
+    copied = shutil.copy2(folder / given[file], folder / "other")
+    assert cli.main([*command, f"--{file}", str(copied)]) == 1
+    assert f"holds the result of other options ({file})" in capsys.readouterr().err
 
 
 def test_a_recording_is_not_written_over_by_its_comparison(folder):
@@ -437,8 +516,7 @@ def test_the_command_compares_two_recordings(folder, rng, capsys):
     assert "group 1: similarity of maps" in captured.err
     assert "all groups: cosine of cells" in captured.err
     names = {path.name for path in out.iterdir()}
-    pictures = {"matrices.png", "changes.png", "spread.png", "maps.png", "report.html"}
-    assert names == pictures | {"comparison.csv", "zncc_before.csv", "zncc_after.csv", "run.json"}
+    assert names == OF_PAIRS | {"run.json"}
     head, row, whole, cells = (line.split(",") for line in (out / "comparison.csv").read_text().splitlines())
     values = dict(zip(head, row, strict=True))
     assert values["group"] == "1"

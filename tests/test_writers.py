@@ -224,6 +224,17 @@ def test_a_movie_keeps_its_rate_and_pixels(tmp_path, stack):
         assert (movie.frame_rate_hz, movie.pixel_um) == (None, None)
 
 
+def test_rates_of_numpy_are_written_as_numbers(tmp_path, stack):
+    class Rate(float):  # as NumPy 2 shows its numbers
+        def __repr__(self):
+            return f"np.float64({float(self)})"
+
+    write_movie(tmp_path / "a.tif", stack, frame_rate_hz=Rate(7.5), pixel_um=(Rate(0.5), Rate(0.25)))
+    assert {"frames=5", "fps=7.5", f"finterval={1 / 7.5}"} <= set(imagej_lines(tmp_path / "a.tif"))
+    with open_movie(tmp_path / "a.tif") as movie:
+        assert (movie.frame_rate_hz, movie.pixel_um) == (7.5, (0.5, 0.25))
+
+
 def test_a_large_movie_keeps_its_rate_and_pixels(tmp_path, stack, monkeypatch):
     monkeypatch.setattr(writers, "_CLASSIC_LIMIT", 0)
     write_movie(tmp_path / "a.tif", stack, frame_rate_hz=8, pixel_um=(0.5, 0.25))

@@ -33,8 +33,9 @@ def run_each(
         Called with a recording and the folder of its result.
     network : str, optional
         The sha256 of the network, which a finished result must have come from.
-    options : dict, optional
-        What was asked for, as "options" of run.json has it, which a finished result must be of.
+    options : dict or callable, optional
+        What was asked for, as "options" of run.json has it, which a finished result must be of; where
+        recordings differ in it, what returns it, called with a recording.
     overwrite : bool, optional
         Do again what is finished.
     results : callable, optional
@@ -101,7 +102,8 @@ def _is_finished(path, result, record, network, options):
     elif network is not None and found[1] != network:
         what = "another network"
     elif options is not None and "options" in facts:
-        other = _differing(plain(options), facts["options"])
+        asked = options(path) if callable(options) else options
+        other = _differing(plain(asked), facts["options"])
         what = other and f"other options ({', '.join(other)})"
     if what:
         message = f"{result} holds the result of {what}; give another -o, or replace it with --overwrite."

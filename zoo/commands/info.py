@@ -25,7 +25,7 @@ def run(args):
     from calzoo.inference.models import load_model
     from calzoo.weights.registry import preset
 
-    is_file = os.path.exists(args.name) or args.name.endswith(".onnx")
+    is_file = os.path.isfile(args.name) or args.name.endswith(".onnx")
     roles = ["model"] if is_file else list(preset(args.name).networks)
     cards = {role: load_model(args.name, provider="cpu", role=role).card for role in roles}
     if not args.json:

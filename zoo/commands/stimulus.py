@@ -82,22 +82,26 @@ def run(args):
     from tqdm import tqdm
 
     from calzoo.commands._batch import run_each
-    from calzoo.stimulus.folders import run_stimulus
+    from calzoo.stimulus.folders import asked_options, run_stimulus
 
     model = load_network(args)
     reading = _options.movie_reading(args)
-    options = {"target": args.target, "conditions": args.conditions, "masks": args.masks}
+    files = {"conditions": args.conditions, "masks": args.masks}
+
+    def table_of(path):
+        return args.table or table_beside(path)
 
     def decode(path, folder):
         with tqdm(unit="frame", desc=path.name) as bar:
             result = run_stimulus(
                 path,
                 folder,
-                args.table or table_beside(path),
+                table_of(path),
                 open_options=reading,
                 model=model,
                 progress=bar.update,
-                **options,
+                target=args.target,
+                **files,
             )
         scores = result.scores
         tell(
@@ -111,6 +115,6 @@ def run(args):
         args.output,
         decode,
         network=model.sha256,
-        options={**options, **reading},
+        options=lambda path: asked_options(table_of(path), **files, target=args.target, **reading),
         overwrite=args.overwrite,
     )

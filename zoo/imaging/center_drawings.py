@@ -11,7 +11,8 @@ from calzoo.imaging.contours import Outlines, display_range, enlarge, palette, s
 from calzoo.imaging.frames import as_movie
 from calzoo.imaging.outputs import output_file
 
-_SAMPLES = 200  # frames that a still picture is made of
+_SAMPLES = 200  # frames that a still picture is made of, at most,
+_PIXELS = 2**26  # and pixels, though 16 frames are taken of any movie: they are held several times
 _TRACES = 12
 
 
@@ -27,7 +28,8 @@ def still_picture(movie, diameter_px):
         Of the cells.
     """
     movie = as_movie(movie)
-    step = max(movie.shape[0] // _SAMPLES, 1)
+    most = int(np.clip(_PIXELS // np.prod(movie.shape[1:]), 16, _SAMPLES))
+    step = -(-movie.shape[0] // most)
     sample = range(0, movie.shape[0], step)
     frames = np.concatenate([movie.frames(t, t + 1) for t in sample]).astype(np.float32)
     frames -= smoothed(frames, 0.75 * diameter_px)
@@ -251,16 +253,34 @@ def draw_losses(path, history):
 
 
 def _picture(path):
-    """Return the pixels of an image file, (Y, X)."""
-    from PIL import Image, UnidentifiedImageError
-
+    """Return the pixels of an image file, (Y, X); of colours the brightest."""
     try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image)
-    except (UnidentifiedImageError, OSError) as error:
+        pixels = _read_tiff(path) if path.suffix.lower() in (".tif", ".tiff") else _read_image(path)
+    except (OSError, ValueError) as error:  # those of Pillow and of tifffile are of these kinds
         message = f"{path}: expected masks (.npz) or a picture of known cells, got a file that is neither."
         raise CalzooError(message) from error
-    return pixels if pixels.ndim == 2 else pixels[..., :3].max(axis=-1)
+    if pixels.ndim == 3 and pixels.shape[-1] in (3, 4):
+        pixels = pixels[..., :3].max(axis=-1)
+    if pixels.ndim != 2:
+        message = (
+            f"{path}: expected one picture (Y, X) of known cells, got an array of shape {pixels.shape}; give "
+            "one page of it, or masks (.npz)."
+        )
+        raise CalzooError(message)
+    return pixels
+
+
+def _read_tiff(path):
+    import tifffile
+
+    return tifffile.imread(path)
+
+
+def _read_image(path):
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return np.asarray(image.convert("L") if image.mode in ("1", "LA") else image)
 
 
 def _show(axes, picture, title, limits, colours="gray"):

@@ -50,13 +50,13 @@ def read_rois(path, shape):
     Returns
     -------
     Masks
-        Pixels whose centre lies inside; of ovals, rectangles, polygons and traced or freehand areas.
-        Lines and points are left out.
+        Pixels whose centre lies inside; of ovals, rectangles, polygons, traced or freehand areas, and
+        areas of several pieces or with holes. Lines and points are left out.
 
     Raises
     ------
     CalzooError
-        If the file is damaged or holds no area.
+        If the file is damaged, holds no area, or one with curved sides.
     """
     import roifile
 
@@ -67,14 +67,14 @@ def read_rois(path, shape):
         message = f"{path}: expected regions of interest of ImageJ (.zip or .roi), got {error}"
         raise CalzooError(message) from error
     rois = rois if isinstance(rois, list) else [rois]
-    found = [pixels for pixels in (_pixels(roi, shape) for roi in rois) if len(pixels[0])]
+    found = [pixels for pixels in (_pixels(path, roi, shape) for roi in rois) if len(pixels[0])]
     if not found:
         message = f"{path}: expected areas, got {len(rois)} regions of which none covers a pixel."
         raise CalzooError(message)
     return Masks.from_pixels(shape, found)
 
 
-def _pixels(roi, shape):
+def _pixels(path, roi, shape):
     """Return the rows and columns of the pixels inside of a region."""
     import roifile
 
@@ -82,7 +82,10 @@ def _pixels(roi, shape):
     areas = (kind.POLYGON, kind.FREEHAND, kind.TRACED, kind.OVAL, kind.RECT)
     if roi.roitype not in areas:
         return np.empty(0, int), np.empty(0, int)
-    if roi.roitype == kind.OVAL:
+    top, left = roi.top, roi.left
+    if roi.shape_roi_size:  # of several pieces, or with holes; of the type of a rectangle, which is its box
+        rows, cols, (top, left) = _composite(path, roi)
+    elif roi.roitype == kind.OVAL:
         height, width = roi.bottom - roi.top, roi.right - roi.left
         y, x = np.mgrid[: max(height, 1), : max(width, 1)] + 0.5
         inside = ((y - height / 2) / (height / 2)) ** 2 + ((x - width / 2) / (width / 2)) ** 2 <= 1
@@ -92,9 +95,28 @@ def _pixels(roi, shape):
     else:
         corners = np.asarray(roi.integer_coordinates, float).reshape(-1, 2)[:, ::-1]
         rows, cols = np.nonzero(fill_polygon(corners))
-    rows, cols = rows + roi.top, cols + roi.left
+    rows, cols = rows + top, cols + left
     kept = (rows >= 0) & (rows < shape[0]) & (cols >= 0) & (cols < shape[1])
     return rows[kept], cols[kept]
+
+
+def _composite(path, roi):
+    """Return the rows and columns of the pixels inside of a region of several outlines, and its corner."""
+    try:
+        outlines = roi.path2coords(roi.multi_coordinates)
+    except (RuntimeError, IndexError) as error:  # NotImplementedError, of curves, is a RuntimeError
+        message = (
+            f"{path}: expected regions with straight sides, got {roi.name!r}, whose outline cannot be read "
+            f"({error}); make it a polygon, or fill it (Edit > Selection > Create Mask) and trace it again."
+        )
+        raise CalzooError(message) from error
+    corners = np.concatenate(outlines)[:, ::-1]
+    first = np.floor(corners.min(axis=0)).astype(int)
+    inside = np.zeros(np.maximum(np.ceil(corners.max(axis=0)).astype(int) - first, 1), bool)
+    for outline in outlines:
+        filled = fill_polygon(outline[:, ::-1] - first)
+        inside[: filled.shape[0], : filled.shape[1]] ^= filled  # an outline within another one is a hole
+    return *np.nonzero(inside), first
 
 
 def fill_polygon(corners):

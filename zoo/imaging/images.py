@@ -64,7 +64,7 @@ class Volume:
             If a value is NaN or infinite, or the file is truncated or damaged.
         """
         start, stop, _ = slice(start, stop).indices(self.shape[0])
-        block = finite(self._pages.read(self._numbers[start:stop]), start, self._pages, "plane")
+        block = finite(self._pages.read(self._numbers[start:stop]), range(start, stop), self._pages, "plane")
         return block.view(self.dtype) if block.dtype == bool else block
 
     def read(self):

@@ -133,7 +133,7 @@ class Movie:
 
     def _read(self, indices):
         block = self._pages.read(self._numbers[indices])
-        finite(block, int(indices[0]) if len(indices) else 0, self._pages, "frame")
+        finite(block, indices, self._pages, "frame")
         return block.view(self.dtype) if block.dtype == bool else block
 
     def close(self):

@@ -147,6 +147,35 @@ def refuse_inputs(targets, inputs):
             raise CalzooError(message)
 
 
+def refuse_others(path, names):
+    """Refuse to replace files in a folder that holds no result of calzoo, such as those of Suite2p.
+
+    `output_folder` does so at the end; called before, it saves the work.
+
+    Parameters
+    ----------
+    path : path
+        Folder of a result.
+    names : sequence of path
+        What is to be written into it.
+
+    Raises
+    ------
+    CalzooError
+        If one of them is there, and neither run.json nor calzoo's mark.
+    """
+    path = Path(path)
+    if (path / RUN_FILE).exists() or (path / _MARK).exists():
+        return
+    there = next((path / name for name in names if (path / name).exists()), None)
+    if there is not None:
+        message = (
+            f"{path}: expected a free folder, or one with a result of calzoo ({RUN_FILE}), got one in which "
+            f"{there} is there already, which would be replaced; give another -o."
+        )
+        raise CalzooError(message)
+
+
 @contextlib.contextmanager
 def output_folder(path, *, stale=(), inputs=()):
     """Work in a folder of another name, and give it its own when everything is finished.
@@ -154,8 +183,8 @@ def output_folder(path, *, stale=(), inputs=()):
     Parameters
     ----------
     path : str or os.PathLike
-        The folder. Where it is there already, files of the same names are replaced
-        at the end and everything else in it stays.
+        The folder. Where it is there already, everything in it stays, but for files of the same
+        names: those of an earlier result (run.json) are replaced at the end, others never.
     stale : sequence of str, optional
         Names in the folder that only an earlier result has; they go if there is one (run.json),
         and so do folders that this empties.
@@ -171,8 +200,8 @@ def output_folder(path, *, stale=(), inputs=()):
     Raises
     ------
     CalzooError
-        If `path` is a file or an input, an input lies where a result goes, or the folder
-        cannot be written.
+        If `path` is a file or an input, an input or a file that is no result of calzoo lies where
+        a result goes, or the folder cannot be written.
     """
     path = Path(os.path.abspath(path))  # "." has no name to add to
     refuse_inputs([path], inputs)
@@ -204,6 +233,8 @@ def _publish(part, path, stale, inputs):
     )
     targets = [path / file.relative_to(part) for file in files]
     _refuse_replacing(inputs, [*old, *targets], path)
+    refuse_others(path, [target.relative_to(path) for target in [*old, *targets]])
+    (path / _MARK).touch()  # until all are there, what a process that is killed leaves is calzoo's too
     # run.json says that a result is complete: it goes first and comes last.
     (path / RUN_FILE).unlink(missing_ok=True)
     for name in old:
@@ -211,6 +242,7 @@ def _publish(part, path, stale, inputs):
     for file, target in zip(files, targets, strict=True):
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(file, target)
+    (path / _MARK).unlink()
 
 
 def _refuse_replacing(inputs, targets, path):

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.frames import ComputedMovie, as_movie, chunks
+from calzoo.imaging.frames import ComputedMovie, as_movie, chunk_length, chunks
 from calzoo.imaging.resampling import Taps
 
 BINS_PER_WINDOW = 20
@@ -30,9 +30,20 @@ class BinnedMovie:
     def frames(self, start, stop):
         """Return bins `start` to `stop`, float32 (n, Y, X)."""
         start, stop, _ = slice(start, stop).indices(self.shape[0])
-        frames = self._source.frames(start * self._size, stop * self._size)
-        bins = frames.reshape(-1, self._size, *self.shape[1:])
-        return bins.mean(axis=1, dtype=np.float64).astype(np.float32)
+        bins = np.empty((max(stop - start, 0), *self.shape[1:]), np.float32)
+        # Of the movie as many frames as fit are read at a time: some bins, or a part of one.
+        most = chunk_length(self._source)
+        some = max(most // self._size, 1)
+        for first in range(start, stop, some):
+            last = min(first + some, stop)
+            total = np.zeros((last - first, *self.shape[1:]))
+            for offset in range(0, self._size, most):
+                part = (last - first, min(self._size - offset, most), *self.shape[1:])
+                begin = first * self._size + offset
+                frames = self._source.frames(begin, begin + part[0] * part[1])
+                total += frames.reshape(part).sum(axis=1, dtype=np.float64)
+            bins[first - start : last - start] = total / self._size
+        return bins
 
 
 def bin_frames(movie, size):

@@ -169,14 +169,22 @@ def _bad_along_first(mean, deviation):
     bad |= varies < DEAD * np.median(varies)
     steps = np.median(np.abs(np.diff(mean.astype(np.float64), axis=0)), axis=1)
     # The edges of stripes cut the frame into pieces; dead lines are edges of their own.
-    usual = np.median(steps[~(bad[1:] | bad[:-1])]) if not bad.all() else 0
-    cuts = np.flatnonzero(steps > JUMP * usual) + 1
+    cuts = np.flatnonzero(steps > JUMP * _usual(steps[~(bad[1:] | bad[:-1])])) + 1
     pieces = np.split(np.arange(n), cuts)
+    stripes = bad.copy()
     for index, piece in enumerate(pieces):
         at_edge = index in (0, len(pieces) - 1)
         if len(pieces) > 1 and len(piece) <= max(1, (BORDER if at_edge else STRIPE) * n):
-            bad[piece] = True
+            stripes[piece] = True
+    within, beside = steps[stripes[1:] & stripes[:-1]], steps[~(stripes[1:] | stripes[:-1])]
+    if not (within.size and np.median(within) > JUMP * _usual(beside)):
+        bad = stripes  # else the "stripes" are the tissue, on a blank frame
     return bad if not bad.all() else np.zeros(n, bool)
+
+
+def _usual(steps):
+    """Return how much a picture usually changes from line to line, also where half of it is blank."""
+    return max(np.median(steps), np.percentile(steps, 90) / 2) if steps.size else 0
 
 
 def _neighbours(bad):

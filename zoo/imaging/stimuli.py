@@ -5,7 +5,9 @@ Two kinds are read, both CSV with one header line; cells are numbered from 1:
 =============================== ==========================================================================
 one row per stimulus            ``time_s`` or ``frame`` (the first one after the onset, from 0), and the cells
 one row per frame               the cells; ``offset``, the frame's number after the onset from 1, tells it
-                                from the other kind where there are times too
+                                from the other kind where there are times too, and a stimulus from the
+                                next: without it, and without ``trial``, rows of the same cells in
+                                succession are one stimulus
 =============================== ==========================================================================
 
 The cells stand in ``cells`` (``3``, ``3+17``; empty: no stimulus), or in ``cell1``,
@@ -15,6 +17,7 @@ with the columns ``condition`` and cells. ``trial`` (repetition, from 1) and ``g
 """
 
 import csv
+import itertools
 import math
 import re
 from dataclasses import dataclass, replace
@@ -136,12 +139,18 @@ def _read(path):
     except UnicodeDecodeError as error:
         message = f"{path}: expected a table of stimuli in UTF-8, got other bytes; save it as CSV again."
         raise CalzooError(message) from error
-    lines = [line for line in text.splitlines() if line.strip()] or [""]
+    lines = text.splitlines()
+    written = [number for number, line in enumerate(lines) if line.strip()]
+    lines = lines[written[0] : written[-1] + 1] if written else [""]
     delimiter = max(",;\t", key=lines[0].count)
+    if delimiter in lines[0]:  # of one column, an empty line is a row without stimulus
+        lines = [line for line in lines if line.strip()]
     try:
+        names, *values = csv.reader(lines, delimiter=delimiter)
+        names = [name.strip().lower() for name in names]
         rows = [
-            {(name or "").strip().lower(): (value or "").strip() for name, value in row.items() if name}
-            for row in csv.DictReader(lines, delimiter=delimiter)
+            {name: value.strip() for name, value in itertools.zip_longest(names, row, fillvalue="") if name}
+            for row in values
         ]
     except csv.Error as error:
         message = f"{path}: expected a table of stimuli (CSV), got one that cannot be read: {error}."
@@ -258,8 +267,16 @@ def _by_stimulus(path, rows, found, count, frames, rate, after, label):
             + ". Is it the table of another recording, or the frame rate wrong?"
         )
         raise CalzooError(message)
-    trials = _trials(path, rows, found, range(len(rows)))
     order = np.argsort(onset, kind="stable")
+    twice = np.flatnonzero(np.diff(onset[order]) == 0)
+    if twice.size:
+        first, second = order[twice[0]], order[twice[0] + 1]
+        message = (
+            f"{path}: expected one row for each onset, got frame {onset[first]} in the rows {first + 2} and "
+            f"{second + 2}; write the cells of one stimulus in one row, as 3+17."
+        )
+        raise CalzooError(message)
+    trials = _trials(path, rows, found, range(len(rows)))
     claimed = {}  # frame -> (row, offset): a later stimulus takes over
     for row in order:
         for offset in range(after):

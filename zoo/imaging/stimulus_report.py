@@ -10,6 +10,9 @@ _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem 
 img{max-width:100%}table{border-collapse:collapse;margin:1rem 0}
 td,th{border:1px solid #ccc;padding:.25rem .6rem;text-align:right}
 th{background:#f3f3f3}h2{margin-top:2.2rem}p.note{color:#555}"""
+#: What `write_report` and `write_comparison` draw.
+PICTURES = ("zncc.png", "overlay.png", "gallery.png", "accuracy.png", "trials.png")
+PICTURES_OF_PAIRS = ("matrices.png", "changes.png", "spread.png", "maps.png")
 _SHOWN = 40  # conditions of a gallery
 _NAMED = 45  # conditions of a matrix whose names find room
 

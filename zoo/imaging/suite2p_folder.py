@@ -9,6 +9,8 @@ from calzoo.imaging.traces import neuropil_rings, without_shared
 #: What is written, within the folder.
 FILES = tuple(f"plane0/{name}.npy" for name in ("F", "Fneu", "spks", "iscell", "stat", "ops"))
 
+_SAMPLES = 2**21  # that are deconvolved together, which takes some hundred bytes for each
+
 
 def write_suite2p(
     folder, masks, scores, traces, *, pictures=None, diameter=12.0, frame_rate_hz=None, spikes=None
@@ -64,9 +66,12 @@ def deconvolved(traces):
 
     traces = traces.corrected()
     spikes = np.zeros(traces.shape, np.float32)
-    alive = traces.std(axis=1) > 0 if traces.size else np.zeros(len(traces), bool)
-    if traces.shape[1] >= 3 and alive.any():
-        spikes[alive] = deconvolve(traces[alive]).events
+    alive = np.flatnonzero(traces.std(axis=1) > 0) if traces.size else []
+    if traces.shape[1] >= 3:
+        cells = max(_SAMPLES // traces.shape[1], 1)
+        for start in range(0, len(alive), cells):
+            some = alive[start : start + cells]
+            spikes[some] = deconvolve(traces[some]).events
     return spikes
 
 

@@ -66,7 +66,7 @@ class VolumeWriter:
         self.dtype = _writable(path, dtype)
         self.axes = _checked_axes(path, axes, self.shape)
         self._voxel = (None, None, None) if voxel_um is None else voxel_size(voxel_um)
-        self._rate = frame_rate_hz
+        self._rate = None if frame_rate_hz is None else float(frame_rate_hz)
         self._done = 0
         self._range = (math.inf, -math.inf)
         self._part = part_path(self.path)

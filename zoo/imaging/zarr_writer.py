@@ -25,7 +25,7 @@ class ZarrWriter:
     Parameters
     ----------
     path : str or os.PathLike
-        The folder, such as ``labels.zarr``.
+        The folder, such as ``labels.zarr``. An OME-Zarr image that is there is replaced.
     shape : tuple of int
         (Z, Y, X).
     dtype : dtype
@@ -38,7 +38,8 @@ class ZarrWriter:
     Raises
     ------
     CalzooError
-        If zarr is not installed, the disk is full, or fewer planes came than were announced.
+        If zarr is not installed, something else has the name, the disk is full, or fewer planes came
+        than were announced.
     """
 
     def __init__(self, path, shape, dtype, voxel_um=None, *, labels=False):
@@ -48,6 +49,7 @@ class ZarrWriter:
         self._waiting, self._done = [], 0  # planes until they fill a chunk; planes that are written
         self._part = part_path(self.path)
         zarr = import_zarr(path)
+        _check_target(self.path)
         clear_part(self._part)
         with written(self.path):
             group = zarr.create_group(os.fspath(self._part), zarr_format=2)
@@ -143,3 +145,16 @@ class ZarrWriter:
             self.close()
         else:
             self.abort()
+
+
+def _check_target(path):
+    """Refuse the name of anything but an OME-Zarr image."""
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    metadata = [path / name for name in (".zattrs", "zarr.json")]
+    if not any(file.is_file() and '"multiscales"' in file.read_text("utf-8", "replace") for file in metadata):
+        message = (
+            f"{path}: expected a free name, or that of an OME-Zarr image to replace, got something else; "
+            "move or remove it, or choose another name."
+        )
+        raise CalzooError(message)

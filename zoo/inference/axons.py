@@ -26,6 +26,7 @@ from calzoo.inference.instances import (
 from calzoo.inference.scratch import Scratch
 
 _VOLUMES = ("semantic", "instances")
+_FILES = ("axons.csv", "overlay.png")
 
 
 @dataclass(frozen=True)
@@ -191,10 +192,12 @@ def run_axons(
         If the file, the network or an option cannot be used, or the disk is full.
     """
     from calzoo.imaging.images import read_volume
-    from calzoo.imaging.outputs import output_folder, write_run_json, write_table
+    from calzoo.imaging.outputs import output_folder, refuse_others, write_run_json, write_table
     from calzoo.imaging.overlays import Projection, draw_axons
 
     began = time.perf_counter()
+    ending, other = (".zarr", ".tif") if zarr else (".tif", ".zarr")
+    refuse_others(out, [*_FILES, *(name + ending for name in _VOLUMES)])
     with contextlib.ExitStack() as files:
         channels, chosen = _channels(
             lambda number: files.enter_context(
@@ -211,7 +214,6 @@ def run_axons(
                 file=sys.stderr,
             )
         view = Projection(shape[1:])
-        ending, other = (".zarr", ".tif") if zarr else (".tif", ".zarr")
         with output_folder(out, stale=[name + other for name in _VOLUMES], inputs=[path]) as folder:
             table = _write_volumes(job, folder, view, ending)
             write_table(folder / "axons.csv", table)

@@ -25,8 +25,10 @@ from calzoo.inference.cell_scale import estimate_diameter
 from calzoo.inference.diameters import diameter_px
 
 PRESET = "cells-2p"
+_FILES = ("masks.npz", "labels.tif", "rois.zip", "cells.csv", "caiman_A.npz", "overlay.png")
+_OF_MOVIES = ("traces.csv", *(f"suite2p/{name}" for name in FILES))
 #: What an earlier result may hold of other cells: not every run writes it, or it was made by hand since.
-_STALE = ("traces.csv", "cells.nwb", "curation.csv", "curated.npz", *(f"suite2p/{name}" for name in FILES))
+_STALE = ("cells.nwb", "curation.csv", "curated.npz", *_OF_MOVIES)
 
 
 @dataclass(frozen=True)
@@ -347,10 +349,12 @@ def run_cells(
     """
     from calzoo.imaging.cell_files import write_cells
     from calzoo.imaging.movies import open_movie
-    from calzoo.imaging.outputs import output_folder
+    from calzoo.imaging.outputs import output_folder, refuse_others
     from calzoo.imaging.picture_files import read_pictures
 
     began = time.perf_counter()
+    names = [*_FILES, *(["cells.nwb"] if nwb else [])]
+    refuse_others(out, names if summary or not traces else [*names, *_OF_MOVIES])
     given = {"frame_rate_hz": frame_rate_hz, **reading}
     given = [f"{name}={value!r}" for name, value in given.items() if value is not None]
     if summary and given:

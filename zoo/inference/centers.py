@@ -19,6 +19,8 @@ from calzoo.inference.diameters import diameter_px
 
 #: Faster movies are averaged down to about this for the search; traces keep every frame.
 FASTEST_HZ = 10.0
+_FILES = ("centers.csv", "traces.csv", "masks.npz", "overlay.png", "stages.png")
+_DETAILS = ("pictures.png", "histograms.png")
 
 
 @dataclass(frozen=True)
@@ -229,9 +231,11 @@ def run_centers(
     """
     from calzoo.imaging.center_drawings import read_mask
     from calzoo.imaging.movies import open_movie
-    from calzoo.imaging.outputs import output_folder, write_run_json
+    from calzoo.imaging.outputs import output_folder, refuse_others, write_run_json
 
     began = time.perf_counter()
+    names = [*_FILES, *(["on_mask.png"] if mask is not None else []), *(_DETAILS if details else [])]
+    refuse_others(out, names)
     asked = {"diameter": diameter, "count": count, "threshold": threshold, "mask": mask, "details": details}
     with contextlib.ExitStack() as files:
         movie = files.enter_context(open_movie(path, **reading))
@@ -243,8 +247,7 @@ def run_centers(
         if movie.pixel_um is None:
             print(f"calzoo: {path}: the pixel size is not known, columns in um stay empty.", file=sys.stderr)
         inputs = [path] if mask is None else [path, mask]
-        stale = ("on_mask.png", "pictures.png", "histograms.png")
-        with output_folder(out, stale=stale, inputs=inputs) as folder:
+        with output_folder(out, stale=("on_mask.png", *_DETAILS), inputs=inputs) as folder:
             _write_tables(folder, found, movie)
             _draw(folder, found, movie, known, name=Path(path).name)
             if details:

@@ -83,7 +83,7 @@ def explain(
     patch : int, optional
         Side of the hidden patch, in pixels; by default an eighth of the shorter side.
     axes : str, optional
-        Of the network's input, "bcyx" or "byxc"; by default what the card says, else "bcyx".
+        Of the network's input, "bcyx", the default, or "byxc".
     input_name, output_name : str, optional
         Which input is the picture and which output holds the scores; other inputs are fed
         zeros. By default the first input of four axes and the first output of two.

@@ -220,8 +220,9 @@ def register_movie(
             array[done:stop] = frames
         if flow is not None:
             flow[done:stop] = piece.flow
+        job.quality.add(*piece.measured)
         done = stop
-    quality = job.finish(lambda start, stop: moved[0][start:stop])
+    quality = job.finish(lambda start, stop: [array[start:stop] for array in moved])
     return Registration(
         movie=moved[0],
         flow=flow,
@@ -306,10 +307,14 @@ def run_registration(
 
 @dataclass(frozen=True)
 class Piece:
-    """Some neighbouring frames that are finished: each channel moved, in its data type, and their flow."""
+    """Some neighbouring frames that are finished: each channel moved, in its data type, and their flow.
+
+    Whoever keeps them gives `measured` to ``quality.add``: what is not kept must not be counted.
+    """
 
     frames: list
     flow: np.ndarray
+    measured: tuple
 
 
 class _Job:
@@ -374,7 +379,7 @@ class _Job:
         prepare = _preparation(highpass, lines if any(self.bad_lines) else None)
         self.weights = _joint_weights([_sample(c) for c in self.channels]) if self.joint else None
         if self.joint:
-            sample = self._joined([_sample(c) for c in self.channels])
+            sample = self._seen([_sample(c) for c in self.channels])
         if template is None:
             template = _template(network, sample, reach, prepare)
         self.template = check_template(template)
@@ -400,20 +405,19 @@ class _Job:
         def seen():
             for channels in pieces:
                 ahead.append(channels)
-                yield self._joined(channels) if self.joint else channels[0]
+                yield self._seen(channels)
 
         start = first
         for frames, found in self.align.all(seen()):
             channels = ahead.pop(0)
             moved = [found.registered] if plain else [self.align.warp(channels[0], found.flow)]
             moved += [self.align.warp(c, found.flow) for c in channels[1:]]
-            self.quality.add(start, channels[0], moved[0], found)
-            yield Piece([_as(m, c.dtype) for m, c in zip(moved, self.inputs, strict=True)], found.flow)
+            yield self._piece(start, frames, moved, found)
             start += len(frames)
 
     def finish(self, read):
-        """Complete the quality with what moves still; ``read(start, stop)`` gives registered frames."""
-        self.quality.finish(read, self.align)
+        """Complete the quality with what moves still; ``read(start, stop)`` gives registered channels."""
+        self.quality.finish(lambda start, stop: self._seen(read(start, stop)), self.align)
         return self.quality
 
     def _smoothed_pieces(self, first, size, halo):
@@ -425,7 +429,7 @@ class _Job:
             stop = min(start + block, count)
             low, high = max(start - halo, 0), min(stop + halo, count)
             channels = [c.frames(low, high).astype(np.float32) for c in self.channels]
-            seen = self._joined(channels) if self.joint else channels[0]
+            seen = self._seen(channels)
             parts = [
                 found for _, found in self.align.all(seen[i : i + size] for i in range(0, len(seen), size))
             ]
@@ -439,12 +443,16 @@ class _Job:
                 )
             inner = slice(start - low, stop - low)
             moved = [self.align.warp(c[inner], smooth) for c in channels]
-            self.quality.add(
-                start, channels[0][inner], moved[0], _joined_parts(parts, smooth, moved[0], inner)
-            )
-            yield Piece([_as(m, c.dtype) for m, c in zip(moved, self.inputs, strict=True)], smooth)
+            yield self._piece(start, seen[inner], moved, _joined_parts(parts, smooth, moved[0], inner))
 
-    def _joined(self, channels):
+    def _piece(self, start, seen, moved, found):
+        kept = [_as(m, c.dtype) for m, c in zip(moved, self.inputs, strict=True)]
+        return Piece(kept, found.flow, (start, seen, self._seen(moved), found))
+
+    def _seen(self, channels):
+        """Return the frames that are compared with the template."""
+        if not self.joint:
+            return channels[0]
         return sum(np.float32(w) * c for w, c in zip(self.weights, channels, strict=True))
 
 
@@ -523,7 +531,12 @@ def _template(network, sample, reach, prepare, rounds=2):
 
 def _joint_weights(samples):
     """Return what makes the noise of all channels equal: from the spread of pixels around neighbours."""
-    return [1 / (float((f - ndimage.gaussian_filter(f, 1)).std()) + 1e-6) for f in (s[0] for s in samples)]
+    weights = []
+    for sample in samples:
+        some = sample[:: -(-len(sample) // 16)]  # of all frames, as the first may be blank
+        noise = np.median([(frame - ndimage.gaussian_filter(frame, 1)).std() for frame in some])
+        weights.append(1 / (float(noise) + 1e-6))
+    return weights
 
 
 def _preparation(highpass, lines):
@@ -557,5 +570,8 @@ def _as(frames, dtype):
     if dtype.kind == "f":
         return frames.astype(dtype, copy=False)
     limits = np.iinfo(dtype)
+    top = np.float32(limits.max)
+    if int(top) > limits.max:  # of 32 and 64 bits: rounded up, it would wrap
+        top = np.nextafter(top, np.float32(0))
     whole = np.rint(frames)
-    return np.clip(whole, limits.min, limits.max, out=whole).astype(dtype)
+    return np.clip(whole, limits.min, top, out=whole).astype(dtype)

@@ -1,8 +1,10 @@
 """Registered movies on disk: work that goes on where it was stopped, then TIFF, JSON, picture and flow."""
 
 import contextlib
+import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
@@ -128,6 +130,7 @@ class _Work:
     def __init__(self, folder, facts, overwrite):
         self.folder, self.facts = folder, json.loads(json.dumps(facts))
         self.done, self._arrays = 0, None
+        self.whole = True  # what is counted is what is kept
         if not overwrite and self._fits():
             with np.load(folder / "state.npz") as state:
                 self._arrays = {name: state[name] for name in state.files}
@@ -141,7 +144,9 @@ class _Work:
             facts = json.loads((self.folder / "facts.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
-        return facts == self.facts and (self.folder / "state.npz").is_file()
+        # The flow is missing if a process was killed when it gave the results their names.
+        needed = ["state.npz", "frames.raw", *(["flow.npy"] if self.facts["options"]["flow"] else [])]
+        return facts == self.facts and all((self.folder / name).is_file() for name in needed)
 
     def template(self, given):
         """Return the template of begun work, else the one that is given."""
@@ -155,22 +160,30 @@ class _Work:
             clear_part(self.folder)
             make_part(self.folder)
             (self.folder / "facts.json").write_text(json.dumps(self.facts), encoding="utf-8")
-        shape = (job.movie.shape[0], len(job.inputs), *job.movie.shape[1:])
+        shape, moves = (job.movie.shape[0], len(job.inputs), *job.movie.shape[1:]), (*job.movie.shape, 2)
         mode = "r+" if self._arrays is not None else "w+"
+        if mode == "w+":
+            _check_space(self.folder, shape, dtype, moves if flow else None)
         self.frames = np.memmap(self.folder / "frames.raw", dtype, mode, shape=shape)
         self.flow = None
         if flow:
-            name, shape = self.folder / "flow.npy", (*job.movie.shape, 2)
-            self.flow = np.lib.format.open_memmap(name, mode, np.float32, None if mode == "r+" else shape)
+            name = self.folder / "flow.npy"
+            self.flow = np.lib.format.open_memmap(name, mode, np.float32, None if mode == "r+" else moves)
+        if mode == "w+":
+            for array in (self.frames, self.flow):
+                if array is not None:
+                    _allocate(array.filename)
 
     def add(self, piece, job):
         """Keep finished frames, and from time to time note how far the work is."""
         stop = self.done + len(piece.flow)
+        self.whole = False
         for number, frames in enumerate(piece.frames):
             self.frames[self.done : stop, number] = frames
         if self.flow is not None:
             self.flow[self.done : stop] = piece.flow
-        self.done = stop
+        job.quality.add(*piece.measured)
+        self.done, self.whole = stop, True
         if time.monotonic() - self._saved > _SAVE_SECONDS:
             self.save(job)
 
@@ -185,21 +198,46 @@ class _Work:
         self._saved = time.monotonic()
 
 
+def _check_space(folder, shape, dtype, moves):
+    """Refuse to begin work that the disk cannot hold: the frames, their copy as TIFF, and the flow."""
+    needed = 2 * math.prod(shape) * dtype.itemsize + (0 if moves is None else 4 * math.prod(moves))
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        message = (
+            f"{folder}: expected {needed / 1e9:.1f} GB of free space for the result, got "
+            f"{free / 1e9:.1f} GB; make room, or give an -o on another disk."
+        )
+        raise CalzooError(message)
+
+
+def _allocate(path):
+    """Take the space of a file: where one that is mapped has holes, a full disk kills the process."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with open(path, "r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):  # not every disk can
+                raise
+
+
 def _run(job, work):
-    """Register what is left; on an error or Ctrl-C, note how far it came."""
+    """Register what is left; on an error or Ctrl-C, note how far it came unless a piece is half counted."""
     from calzoo.inference.progress import counted
 
     try:
         for piece in counted(job.pieces(work.done), job.movie.shape[0], work.done):
             work.add(piece, job)
     finally:
-        work.save(job)
-    quality = job.finish(lambda start, stop: work.frames[start:stop, 0])
+        if work.whole:
+            work.save(job)
+    quality = job.finish(lambda start, stop: np.moveaxis(work.frames[start:stop], 1, 0))
     return quality.report()
 
 
 def _finish(job, work, out, movie, report, flow, path, seconds):
-    """Write the TIFF, the report and the picture, the TIFF last."""
+    """Write the TIFF, the picture and the report: it says that all is there, so it goes first, comes last."""
     from calzoo.imaging.registration_report import draw_registration
 
     voxel = None if movie.pixel_um is None else (None, *movie.pixel_um)
@@ -235,16 +273,18 @@ def _finish(job, work, out, movie, report, flow, path, seconds):
         for start in range(0, shape[0], 16):
             frames = work.frames[start : start + 16]
             writer.append(frames if channels > 1 else frames[:, 0])
-    with output_file(out.with_suffix(".json")) as part:
-        part.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    record = work.folder / "report.json"
+    record.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    out.with_suffix(".json").unlink(missing_ok=True)
     with output_file(out.with_suffix(".png")) as part:
         draw_registration(part, quality, report, title=Path(str(path)).name)
+    os.replace(tif, out)
+    work.frames = None
     if flow:
         work.flow.flush()
         work.flow = None
         os.replace(work.folder / "flow.npy", out.with_suffix(".flow.npy"))
-    os.replace(tif, out)
-    work.frames = None
+    os.replace(record, out.with_suffix(".json"))
 
 
 def _file_type(inputs):

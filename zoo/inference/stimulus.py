@@ -318,10 +318,14 @@ def _check_values(movie):
     if isinstance(movie, np.ndarray) and movie.dtype.kind not in "biuf":
         message = f"expected intensities (real numbers), got {movie.dtype}."
         raise CalzooError(message)
-    if isinstance(movie, np.ndarray) and not np.isfinite(movie).all():
-        frame = int(np.flatnonzero(~np.isfinite(movie).all(axis=(1, 2)))[0])
-        message = f"expected finite intensities, got NaN or infinity in frame {frame}; mend or leave it out."
-        raise CalzooError(message)
+    if not isinstance(movie, np.ndarray) or movie.dtype.kind != "f":
+        return
+    for frame, pixels in enumerate(movie):  # at once, the answers would be as many bytes as pixels
+        if not np.isfinite(pixels).all():
+            message = (
+                f"expected finite intensities, got NaN or infinity in frame {frame}; mend or leave it out."
+            )
+            raise CalzooError(message)
 
 
 def _check_target(target):

@@ -146,6 +146,8 @@ class TrialSimilarity:
     def means(self, weights):
         """Return the mean over pairs of conditions for each row of trial weights, (R,).
 
+        Pairs whose similarity is not defined are left out; NaN where none is.
+
         Parameters
         ----------
         weights : ndarray of float, (R, T)
@@ -154,10 +156,11 @@ class TrialSimilarity:
         with np.errstate(invalid="ignore"):
             pairs = self._matrices(weights)[:, low[0], low[1]]
         finite = np.isfinite(pairs)
-        return np.where(finite, pairs, 0).sum(axis=1) / np.maximum(finite.sum(axis=1), 1)
+        total, count = np.where(finite, pairs, 0).sum(axis=1), finite.sum(axis=1)
+        return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
 
     def mean(self):
-        """Return the mean over pairs of conditions."""
+        """Return the mean over pairs of conditions, or NaN."""
         return float(self.means(np.ones((1, self._shape[1])))[0])
 
     def _matrices(self, weights):
@@ -181,7 +184,7 @@ class MeanSimilarity:
         self.trials = self.groups[0].trials
 
     def means(self, weights):
-        """Return the mean over groups for each row of trial weights, (R,)."""
+        """Return the mean over groups for each row of trial weights, (R,); NaN where one is not defined."""
         return np.mean([group.means(weights) for group in self.groups], axis=0)
 
     def mean(self):

@@ -62,13 +62,15 @@ def cell_f1(logits, truth, threshold=0.0):
     return np.divide(2.0 * hits, claims, out=np.full(len(hits), np.nan), where=claims > 0)
 
 
-def decoding_scores(logits, truth):
+def decoding_scores(logits, truth, threshold=0.0):
     """Return all scores of some frames.
 
     Parameters
     ----------
     logits : ndarray of float, (N, K + 1)
     truth : ndarray of bool, (N, K + 1)
+    threshold : float, optional
+        As for `exact_match`.
 
     Returns
     -------
@@ -78,10 +80,10 @@ def decoding_scores(logits, truth):
     """
     count = truth[:, :-1].sum(axis=1)
     kinds = {"": count >= 0, "_single": count == 1, "_pair": count > 1, "_none": count == 0}
-    exact, rule = exact_match(logits, truth), authors_rule(logits, truth)
+    exact, rule = exact_match(logits, truth, threshold), authors_rule(logits, truth)
     scores = {f"exact{kind}": _mean(exact[rows]) for kind, rows in kinds.items()}
     scores |= {f"rule{kind}": _mean(rule[rows]) for kind, rows in kinds.items()}
-    f1 = cell_f1(logits, truth)
+    f1 = cell_f1(logits, truth, threshold)
     scores["macro_f1"] = float(np.nanmean(f1)) if np.isfinite(f1).any() else float("nan")
     return scores
 

@@ -9,7 +9,7 @@ _EXACT = 14  # up to so many differences all patterns of signs are tried
 
 @dataclass(frozen=True)
 class Change:
-    """A statistic before and after, with what chance would do.
+    """A statistic before and after, with what chance would do; NaN where it is not defined.
 
     Attributes
     ----------
@@ -46,7 +46,9 @@ def compare_means(before, after, *, rng, resamples=1000):
     count = min(len(before.trials), len(after.trials))
     differences = pseudo_values(after)[:count] - pseudo_values(before)[:count]
     drawn = [side.means(bootstrap_weights(rng, len(side.trials), resamples)) for side in (before, after)]
-    spread = np.nanpercentile(drawn[1] - drawn[0], (2.5, 97.5))
+    changes = drawn[1] - drawn[0]
+    changes = changes[np.isfinite(changes)]
+    spread = np.percentile(changes, (2.5, 97.5)) if len(changes) else (np.nan, np.nan)
     p = sign_flip_test(differences, rng=rng)
     return Change(first, second, second - first, tuple(float(x) for x in spread), p)
 

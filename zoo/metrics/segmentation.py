@@ -70,7 +70,8 @@ def confusion(truth, predicted, n_classes, *, ignore=None):
                 f"{classes.max()}. Raise n_classes, or name a class to ignore."
             )
             raise CalzooError(message)
-    pairs = truth.ravel().astype(np.int64) * n_classes + predicted.ravel()
+    truth, predicted = (classes.ravel().astype(np.int64) for classes in (truth, predicted))
+    pairs = truth * n_classes + predicted
     return np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
 
 

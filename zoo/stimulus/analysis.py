@@ -155,7 +155,7 @@ def analyse_stimuli(
         shown.condition[first],
         shown.trial[first],
         (average / len(shown.frames[:: max(len(rows) // 200, 1)])).astype(np.float32),
-        decoding_scores(logits, shown.targets > 0),
+        decoding_scores(logits, shown.targets > 0, _logit(network.threshold)),
         {
             "model": {
                 "name": network.card.name,
@@ -184,7 +184,6 @@ def predictions(analysis):
     """
     shown, chance = analysis.stimuli, probability(analysis.logits)
     truth = shown.targets > 0
-    cut = np.log(analysis.threshold / (1 - analysis.threshold))
     found = chance[:, :-1] > analysis.threshold
     names = [*(f"p_cell_{k + 1}" for k in range(found.shape[1])), "p_none"]
     return {
@@ -193,7 +192,7 @@ def predictions(analysis):
         "trial": shown.trial,
         "offset": shown.offset,
         "found": ["+".join(str(k + 1) for k in np.flatnonzero(row)) or "none" for row in found],
-        "exact": exact_match(analysis.logits, truth, cut),
+        "exact": exact_match(analysis.logits, truth, _logit(analysis.threshold)),
         "authors_rule": authors_rule(analysis.logits, truth),
         **{name: chance[:, k] for k, name in enumerate(names)},
     }
@@ -216,3 +215,7 @@ def blocks(analysis):
 def matrix_table(matrix, names):
     """Return a matrix as the columns of a table, the conditions' names first."""
     return {"condition": list(names), **{name: matrix[:, i] for i, name in enumerate(names)}}
+
+
+def _logit(probability):
+    return float(np.log(probability / (1 - probability)))

@@ -21,7 +21,7 @@ class StimulusComparison:
     changes : dict of int to calzoo.metrics.permutation.Change
         Mean pairwise similarity of the maps of each group's conditions.
     overall : calzoo.metrics.permutation.Change
-        The mean over groups.
+        The mean over groups, those in which it is defined before and after.
     spreads : dict of int to calzoo.metrics.permutation.Change
         How much of the answers of each group arises beyond the stimulated cells.
     spread : calzoo.metrics.permutation.Change
@@ -114,7 +114,8 @@ def compare_analyses(before, after, *, answers=None, seed=0, resamples=1000):
         )
         for group in np.unique(before.groups[before.groups > 0])
     }
-    whole = (MeanSimilarity([side.similarity(group) for group in changes]) for side in (before, after))
+    defined = [group for group, change in changes.items() if np.isfinite(change.difference)] or [*changes]
+    whole = (MeanSimilarity([side.similarity(group) for group in defined]) for side in (before, after))
     overall = compare_means(*whole, rng=rng, resamples=resamples)
     pairs = {group: (before.influence(group), after.influence(group)) for group in changes}
     spreads = {group: compare_spread([pair], rng=rng, resamples=resamples) for group, pair in pairs.items()}

@@ -4,10 +4,14 @@ import time
 from pathlib import Path
 
 from calzoo.errors import CalzooError
+from calzoo.imaging.stimulus_report import PICTURES, PICTURES_OF_PAIRS
 from calzoo.inference.stimulus import PRESET, StimulusNetwork
 from calzoo.stimulus.analysis import analyse_stimuli, blocks, matrix_table, predictions
 from calzoo.stimulus.answers import roi_answers
 from calzoo.stimulus.comparison import check_trials, compare_analyses, comparison_table
+
+_FILES = ("predictions.csv", "zncc.csv", "ssd.csv", "blocks.csv", "cams.tif", *PICTURES, "report.html")
+_OF_PAIRS = ("comparison.csv", "zncc_before.csv", "zncc_after.csv", *PICTURES_OF_PAIRS, "report.html")
 
 
 def run_stimulus(
@@ -46,14 +50,14 @@ def run_stimulus(
     CalzooError
         If a file, the network or an option cannot be used, or the disk is full.
     """
-    from calzoo.imaging.outputs import output_folder, write_run_json
+    from calzoo.imaging.outputs import output_folder, refuse_others, write_run_json
 
     began = time.perf_counter()
+    refuse_others(out, _FILES)
     network = _network(options)
     if masks is not None:
         options["mask"] = stimulated_pixels(masks, network.cells)
     analysis = _analyse(path, table, network, conditions, open_options, progress, options)
-    asked = {"target": options.get("target", "largest"), "conditions": conditions, "masks": masks}
     with output_folder(out, inputs=_given(path, table, conditions, masks)) as folder:
         _write_analysis(folder, analysis, Path(path).name)
         write_run_json(
@@ -61,11 +65,29 @@ def run_stimulus(
             input=path,
             table=table,
             **analysis.facts,
-            options={**asked, **(open_options or {})},
+            options=asked_options(
+                table, conditions, masks, target=options.get("target", "largest"), **(open_options or {})
+            ),
             scores=analysis.scores,
             seconds=round(time.perf_counter() - began, 3),
         )
     return analysis
+
+
+def asked_options(table, conditions, masks, **options):
+    """Return "options" of run.json: what must be the same for a result to be of this table.
+
+    Parameters
+    ----------
+    table, conditions, masks : path or None
+        As for `run_stimulus`. Their sizes and ages count, as a table is often corrected under its name.
+    **options
+        All others.
+    """
+    from calzoo.imaging.outputs import source_facts
+
+    read = {"table": table, "conditions": conditions, "masks": masks}
+    return {**{name: path and source_facts(path) for name, path in read.items()}, **options}
 
 
 def run_compare(
@@ -107,11 +129,18 @@ def run_compare(
     StimulusComparison
     """
     from calzoo.imaging.masks import read_masks
-    from calzoo.imaging.outputs import output_folder, refuse_inputs, write_run_json, write_table
+    from calzoo.imaging.outputs import (
+        output_folder,
+        refuse_inputs,
+        refuse_others,
+        write_run_json,
+        write_table,
+    )
     from calzoo.imaging.stimulus_report import write_comparison
 
     began = time.perf_counter()
     refuse_inputs([out], [first, second])
+    refuse_others(out, _OF_PAIRS)
     network = _network(options)
     if masks is not None and network.masked:
         options["mask"] = stimulated_pixels(masks, network.cells)

@@ -231,15 +231,15 @@ class SlicedPages(Pages):
         return start + count, block.transpose(order)
 
 
-def finite(block, first, pages, kind):
+def finite(block, numbers, pages, kind):
     """Return `block` if all its values are finite, else say where the first one is not.
 
     Parameters
     ----------
     block : numpy.ndarray, shape (n, Y, X)
         Some pages.
-    first : int
-        Number of the first of them, for the message.
+    numbers : sequence of int
+        The number of each, for the message.
     pages : Pages
         Where they come from.
     kind : str
@@ -254,7 +254,7 @@ def finite(block, first, pages, kind):
         return block
     page, row, column = (int(i) for i in np.argwhere(~np.isfinite(block))[0])
     message = (
-        f"{pages.name}: expected finite values, got {block[page, row, column]} at {kind} {first + page}, row "
-        f"{row}, column {column}; replace NaN and infinity, e.g. with numpy.nan_to_num."
+        f"{pages.name}: expected finite values, got {block[page, row, column]} at {kind} {numbers[page]}, "
+        f"row {row}, column {column}; replace NaN and infinity, e.g. with numpy.nan_to_num."
     )
     raise CalzooError(message)

@@ -58,20 +58,27 @@ def _imagej(meta, page):
     if not unit:
         y, x = _tag_pixel(page)
     z = micrometres(meta.get("spacing"), unit)
-    rate = meta.get("fps")
-    if seconds(rate) is None:
-        interval = seconds(meta.get("finterval"), meta.get("tunit", "s"))
-        rate = 1 / interval if interval else None
+    rate = _imagej_rate(meta)
     frames, slices = meta.get("frames", 1), meta.get("slices", 1)
     return Facts(
         voxel_um=_voxel(z, y, x),
-        frame_rate_hz=float(rate) if rate else None,
+        frame_rate_hz=rate,
         channel_names=_imagej_channels(meta),
         # ImageJ calls the pages of any plain stack "slices", a movie's too: a distance between them
         # tells planes, a rate tells frames.
         plain_stack=frames == 1 and slices > 1 and (z is None or bool(rate)),
         is_stack="slices" in meta or "frames" in meta,
     )
+
+
+def _imagej_rate(meta):
+    """Return frames per second: fps alone may be how fast ImageJ plays the movie."""
+    interval = seconds(meta.get("finterval"), meta.get("tunit", "s"))
+    shown = None if seconds(meta.get("fps")) is None else float(meta["fps"])
+    # Of the same rate, fps has the digits that were meant.
+    if not interval or (shown and abs(shown * interval - 1) < 1e-6):
+        return shown
+    return 1 / interval
 
 
 def _imagej_channels(meta):
