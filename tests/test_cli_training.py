@@ -101,6 +101,9 @@ def test_evaluate_prints_the_scores_and_keeps_them(run, tmp_path, monkeypatch, c
 
 def test_evaluate_refuses_data_of_no_known_kind(run, tmp_path, capsys):
     assert cli.main(["evaluate", str(run), "--data", str(tmp_path)]) == 1
+    assert "expected a volume and its labels" in capsys.readouterr().err
+    (tmp_path / "a.tif").touch()
+    assert cli.main(["evaluate", str(run), "--data", str(tmp_path / "a.tif")]) == 1
     assert "expected a folder of labelled stacks, or a .py file; got neither" in capsys.readouterr().err
 
 

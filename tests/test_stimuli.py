@@ -139,6 +139,7 @@ def test_some_rows_can_be_taken(table):
             {},
             r"table of stimuli \(CSV\), got one that cannot be read: ",
         ),
+        (["frame,cells", "1,3,17"], {}, r"row 2: expected 2 values, .* got 3; write cells .* as 3\+17"),
         (["frame,cells", "1,five"], {}, r"row 2: expected cells such as 3 or 3\+17, got 'five'"),
         (["frame,cells", "1,-2"], {}, "row 2: expected cells"),
         (["frame,cells", "1,7"], {"cells": 6}, "row 2 stimulates cell 7, but cells are numbered 1 to 6"),

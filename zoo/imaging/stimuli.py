@@ -155,6 +155,13 @@ def _read(path):
     except csv.Error as error:
         message = f"{path}: expected a table of stimuli (CSV), got one that cannot be read: {error}."
         raise CalzooError(message) from error
+    for i, row in enumerate(values):
+        if any(value.strip() for value in row[len(names) :]):
+            message = (
+                f"{path}: row {i + 2}: expected {len(names)} values, as there are columns, got {len(row)}; "
+                "write cells of one stimulus as 3+17."
+            )
+            raise CalzooError(message)
     if not rows:
         message = f"{path}: expected a table with a header and at least one row, got none."
         raise CalzooError(message)
