@@ -111,19 +111,24 @@ def test_a_finished_run_is_not_trained_again(whole):
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
-def test_a_run_that_died_in_a_step_ends_as_if_it_had_not(whole, tmp_path, monkeypatch):
-    run = tmp_path / "run"
+def train_until(recipe, run, moment, monkeypatch):
+    """Train until the process dies in a step: `moment` is (epoch, step)."""
     batch = AxonData.batch
 
     def failing(self, epoch, step):
-        if (epoch, step) == (1, 1):
+        if (epoch, step) == moment:
             raise PowerCut
         return batch(self, epoch, step)
 
     with monkeypatch.context() as patch:
         patch.setattr(AxonData, "batch", failing)
         with pytest.raises(PowerCut):
-            train(tiny_recipe(), run, quiet=True)
+            train(recipe, run, quiet=True)
+
+
+def test_a_run_that_died_in_a_step_ends_as_if_it_had_not(whole, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    train_until(tiny_recipe(), run, (1, 1), monkeypatch)
     train(tiny_recipe(), run, quiet=True)
     assert_same_run(whole, run)
 
@@ -312,34 +317,15 @@ def test_a_run_with_dropout_goes_on_with_the_same_draws(tmp_path, monkeypatch):
     network = {"filters": [2, 4], "bottom": 4, "pool": [[1, 2, 2], [2, 2, 2]], "dropout": [0.3] * 5}
     recipe = tiny_recipe(network=network, schedule__frozen_norm=0.7)
     train(recipe, tmp_path / "whole", quiet=True)
-    batch = AxonData.batch
-
-    def failing(self, epoch, step):
-        if (epoch, step) == (2, 1):
-            raise PowerCut
-        return batch(self, epoch, step)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(AxonData, "batch", failing)
-        with pytest.raises(PowerCut):
-            train(recipe, tmp_path / "run", quiet=True)
+    train_until(recipe, tmp_path / "run", (2, 1), monkeypatch)
     train(recipe, tmp_path / "run", quiet=True)
     assert_same_run(tmp_path / "whole", tmp_path / "run")
 
 
 def test_scores_go_with_the_weights_that_they_were_measured_on(tmp_path, monkeypatch):
     monkeypatch.setattr("calzoo.training.recipes.axons.AxonsRecipe.score", lambda self, model, data: ({}, []))
-    run, batch = tmp_path / "run", AxonData.batch
-
-    def failing(self, epoch, step):
-        if epoch == 1:
-            raise PowerCut
-        return batch(self, epoch, step)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(AxonData, "batch", failing)
-        with pytest.raises(PowerCut):
-            train(tiny_recipe(), run, quiet=True)
+    run = tmp_path / "run"
+    train_until(tiny_recipe(), run, (1, 0), monkeypatch)
     score = Score(data="d", metric="m", value=0.5, protocol="p")
     save_scores(load_run(run), [score])
     assert load_run(run).scores == (score,)
