@@ -75,7 +75,7 @@ clean:
 .venv-check/.requirements: $(SETUP)
 	@echo "Installing what the light suite needs ..."
 	@python=$$(.ci/find-python light) && { test -x .venv-check/bin/python || $$python -m venv .venv-check; }
-	@.venv-check/bin/python $(PIP) ".[cpu,openvino,zarr,dev]"
+	@.venv-check/bin/python $(PIP) ".[cpu,openvino,zarr,nwb,dev]"
 	@touch $@
 
 # TensorFlow, Keras and the exporter, with the oldest ONNX Runtime that setup.cfg allows,
@@ -84,7 +84,7 @@ OLDEST = "onnxruntime==1.31.*"
 .venv-test/.requirements: $(SETUP)
 	@python=$$(.ci/find-python train) && { test -x .venv-test/bin/python || $$python -m venv .venv-test; }
 	@echo "Installing TensorFlow and what else the full suite needs ..."
-	@.venv-test/bin/python $(PIP) ".[train,zarr,dev]" $(OLDEST) jax==0.6.2
+	@.venv-test/bin/python $(PIP) ".[train,openvino,zarr,dev]" $(OLDEST) jax==0.6.2
 	@.venv-test/bin/python $(PIP) --no-deps segmentation-models-3D==1.1.1 classification-models-3D==1.1.0
 	@touch $@
 

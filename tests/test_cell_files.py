@@ -180,6 +180,13 @@ def test_nwb_holds_masks_and_traces(masks, traces, tmp_path):
         np.testing.assert_array_equal(series.data[:], traces.cells.T)
         assert series.rate == 15.0
         assert module["SummaryImages"]["brightness"].data.shape == (64, 50)
+        plane = content.imaging_planes["ImagingPlane"]
+        assert plane.grid_spacing[:].tolist() == [0.5, 1.0]  # x before y, as in the pixels
+        assert plane.grid_spacing_unit == "micrometers"
+        neuropil = module["Fluorescence"]["Neuropil"]
+        np.testing.assert_array_equal(neuropil.data[:], traces.neuropil.T)
+        expected = suite2p_folder.deconvolved(traces).T
+        np.testing.assert_allclose(module["Deconvolved"]["DeconvolvedActivity"].data[:], expected, rtol=1e-6)
 
 
 def test_nwb_without_pynwb_says_how_to_get_it(masks, tmp_path, monkeypatch):
