@@ -1,6 +1,7 @@
 """Centres on the four sessions of lin_1p with masks, beside chance and the classical ways.
 
     python benchmarks/centers_lin.py DATA [--model FILE.onnx [--run RUN]] [--fit FITS] [--count 100]
+                                     [--setting 11,0.5]
 
 A session is fitted by: calzoo train centers --movie DATA/DG13_NAME_frames_jpg.zip -o FITS/NAME
 
@@ -8,7 +9,8 @@ DATA is the folder lin_1p; FITS has a folder of 'calzoo train centers --movie' f
 each way: recall of the sparse regions and the chance-corrected score on the dense mask, at COUNT centres;
 their pool, with 95 % intervals of a bootstrap over blocks of the frames, and of the gain over each
 classical way. Classical ways get the best of several settings on these very data, which the network
-does not. The masks are used for nothing but this report.
+does not; --setting gives them one that was chosen beforehand, as the network has. The masks are used for
+nothing but this report.
 """
 
 import argparse
@@ -127,10 +129,12 @@ def classical_points(sessions, count, keep=None):
     return found
 
 
-def classical(sessions, count, keep=None):
-    """Return points of each classical way with its best setting, by session."""
+def classical(sessions, count, keep=None, setting=None):
+    """Return points of each classical way by session: with its best setting, or with the one given."""
     best = {}
     for (way, diameter, apart), points in classical_points(sessions, count, keep).items():
+        if setting not in (None, (diameter, apart)):
+            continue
         pooled = Pooled.of(sessions, points)
         key = pooled.scores().sum()
         if way not in best or key > best[way][0]:
@@ -204,6 +208,15 @@ def keep(run, table, count):
     save_scores(load_run(run), scores)
 
 
+def _setting(text):
+    """Read a diameter and a distance that are among those tried."""
+    diameter, apart = map(float, text.split(","))
+    if diameter not in DIAMETERS or apart not in APART:
+        message = f"expected one of {DIAMETERS} and one of {APART}, got {text}"
+        raise argparse.ArgumentTypeError(message)
+    return diameter, apart
+
+
 def main(argv=None):
     """Print the table."""
     parser = argparse.ArgumentParser(
@@ -222,12 +235,18 @@ def main(argv=None):
         metavar="FILE.npz",
         help="keep the points of the classical ways for the next time",
     )
+    parser.add_argument(
+        "--setting",
+        type=_setting,
+        metavar="DIAMETER,APART",
+        help=f"of the classical ways: one of {DIAMETERS} pixels, and of {APART} of it between two points",
+    )
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     args = parser.parse_args(argv)
     rng = np.random.default_rng(0)
     sessions = [read(args.data, name) for name in SESSIONS]
     chance = [random_points(s.frames.shape[1:], args.count, rng) for s in sessions]
-    ways = {"random": Pooled.of(sessions, chance)} | classical(sessions, args.count, args.keep)
+    ways = {"random": Pooled.of(sessions, chance)} | classical(sessions, args.count, args.keep, args.setting)
     others = len(ways)
     if args.model:
         found = network(sessions, args.model, args.count)
