@@ -77,8 +77,8 @@ def write_golden(model, path, *, seed=0):
     ----------
     model : calzoo.inference.models.Model
     path : path
-        A .npz file. Each side of the input is two of the card's divisors, and 8 at least; where the tile is
-        the divisor, it is the tile.
+        A .npz file. Each side of the input is two of the card's divisors, and 16 at least, or a map of noise
+        may be 0 everywhere; where the tile is the divisor, it is the tile.
     seed : int, optional
         Of the input: uniform noise between 0 and 1.
     """
@@ -91,6 +91,6 @@ def write_golden(model, path, *, seed=0):
         sizes = {"b": 1, "t": 1, "c": len(tensor.channels) or 1}
         for axis, divisor in card.divisor.items():
             only = divisor == card.tile.get(axis)  # crops have one size
-            sizes[axis] = divisor if only else max(2 * divisor, 8 + -8 % divisor)
+            sizes[axis] = divisor if only else max(2 * divisor, 16 + -16 % divisor)
         arrays[tensor.name] = rng.random([sizes[axis] for axis in tensor.axes], np.float32)
     np.savez_compressed(path, **arrays, **model.run(arrays))
