@@ -7,6 +7,7 @@ import json
 import cell_fakes
 import numpy as np
 import pytest
+from test_centers import Counted
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.masks import Masks, read_masks
@@ -80,6 +81,12 @@ def test_movie_gives_masks_and_traces(rng):
     order = [int(np.argmax([t[tuple(np.rint(c).astype(int))] for t in truth])) for c in found.centers]
     for trace, cell in zip(found.traces.cells, order, strict=True):
         assert np.corrcoef(trace, activity[:, cell])[0, 1] > 0.95
+
+
+def test_movie_is_read_in_parts(rng):
+    movie = Counted(rng.poisson(50, (1500, 40, 50)).astype(np.uint16))
+    find_cells(movie, model=cell_fakes.fake_networks(), diameter=12)
+    assert max(movie.asked) < 750
 
 
 @pytest.mark.parametrize("value", [0, 65535])

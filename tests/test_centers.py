@@ -37,6 +37,19 @@ def blinking(rng, at=AT, shape=(120, 54, 66), sigma=2.4, height=25.0):
     return (movie + rng.normal(100, 1, shape)).astype(np.float32), light
 
 
+class Counted(ArrayMovie):
+    """A movie that remembers how many frames were asked for at a time."""
+
+    def __init__(self, array):
+        super().__init__(array)
+        self.asked = []
+
+    def frames(self, start, stop):
+        frames = super().frames(start, stop)
+        self.asked.append(len(frames))
+        return frames
+
+
 @pytest.fixture
 def movie_file(rng, tmp_path):
     path = tmp_path / "movie.tif"
@@ -86,6 +99,12 @@ def test_diameter_is_measured_where_it_is_not_given(rng, monkeypatch):
 
     monkeypatch.setattr(CenterNetwork, "heat", seven_pixels_of_the_frame)
     assert find_centers(movie, **SUMMITS).diameter_px == pytest.approx(14, rel=0.05)
+
+
+def test_a_movie_is_read_in_parts(rng):
+    movie = Counted(rng.poisson(50, (1500, 40, 50)).astype(np.uint16))
+    find_centers(movie, diameter=8, **SUMMITS)
+    assert max(movie.asked) < 750
 
 
 def test_count_returns_so_many_and_threshold_only_the_likely(rng):
@@ -295,25 +314,13 @@ def test_a_stack_is_no_mask(tmp_path):
         drawings.read_mask(tmp_path / "b.tif", (20, 30))
 
 
-def test_a_still_picture_holds_few_frames_of_any_movie(rng, monkeypatch):
-    movie, _ = blinking(rng)
-    asked = []
-
-    class Counted(ArrayMovie):
-        def frames(self, start, stop):
-            asked.append(stop - start)
-            return super().frames(start, stop)
-
-    drawings.still_picture(Counted(movie), 8)
-    assert sum(asked) == 120
-    asked.clear()
-    monkeypatch.setattr(drawings, "_PIXELS", 50 * 54 * 66)
-    drawings.still_picture(Counted(movie), 8)
-    assert sum(asked) == 40
-    asked.clear()
-    monkeypatch.setattr(drawings, "_PIXELS", 1)
-    drawings.still_picture(Counted(movie), 8)
-    assert sum(asked) == 15
+@pytest.mark.parametrize(("pixels", "frames"), [(None, 120), (50 * 54 * 66, 40), (1, 15)])
+def test_a_still_picture_holds_few_frames_of_any_movie(rng, monkeypatch, pixels, frames):
+    movie = Counted(blinking(rng)[0])
+    if pixels:
+        monkeypatch.setattr(drawings, "_PIXELS", pixels)
+    drawings.still_picture(movie, 8)
+    assert sum(movie.asked) == frames
 
 
 def test_mask_of_another_size_is_refused_before_the_work(movie_file, tmp_path):
