@@ -314,7 +314,7 @@ def test_a_threshold_of_the_card_decides_what_is_axon():
     ("old", "new", "reason"),
     [
         (b'"task": "axons"', b'"task": "cells"', "task 'axons' that sees one channel, got one for 'cells'"),
-        (b'"border"', b'"myelin', "."),
+        (b'"border"', b'"borde1"', "expected the classes"),
         (
             b'"border"',
             b'"sheath"',

@@ -11,7 +11,7 @@ from calzoo.imaging import cell_files, imagej_rois, suite2p_folder
 from calzoo.imaging.cell_overlay import draw_cells
 from calzoo.imaging.deconvolution import deconvolve
 from calzoo.imaging.masks import Masks
-from calzoo.imaging.traces import extract_traces
+from calzoo.imaging.traces import extract_traces, neuropil_rings, without_shared
 
 
 @pytest.fixture
@@ -110,11 +110,18 @@ def test_suite2p_folder_has_what_its_viewer_asks_for(masks, traces, tmp_path):
     assert fluorescence.shape == neuropil.shape == spikes.shape == (4, 40)
     np.testing.assert_array_equal(iscell, np.stack([np.ones(4), scores], axis=1))
     np.testing.assert_array_equal(fluorescence, traces.cells)
+    np.testing.assert_array_equal(neuropil, traces.neuropil)
+    np.testing.assert_allclose(spikes, suite2p_folder.deconvolved(traces), rtol=1e-5)
+    assert spikes.any()
     assert (ops["Ly"], ops["Lx"], ops["nframes"], ops["fs"]) == (50, 64, 40, 15.0)
     assert ops["meanImg"].shape == (50, 64)
-    for cell, (rows, cols) in zip(stat, masks, strict=True):
+    own, rings = without_shared(masks), neuropil_rings(masks)
+    for index, (cell, (rows, cols)) in enumerate(zip(stat, masks, strict=True)):
         np.testing.assert_array_equal(cell["ypix"], rows)
         np.testing.assert_array_equal(cell["xpix"], cols)
+        np.testing.assert_allclose(cell["med"], masks.centers[index], atol=1)
+        for name, (y, x) in (("ipix_own", own[index]), ("neuropil_mask", rings[index])):
+            np.testing.assert_array_equal(np.unravel_index(cell[name], masks.shape), (y, x))
         assert len(cell["lam"]) == len(cell["overlap"]) == cell["npix"] == len(rows)
         assert cell["lam"].sum() == pytest.approx(1)
         assert all(np.isfinite(cell[name]) for name in ("radius", "aspect_ratio", "compact", "skew", "std"))

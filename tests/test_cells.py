@@ -1,11 +1,13 @@
 """The cell pipeline, with networks that recognise disks; and the parts that it is made of."""
 
+import csv
 import itertools
 import json
 
 import cell_fakes
 import numpy as np
 import pytest
+from test_centers import Counted
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.masks import Masks, read_masks
@@ -79,6 +81,12 @@ def test_movie_gives_masks_and_traces(rng):
     order = [int(np.argmax([t[tuple(np.rint(c).astype(int))] for t in truth])) for c in found.centers]
     for trace, cell in zip(found.traces.cells, order, strict=True):
         assert np.corrcoef(trace, activity[:, cell])[0, 1] > 0.95
+
+
+def test_movie_is_read_in_parts(rng):
+    movie = Counted(rng.poisson(50, (1500, 40, 50)).astype(np.uint16))
+    find_cells(movie, model=cell_fakes.fake_networks(), diameter=12)
+    assert max(movie.asked) < 750
 
 
 @pytest.mark.parametrize("value", [0, 65535])
@@ -246,31 +254,47 @@ def test_folder_holds_all_files_of_a_movie(rng, tmp_path):
     picture, truth = cell_fakes.disks(rng, (64, 80), 12.0, 5)
     activity = rng.gamma(1, 1, (40, len(truth)))
     movie = picture + 200 * np.einsum("tn,nyx->tyx", activity, truth) + rng.normal(0, 5, (40, 64, 80))
-    tifffile.imwrite(tmp_path / "movie.tif", movie.clip(0).astype(np.uint16), photometric="minisblack")
+    movie = movie.clip(0).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "movie.tif", movie, photometric="minisblack")
     result = run_cells(
         tmp_path / "movie.tif",
         tmp_path / "out",
         model=cell_fakes.fake_networks(),
         diameter=12,
         frame_rate_hz=10.0,
-        pixel_um=(2.0, 2.0),
+        pixel_um=(2.0, 0.75),
     )
+    expected = find_cells(movie, model=cell_fakes.fake_networks(), diameter=12)
     names = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()}
     assert names == FILES | {"run.json"}
     masks = read_masks(tmp_path / "out" / "masks.npz")
     assert len(masks) == result.count == len(truth)
+    np.testing.assert_array_equal(masks.stack(), expected.masks.stack())
     labels = tifffile.imread(tmp_path / "out" / "labels.tif")
     assert labels.dtype == np.int32
     np.testing.assert_array_equal(labels, masks.labels())
-    lines = (tmp_path / "out" / "cells.csv").read_text().splitlines()
-    assert lines[0].startswith("y,x,score,id,area_px")
-    assert len(lines) == 1 + len(truth)
-    first = dict(zip(lines[0].split(","), lines[1].split(","), strict=True))
-    assert float(first["area_um2"]) == 4 * int(first["area_px"])
-    traces = (tmp_path / "out" / "traces.csv").read_text().splitlines()
-    assert traces[0] == "frame,time_s," + ",".join(f"cell_{i + 1}" for i in range(len(truth)))
-    assert len(traces) == 41
-    assert traces[11].startswith("10,1,")
+    with open(tmp_path / "out" / "cells.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[:5] == ["y", "x", "score", "id", "area_px"]
+    area_um2 = 1.5 * masks.areas
+    columns = {
+        "y": expected.centers[:, 0],
+        "x": expected.centers[:, 1],
+        "score": expected.scores,
+        "area_px": masks.areas,
+        "area_um2": area_um2,
+        "diameter_um": 2 * np.sqrt(area_um2 / np.pi),
+        "shared_px": np.zeros(len(truth)),
+        "at_edge": np.zeros(len(truth)),
+    }
+    for name, values in columns.items():
+        np.testing.assert_allclose([float(row[name]) for row in rows], values, rtol=1e-5, err_msg=name)
+    header, *lines = (tmp_path / "out" / "traces.csv").read_text().splitlines()
+    assert header == "frame,time_s," + ",".join(f"cell_{i + 1}" for i in range(len(truth)))
+    frames, times, *traces = np.loadtxt(lines, delimiter=",").T
+    np.testing.assert_array_equal(frames, np.arange(40))
+    np.testing.assert_allclose(times, np.arange(40) / 10, rtol=1e-5)
+    np.testing.assert_allclose(traces, expected.traces.cells, rtol=1e-5)
     facts = json.loads((tmp_path / "out" / "run.json").read_text())
     assert facts["cells"] == len(truth)
     assert facts["model"]["proposal"]["sha256"] == "proposal" * 8

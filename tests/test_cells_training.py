@@ -189,6 +189,28 @@ def test_scene_of_a_pool_is_read_as_it_was_drawn(tmp_path):
     assert set(np.unique(picture.status((False, True, False)))) <= {-1, 0, 1}
 
 
+def test_pool_gets_the_scenes_that_it_lacks_and_none_of_another_seed(tmp_path, monkeypatch):
+    drawn = []
+
+    def write_scene(path, *scene):
+        drawn.append(scene)
+        path.touch()
+
+    monkeypatch.setattr(cells_pool, "draw_scene", lambda seed, number: (seed, number))
+    monkeypatch.setattr(cells_pool, "write_scene", write_scene)
+    cells_pool.main(["-o", str(tmp_path / "pool"), "-n", "2", "--seed", "3"])
+    cells_pool.draw_pool(tmp_path / "pool", 2, seed=3, first=1)
+    assert drawn == [(3, 0), (3, 1), (3, 2)]
+    names = [path.name for path in cells_pool.pool_files(tmp_path / "pool")]
+    assert names == ["00000.npz", "00001.npz", "00002.npz"]
+    with pytest.raises(CalzooError, match=r"expected a cells pool, version \d+, seed 4; got a cells pool"):
+        cells_pool.draw_pool(tmp_path / "pool", 9, seed=4)
+    (tmp_path / "pool" / "pool.txt").unlink()
+    with pytest.raises(CalzooError, match=r"scenes without pool\.txt, whose seed is not known"):
+        cells_pool.draw_pool(tmp_path / "pool", 9, seed=3)
+    assert len(drawn) == 3
+
+
 def test_active_cell_counts_only_where_activity_is_shown(rng):
     facts = {
         "in_focus": np.array([True, True, True]),

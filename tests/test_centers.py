@@ -37,6 +37,19 @@ def blinking(rng, at=AT, shape=(120, 54, 66), sigma=2.4, height=25.0):
     return (movie + rng.normal(100, 1, shape)).astype(np.float32), light
 
 
+class Counted(ArrayMovie):
+    """A movie that remembers how many frames were asked for at a time."""
+
+    def __init__(self, array):
+        super().__init__(array)
+        self.asked = []
+
+    def frames(self, start, stop):
+        frames = super().frames(start, stop)
+        self.asked.append(len(frames))
+        return frames
+
+
 @pytest.fixture
 def movie_file(rng, tmp_path):
     path = tmp_path / "movie.tif"
@@ -70,13 +83,28 @@ def test_cells_that_blink_in_one_window_only_are_found(rng):
     assert score_centers(AT, find_centers(movie, diameter=8, **SUMMITS).points, diameter=2).recall == 1
 
 
-def test_diameter_is_measured_where_it_is_not_given(rng):
+def test_diameter_is_measured_where_it_is_not_given(rng, monkeypatch):
     at = np.stack(np.meshgrid([16, 42, 68, 94], [18, 44, 70, 96], indexing="ij"), -1).reshape(-1, 2)
     movie, _ = blinking(rng, at=at, shape=(200, 112, 116), sigma=3.2)
     found = find_centers(movie, **SUMMITS)
     # The tiny network always says 4 pixels, so the first guess that shows enough cells stays.
     assert found.diameter_px == 10.0
     assert score_centers(at, found.points, diameter=3).recall == 1
+    heat = CenterNetwork.heat
+
+    def seven_pixels_of_the_frame(self, pictures):
+        result = heat(self, pictures)
+        result[..., 2] = 7 * pictures.shape[0] / movie.shape[1]
+        return result
+
+    monkeypatch.setattr(CenterNetwork, "heat", seven_pixels_of_the_frame)
+    assert find_centers(movie, **SUMMITS).diameter_px == pytest.approx(14, rel=0.05)
+
+
+def test_a_movie_is_read_in_parts(rng):
+    movie = Counted(rng.poisson(50, (1500, 40, 50)).astype(np.uint16))
+    find_centers(movie, diameter=8, **SUMMITS)
+    assert max(movie.asked) < 750
 
 
 def test_count_returns_so_many_and_threshold_only_the_likely(rng):
@@ -143,6 +171,7 @@ def test_constant_pixels_are_no_cells(rng):
 def test_frames_smaller_than_the_divisor_are_padded(rng):
     movie, _ = blinking(rng, at=np.array([(3.0, 4.0)]), shape=(60, 7, 9))
     found = find_centers(movie, diameter=4, **SUMMITS)
+    assert found.count == 1
     assert ((found.points >= 0) & (found.points <= (6, 8))).all()
 
 
@@ -208,11 +237,16 @@ def test_a_run_writes_all_files_with_their_columns(movie_file, tmp_path, capsys)
     assert (facts["cells"], facts["parameters"]["diameter_px"], facts["model"]["name"]) == (4, 8.0, "summits")
 
 
-def test_known_pixels_give_micrometres(movie_file, tmp_path):
-    run_centers(movie_file, tmp_path / "out", diameter="16um", pixel_um=(2.0, 2.0), **SUMMITS)
-    with open(tmp_path / "out" / "centers.csv", newline="") as file:
-        row = next(csv.DictReader(file))
-    assert float(row["x_um"]) == pytest.approx(2 * float(row["x"]), rel=1e-5)
+def test_known_pixels_and_frame_rate_give_micrometres_and_seconds(movie_file, tmp_path):
+    found = run_centers(
+        movie_file, tmp_path / "out", diameter="8px", pixel_um=(2.0, 0.5), frame_rate_hz=5.0, **SUMMITS
+    )
+    table = np.genfromtxt(tmp_path / "out" / "centers.csv", delimiter=",", names=True)
+    for name, values in (("y_um", 2 * found.points[:, 0]), ("x_um", found.points[:, 1] / 2)):
+        np.testing.assert_allclose(table[name], values, rtol=1e-5)
+    np.testing.assert_allclose(table["radius_um"], found.radii, rtol=1e-5)  # sides of 1 um in the mean
+    traces = np.genfromtxt(tmp_path / "out" / "traces.csv", delimiter=",", names=True)
+    np.testing.assert_allclose(traces["time_s"], np.arange(120) / 5, rtol=1e-5)
 
 
 def test_a_movie_without_cells_is_written_too(rng, tmp_path):
@@ -280,25 +314,13 @@ def test_a_stack_is_no_mask(tmp_path):
         drawings.read_mask(tmp_path / "b.tif", (20, 30))
 
 
-def test_a_still_picture_holds_few_frames_of_any_movie(rng, monkeypatch):
-    movie, _ = blinking(rng)
-    asked = []
-
-    class Counted(ArrayMovie):
-        def frames(self, start, stop):
-            asked.append(stop - start)
-            return super().frames(start, stop)
-
-    drawings.still_picture(Counted(movie), 8)
-    assert sum(asked) == 120
-    asked.clear()
-    monkeypatch.setattr(drawings, "_PIXELS", 50 * 54 * 66)
-    drawings.still_picture(Counted(movie), 8)
-    assert sum(asked) == 40
-    asked.clear()
-    monkeypatch.setattr(drawings, "_PIXELS", 1)
-    drawings.still_picture(Counted(movie), 8)
-    assert sum(asked) == 15
+@pytest.mark.parametrize(("pixels", "frames"), [(None, 120), (50 * 54 * 66, 40), (1, 15)])
+def test_a_still_picture_holds_few_frames_of_any_movie(rng, monkeypatch, pixels, frames):
+    movie = Counted(blinking(rng)[0])
+    if pixels:
+        monkeypatch.setattr(drawings, "_PIXELS", pixels)
+    drawings.still_picture(movie, 8)
+    assert sum(movie.asked) == frames
 
 
 def test_mask_of_another_size_is_refused_before_the_work(movie_file, tmp_path):

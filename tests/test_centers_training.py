@@ -172,9 +172,10 @@ def test_streaks_are_bright_bars_of_some_frames(rng):
     )
 
 
-def test_pool_keeps_recordings_and_refuses_another_seed(small_pool, tmp_path):
-    pool = pools.Pool(3, tmp_path / "pool")
-    made, again = pool.windows(2), pools.Pool(3, tmp_path / "pool").windows(2)
+def test_pool_keeps_recordings_and_refuses_another_seed(small_pool, tmp_path, monkeypatch):
+    made = pools.Pool(3, tmp_path / "pool").windows(2)
+    monkeypatch.setattr(pools, "training_windows", lambda *_: pytest.fail("drawn again"))
+    again = pools.Pool(3, tmp_path / "pool").windows(2)
     assert len(made) == len(again) == 3
     for a, b in zip(made, again, strict=True):
         for name in ("channels", "centers", "radii", "clear", "labels"):

@@ -21,9 +21,11 @@ from calzoo import __version__, cli
 from calzoo.commands import _batch, _options, info
 from calzoo.commands.doctor import _tiny_card
 from calzoo.errors import CalzooError
+from calzoo.imaging.borders import semantic_from_instances
 from calzoo.imaging.images import read_volume
 from calzoo.imaging.outputs import write_run_json
 from calzoo.imaging.writers import write_volume
+from calzoo.simulation.axons import simulate_axons
 from calzoo.weights.card import Card, Score
 
 
@@ -148,6 +150,7 @@ def test_a_process_that_is_interrupted_says_so_without_traceback(tmp_path):
             deadline = time.monotonic() + 60
             while not part.exists() and time.monotonic() < deadline:
                 time.sleep(0.05)
+            assert part.exists()
             process.send_signal(signal.SIGINT)
             err = process.communicate(timeout=60)[1]
         finally:
@@ -388,15 +391,17 @@ def test_simulate_writes_the_same_stacks_for_the_same_seed(tmp_path, capsys):
 
 
 def test_simulated_truth_fits_its_volume(tmp_path):
-    assert cli.main(["simulate", "axons", "--shape", "6,32,40", "-o", str(tmp_path / "a")]) == 0
+    argv = ["simulate", "axons", "--shape", "6,32,40", "--seed", "3", "-o", str(tmp_path / "a")]
+    assert cli.main(argv) == 0
     volume, instances, semantic = (
         read_volume(tmp_path / "a" / f"000_{kind}.tif") for kind in ("volume", "instances", "semantic")
     )
     assert volume.shape == instances.shape == semantic.shape
     assert volume.voxel_um == pytest.approx(instances.voxel_um)
-    labels = instances.read()
-    assert set(np.unique(semantic.read())) <= {0, 1, 2}
-    assert np.all(labels[semantic.read() == 1] > 0)
+    expected = simulate_axons((3, 0), (6, 32, 40))
+    np.testing.assert_array_equal(volume.read(), expected.volume)
+    np.testing.assert_array_equal(instances.read(), expected.instances)
+    np.testing.assert_array_equal(semantic.read(), semantic_from_instances(expected.instances))
 
 
 MODELS = Path(__file__).resolve().parent / "models"

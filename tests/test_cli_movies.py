@@ -9,6 +9,7 @@ import tifffile
 
 from calzoo import cli
 from calzoo.imaging import films
+from calzoo.imaging.contours import display_range, to_grey
 from calzoo.imaging.masks import read_masks
 from calzoo.imaging.movies import open_movie
 from calzoo.simulation.files import SIMULATORS
@@ -36,6 +37,11 @@ def test_simulate_writes_a_movie_with_its_truth(tmp_path, capsys, task):
     for kind in ("traces", "spikes"):
         table = np.loadtxt(tmp_path / "data" / f"000_{kind}.csv", delimiter=",", skiprows=1, ndmin=2)
         np.testing.assert_allclose(table[:, 2:].T, getattr(expected.cells, kind), rtol=1e-5)
+        np.testing.assert_allclose(table[:, 1], np.arange(4) / expected.frame_rate_hz, rtol=1e-5)
+    centers = np.genfromtxt(tmp_path / "data" / "000_centers.csv", delimiter=",", names=True, ndmin=1)
+    for name, values in (("y", expected.cells.centers[:, 0]), ("x", expected.cells.centers[:, 1])):
+        np.testing.assert_allclose(centers[name], values, rtol=1e-5)
+    np.testing.assert_allclose(centers["radius_px"], expected.cells.radii, rtol=1e-5)
     if task == "registration":
         np.testing.assert_array_equal(np.load(tmp_path / "data" / "000_flow.npy"), expected.flow())
 
@@ -111,6 +117,8 @@ def played(tmp_path, monkeypatch, capsys):
 
 
 def test_a_plane_and_a_channel_are_chosen(tmp_path, rng, played):
+    from PIL import Image
+
     pages = rng.integers(0, 255, (5, 3, 2, 24, 32), dtype=np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", pages, imagej=True, metadata={"axes": "TZCYX"})
     status, complaint, _ = played(tmp_path / "a.tif")
@@ -120,6 +128,11 @@ def test_a_plane_and_a_channel_are_chosen(tmp_path, rng, played):
     assert status == 1
     assert "choose one with --plane (0 to 2)" in complaint
     assert played(tmp_path / "a.tif", "--channel", "1", "--plane", "2")[::2] == (0, (5, 24, 32))
+    chosen = pages[:, 2, 1]
+    with Image.open(tmp_path / "out.gif") as film:
+        film.seek(3)
+        shown = np.asarray(film.convert("L"))
+    np.testing.assert_array_equal(shown, to_grey(chosen[3], *display_range(chosen)))
 
 
 def test_a_data_set_is_chosen(tmp_path, rng, played):

@@ -12,9 +12,12 @@ pytestmark = pytest.mark.train
 keras = pytest.importorskip("keras")
 
 from calzoo import cli, export
+from calzoo.commands.evaluate import _segmenter
 from calzoo.inference.axons import segment_axons
 from calzoo.inference.models import load_model
+from calzoo.simulation.axons import simulate_axons
 from calzoo.training import evaluate
+from calzoo.training.runs import load_run
 
 SMALL = {
     "schedule.epochs": 1,
@@ -120,8 +123,14 @@ def test_export_writes_a_file_that_the_light_half_runs(scored, tmp_path, capsys)
     path = tmp_path / "axons.onnx"
     assert cli.main(["export", str(scored), "-o", str(path), "--name", "mine", "--no-timing"]) == 0
     assert capsys.readouterr().out.startswith(f"{path}  0.0 MB, differs from Keras by ")
-    card = load_model(path, provider="cpu").card
+    model = load_model(path, provider="cpu")
+    card = model.card
     assert (card.name, card.recipe, card.scores[0].value) == ("mine", "axons", 0.5)
+    segment, as_trained = _segmenter(model), evaluate.keras_segmenter(load_run(scored))
+    volume = simulate_axons(1, (4, 32, 32), style="lightsheet").volume
+    classes, expected = segment(volume)[0], as_trained(volume)[0]
+    assert len(np.unique(expected)) > 1
+    assert (classes == expected).mean() > 0.999
 
 
 def test_export_wants_the_name_of_an_onnx_file(run, tmp_path, capsys):

@@ -33,7 +33,10 @@ def test_a_side_of_one_pixel_lies_in_the_middle():
 
 def test_image_is_left_as_it_is_even_where_it_is_not_finite(rng):
     image = rng.normal(size=(1, 4, 5, 2)).astype(np.float32)
-    np.testing.assert_array_equal(run(AddCoords(), image)[..., :2], image)
+    image[0, 1, 2, 0], image[0, 2, 2, 1] = np.nan, np.inf
+    result = run(AddCoords(), image)
+    np.testing.assert_array_equal(result[..., :2], image)
+    assert np.isfinite(result[..., 2:]).all()
 
 
 def test_convolution_of_coordinates_can_say_where_it_is():

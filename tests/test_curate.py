@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from calzoo import cli
 from calzoo.annotation.curate import Curation
 from calzoo.errors import CalzooError
 from calzoo.imaging.masks import Masks, read_masks, write_masks
@@ -93,17 +94,23 @@ def test_folder_without_masks_or_with_those_of_others_is_refused(folder, tmp_pat
 
 
 @pytest.fixture
-def window(folder):
+def pyplot():
+    """Return matplotlib's pyplot, which draws without a screen."""
     matplotlib = pytest.importorskip("matplotlib")
     before = matplotlib.get_backend()
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    from calzoo.annotation.curate_window import CurationWindow
-
-    yield CurationWindow(Curation(folder), np.random.default_rng(0).random((20, 30)), np.zeros((3, 50)))
+    yield pyplot
     pyplot.close("all")
     matplotlib.use(before)
+
+
+@pytest.fixture
+def window(folder, pyplot):
+    from calzoo.annotation.curate_window import CurationWindow
+
+    return CurationWindow(Curation(folder), np.random.default_rng(0).random((20, 30)), np.zeros((3, 50)))
 
 
 def press(window, *keys):
@@ -111,9 +118,7 @@ def press(window, *keys):
         window.on_key(SimpleNamespace(key=key))
 
 
-def test_keys_walk_toggle_save_and_close(window, folder):
-    from matplotlib import pyplot
-
+def test_keys_walk_toggle_save_and_close(window, folder, pyplot):
     press(window, "right", "enter", "right", "left", "x")
     assert "cell 2 of 3: dropped" in window.title()
     assert not (folder / "curation.csv").exists()
@@ -127,3 +132,46 @@ def test_current_cell_fills_the_second_picture(window):
     left, right = window._near.get_xlim()
     assert (left + right) / 2 == pytest.approx(6)
     assert (window.figure.axes[0].images[0].get_array() > 0).any()
+
+
+@pytest.fixture
+def movie(folder, rng):
+    """Return the path of the recording that the cells are in."""
+    path = folder / "movie.npy"
+    np.save(path, rng.poisson(20, (8, 20, 30)).astype(np.uint16))
+    return path
+
+
+def test_command_shows_the_recording_and_says_what_is_kept(folder, movie, monkeypatch, capsys, pyplot):
+    from calzoo.annotation import curate_window
+    from calzoo.commands import curate
+
+    opened = []
+    build = curate_window.CurationWindow
+    monkeypatch.setattr(
+        curate_window, "CurationWindow", lambda *shown: opened.extend([*shown, build(*shown)])
+    )
+    monkeypatch.setattr(curate, "_check_screen", lambda: None)
+
+    def show():
+        _, picture, traces, window = opened
+        np.testing.assert_allclose(picture, np.load(movie).mean(axis=0), rtol=1e-5)
+        assert traces.shape == (3, 8)
+        press(window, "enter", "escape")
+
+    monkeypatch.setattr(pyplot, "show", show)
+    assert cli.main(["curate", str(movie), str(folder)]) == 0
+    told = capsys.readouterr()
+    assert told.out.strip() == str(folder / "curation.csv")
+    assert "2 of 3 cells are kept" in told.err
+    np.testing.assert_array_equal(read_masks(folder / "curated.npz").areas, [25, 24])
+
+
+def test_command_needs_a_screen_and_the_recording_of_the_cells(folder, movie, capsys, pyplot):
+    assert cli.main(["curate", str(movie), str(folder)]) == 1
+    assert "needs a window, but matplotlib has none here (backend 'agg')" in capsys.readouterr().err
+    np.save(movie, np.zeros((8, 21, 30), np.uint16))
+    assert cli.main(["curate", str(movie), str(folder)]) == 1
+    reason = "its frames have (21, 30) pixels, the masks (20, 30); give the recording that they were found in"
+    assert reason in capsys.readouterr().err
+    assert not (folder / "curation.csv").exists()

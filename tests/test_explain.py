@@ -46,8 +46,10 @@ def test_occlusion_is_the_loss_of_score(picture):
     found = explain(STIMULUS, picture, method="occlusion", baseline=rest, patch=8)
     with_rest = explain(STIMULUS, rest, method="occlusion", target=1, baseline=rest)
     assert found.map[8:16, 8:16].max() <= found.score - with_rest.score + 1e-4
-    blank = explain(STIMULUS, rest, method="occlusion", target=1, baseline=rest).map
-    np.testing.assert_allclose(blank, 0, atol=1e-4)
+    np.testing.assert_allclose(with_rest.map, 0, atol=1e-4)
+    all_hidden = explain(STIMULUS, picture, method="occlusion", baseline=rest, patch=32)
+    np.testing.assert_allclose(all_hidden.map, found.score - with_rest.score, rtol=1e-4)
+    assert found.score - with_rest.score > 1
 
 
 def test_the_target_can_be_chosen(picture):

@@ -331,7 +331,7 @@ def test_a_network_for_something_else_is_refused(still):
 def recorded(tmp_path, still, shifts):
     movie = moving(still, shifts).round().astype(np.uint16)
     path = tmp_path / "raw.tif"
-    write_movie(path, movie, frame_rate_hz=30.0, pixel_um=(1.2, 1.2))
+    write_movie(path, movie, frame_rate_hz=30.0, pixel_um=(1.2, 0.6))
     return path, movie
 
 
@@ -345,11 +345,15 @@ def test_command_writes_movie_report_picture_and_flow(recorded, network, tmp_pat
     expected = register_movie(movie, model=network, return_flow=True)
     with open_movie(out) as registered:
         assert (registered.dtype, registered.frame_rate_hz) == (np.uint16, pytest.approx(30))
+        assert registered.pixel_um == pytest.approx((1.2, 0.6), rel=1e-3)
         np.testing.assert_array_equal(registered.frames(0, 14), expected.movie)
     np.testing.assert_allclose(np.load(tmp_path / "out.flow.npy"), expected.flow, atol=1e-4)
     facts = json.loads((tmp_path / "out.json").read_text())
     assert facts["report"]["bad_frames"] == []
-    assert len(facts["by_frame"]["dy"]) == 14
+    found = np.transpose([facts["by_frame"][name] for name in ("dy", "dx")])
+    np.testing.assert_allclose(found, expected.motion, rtol=1e-3, atol=1e-3)
+    spread = [facts["report"]["motion_px"][name] for name in ("sd_y", "sd_x")]
+    np.testing.assert_allclose(spread, expected.motion.std(axis=0), rtol=1e-3)
     assert facts["model"]["name"] == "rigid"
     assert (tmp_path / "out.png").read_bytes()[:4] == b"\x89PNG"
     assert not (tmp_path / "out.part").exists()

@@ -77,11 +77,13 @@ def test_lines_move_as_wholes(rng):
 
 
 def test_shift_is_minus_the_mean_motion_within_its_error(rng, scene):
-    errors = []
-    for _ in range(20):
-        pair = draw_pair(rng, scene, 64, Conditions(start_px=0.5))
-        errors.append(pair.shift + pair.motion.mean((0, 1)))
-    assert 0.1 < np.abs(errors).mean() < 1.5
+    conditions = Conditions(start_px=0.5)
+    motion = np.broadcast_to(np.float32([3, -5]), (8, 8, 2))
+    errors = [registration_pairs._start(rng, motion, conditions) + [3, -5] for _ in range(200)]
+    # Of a normal distribution the mean distance is 0.8 sigma; one start of ten is four times as far off.
+    assert np.abs(errors).mean() == pytest.approx(0.5 * np.sqrt(2 / np.pi) * 1.3, rel=0.25)
+    pairs = [draw_pair(rng, scene, 64, conditions) for _ in range(5)]
+    assert np.abs([pair.shift + pair.motion.mean((0, 1)) for pair in pairs]).mean() < 1.5
 
 
 def test_light_has_the_photons_that_were_asked_for(rng):

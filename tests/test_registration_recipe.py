@@ -12,8 +12,10 @@ pytestmark = pytest.mark.train
 keras = pytest.importorskip("keras")
 
 from calzoo.cli import main
+from calzoo.commands._registration import onnx_registrar
 from calzoo.errors import CalzooError
 from calzoo.imaging.writers import write_movie
+from calzoo.inference.models import load_model
 from calzoo.training import recipes
 from calzoo.training.registration_evaluate import (
     keras_registrar,
@@ -101,23 +103,28 @@ def test_keras_run_registers_and_is_scored_beside_baselines(trained):
 
 def test_law_is_scored_by_variant_and_light(tmp_path):
     law = tmp_path / "law.py"
+    # The frame shows at (y, x) what lies at (y + 3, x - 5) of the template.
     law.write_text(
         "import numpy as np\n"
+        "from scipy import ndimage\n"
         "from types import SimpleNamespace\n"
-        "VARIANTS, PHOTONS = ('still',), (2.0,)\n"
+        "VARIANTS, PHOTONS = ('shifted',), (2.0,)\n"
         "def make_pair(seed, photons, variant):\n"
-        "    frame = np.random.default_rng(seed).random((64, 64)).astype('float32')\n"
-        "    return SimpleNamespace(frame=frame, template=frame, flow=np.zeros((64, 64, 2), 'float32'))\n"
+        "    large = ndimage.gaussian_filter(np.random.default_rng(seed).random((96, 96)), 1.5)\n"
+        "    template, frame = large[16:80, 16:80], large[19:83, 11:75]\n"
+        "    flow = np.broadcast_to(np.float32([3, -5]), (64, 64, 2))\n"
+        "    return SimpleNamespace(frame=frame, template=template, flow=flow)\n"
     )
     scores = score_registration_law(rigid_registrar, law, seeds=range(2))
-    assert [(s.data, s.protocol) for s in scores] == [("law", "still, 2 photons, seeds 0-1")] * 2
-    assert scores[0].value == pytest.approx(0, abs=0.01)
+    assert [(s.data, s.protocol) for s in scores] == [("law", "shifted, 2 photons, seeds 0-1")] * 2
+    assert scores[0].value < 0.35
+    assert scores[0].chance == pytest.approx(np.hypot(3, 5), rel=1e-3)
     law.write_text("x = 1")
     with pytest.raises(CalzooError, match="a function make_pair"):
         score_registration_law(rigid_registrar, law)
 
 
-def test_run_becomes_a_file_that_the_command_runs(trained, movie, tmp_path, capsys):
+def test_run_becomes_a_file_that_the_command_runs(trained, movie, rng, tmp_path, capsys):
     pytest.importorskip("tf2onnx")
     from calzoo.export import export_run
 
@@ -132,6 +139,11 @@ def test_run_becomes_a_file_that_the_command_runs(trained, movie, tmp_path, caps
     )
     facts = json.loads(out.with_suffix(".json").read_text())["report"]
     assert facts["correlation_after"] > facts["correlation_before"]
+    large = 500 + 400 * ndimage.gaussian_filter(rng.normal(size=(120, 120)), 2)
+    template, frame = large[10:90, 10:100], large[13:93, 5:95]
+    flow = onnx_registrar(load_model(tmp_path / "net.onnx", provider="cpu"))(template, frame)
+    np.testing.assert_allclose(flow, keras_registrar(load_run(trained))(template, frame), atol=1e-2)
+    np.testing.assert_allclose(flow.mean(axis=(0, 1)), [-3, 5], atol=1)
     assert main(["evaluate", str(trained)]) == 0
     assert "simulated pairs" in capsys.readouterr().out
     assert (trained / "scores.json").exists()

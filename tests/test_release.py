@@ -67,7 +67,9 @@ def test_the_form_for_processors_is_a_file_of_its_own(checkout, files, tmp_path)
 def test_the_registry_stays_as_it_is_read(checkout, files):
     """Writing what was read changes no entry."""
     before = json.loads((checkout.FOLDER / "registry.json").read_text())["presets"][0]
+    dots = checkout.preset("dots")
     release.add_network(card(), files)
+    assert checkout.preset("dots") == dots
     plain = json.loads((checkout.FOLDER / "registry.json").read_text())["presets"][0]
     assert plain["terms"] == ""
     assert plain["networks"]["model"]["onnx"] == before["networks"]["model"]["onnx"]

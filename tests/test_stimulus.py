@@ -1,5 +1,6 @@
 """From frames to answers, maps and comparisons, with a network whose answers are known."""
 
+import csv
 import json
 import os
 import re
@@ -405,14 +406,27 @@ def test_the_command_writes_tables_maps_pictures_and_a_page(folder, capsys):
     facts = json.loads((out / "run.json").read_text())
     assert facts["model"]["name"] == "tiny-stimulus"
     assert facts["scores"]["exact"] > 0.9
+    frames = np.load(folder / "frames.npy")
+    stimuli = read_stimuli(folder / "stimuli.csv", frames=len(frames))
+    expected = analyse_stimuli(frames, stimuli, model=MODEL)
     with read_volume(out / "cams.tif") as cams:
         assert cams.shape == (len(CONDITIONS), 32, 32)
+        np.testing.assert_allclose(cams.read(), expected.mean_cams, atol=1e-5)
+    zncc = np.genfromtxt(out / "zncc.csv", delimiter=",", skip_header=1)[:, 1:]
+    np.testing.assert_allclose(zncc, expected.zncc, atol=1e-5)
     page = (out / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 5
     assert "http" not in page  # self-contained
-    lines = (out / "predictions.csv").read_text().splitlines()
-    assert lines[0].startswith("frame,condition,trial,offset,found,exact,authors_rule,p_cell_1")
-    assert len(lines) == 1 + 70
+    with open(out / "predictions.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = ["p_cell_1", "p_cell_2", "p_cell_3", "p_none"]
+    columns = ["frame", "condition", "trial", "offset", "found", "exact", "authors_rule", *names]
+    assert list(rows[0]) == columns
+    assert len(rows) == 70
+    assert [row["found"] for row in rows] == [row["condition"] for row in rows]
+    decoded = decode_stimuli(frames, stimuli=stimuli, model=MODEL, cams=False)
+    chance = [[float(row[name]) for name in names] for row in rows]
+    np.testing.assert_allclose(chance, decoded.probability, atol=1e-4)
 
 
 def test_what_was_decoded_otherwise_is_not_taken_for_finished(folder, capsys):

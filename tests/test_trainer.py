@@ -60,6 +60,11 @@ def assert_same_run(one, other):
         np.testing.assert_array_equal(array, again[name], err_msg=name)
 
 
+def last_steps(run):
+    """Return the steps of the last session of a run: a run that begins anew ends as one that goes on does."""
+    return read_json(run / "ledger.json")["sessions"][-1]["steps"]
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """Return the folder of a run that was never stopped."""
@@ -109,6 +114,7 @@ def test_a_finished_run_is_not_trained_again(whole):
     assert train(tiny_recipe(), whole, quiet=True).step == 9
     after = final_arrays(whole)
     assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert last_steps(whole) == 0
 
 
 def train_until(recipe, run, moment, monkeypatch):
@@ -131,6 +137,7 @@ def test_a_run_that_died_in_a_step_ends_as_if_it_had_not(whole, tmp_path, monkey
     train_until(tiny_recipe(), run, (1, 1), monkeypatch)
     train(tiny_recipe(), run, quiet=True)
     assert_same_run(whole, run)
+    assert last_steps(run) == 6
 
 
 def test_a_run_that_died_while_it_wrote_a_checkpoint_goes_on_from_the_other(whole, tmp_path, monkeypatch):
@@ -150,6 +157,7 @@ def test_a_run_that_died_while_it_wrote_a_checkpoint_goes_on_from_the_other(whol
             train(tiny_recipe(), run, quiet=True)
     train(tiny_recipe(), run, quiet=True)
     assert_same_run(whole, run)
+    assert last_steps(run) == 6
 
 
 def test_a_damaged_generation_gives_way_to_the_older_one(whole, tmp_path):
@@ -158,6 +166,7 @@ def test_a_damaged_generation_gives_way_to_the_older_one(whole, tmp_path):
     damaged.write_bytes(damaged.read_bytes()[:100])
     assert train(tiny_recipe(), run, quiet=True).step == 9
     assert_same_run(whole, run)
+    assert last_steps(run) == 3
 
 
 def test_a_run_without_any_whole_checkpoint_says_so(whole, tmp_path):
@@ -181,10 +190,12 @@ def test_sigterm_saves_in_the_middle_of_an_epoch_and_the_rest_is_the_same(whole,
     with monkeypatch.context() as patch:
         patch.setattr(AxonData, "batch", terminated)
         progress = train(tiny_recipe(), run, quiet=True)
-    assert 0 < progress.step < 9
+    done = progress.step
+    assert 3 < done < 6
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     train(tiny_recipe(), run, quiet=True)
     assert_same_run(whole, run)
+    assert last_steps(run) == 9 - done
 
 
 SCRIPT = """
@@ -209,14 +220,17 @@ def test_after_sigkill_the_resumed_run_gives_the_same_weights_to_the_last_bit(
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     process = start(killed)
     deadline = time.monotonic() + 120
-    while not (killed / "history.csv").exists() and time.monotonic() < deadline:
+    while not any(killed.glob("checkpoint-?")) and time.monotonic() < deadline:
         assert process.poll() is None
         time.sleep(0.02)
+    assert (killed / "history.csv").exists()
     process.kill()
     assert process.wait() == -signal.SIGKILL
     both = [start(killed), start(whole)]
     assert [process.wait() for process in both] == [0, 0]
     assert_same_run(whole, killed)
+    assert read_json(newest(killed) / "state.json")["step"] == 12
+    assert last_steps(killed) < 12
 
 
 def test_another_recipe_in_the_same_folder_is_refused(whole):
@@ -320,6 +334,7 @@ def test_a_run_with_dropout_goes_on_with_the_same_draws(tmp_path, monkeypatch):
     train_until(recipe, tmp_path / "run", (2, 1), monkeypatch)
     train(recipe, tmp_path / "run", quiet=True)
     assert_same_run(tmp_path / "whole", tmp_path / "run")
+    assert last_steps(tmp_path / "run") == 3
 
 
 def test_scores_go_with_the_weights_that_they_were_measured_on(tmp_path, monkeypatch):

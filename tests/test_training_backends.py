@@ -13,6 +13,7 @@ keras = pytest.importorskip("keras")
 
 from calzoo.errors import CalzooError
 from calzoo.training import distribute
+from calzoo.training.checkpoints import read_json
 from calzoo.training.schedule import Schedule
 from calzoo.training.trainer import train
 from calzoo.training.variables import read_arrays
@@ -79,7 +80,7 @@ MIRRORED = """
     from tiny_recipe import tiny_recipe
     strategy = mirrored(["CPU:0", "CPU:1"])
     recipe = tiny_recipe(schedule__epochs=2, schedule__batch=2)
-    for _ in range(2):  # the second time it goes on from the checkpoint
+    for _ in range(2):  # the second time it finds the run finished
         progress = train(recipe, sys.argv[1], strategy=strategy, quiet=True)
     print(strategy.num_replicas_in_sync, progress.step, progress.history[0]["loss"])
 """
@@ -91,6 +92,7 @@ def test_two_devices_share_each_batch(tmp_path):
     assert (replicas, step) == ("2", "6")
     assert 0 < float(loss) < 10
     assert (tmp_path / "run" / "weights.safetensors").exists()
+    assert [s["steps"] for s in read_json(tmp_path / "run" / "ledger.json")["sessions"]] == [6, 0]
 
 
 ALIKE = """

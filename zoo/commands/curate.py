@@ -62,7 +62,7 @@ def _shown(args, masks):
     if picture.shape != masks.shape:
         message = (
             f"{args.movie}: its frames have {picture.shape} pixels, the masks {masks.shape}; give "
-            " the recording that they were found in."
+            "the recording that they were found in."
         )
         raise CalzooError(message)
     return picture, traces
