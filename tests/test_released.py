@@ -1,5 +1,8 @@
 """Every released network gives today what it gave when it was released, and its card tells the truth."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -54,3 +57,30 @@ def test_another_network_does_not_repeat_the_golden_file(request, tmp_path):
     write_golden(load_model(models / "smooth.onnx", provider="cpu"), tmp_path / "golden.npz")
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
         check_golden(load_model(models / "pooled.onnx", provider="cpu"), tmp_path / "golden.npz")
+
+
+def preset_rows():
+    """Return the rows of the README's table of presets: preset, what was scored, score, baseline, chance."""
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    table = text.split("| preset | task | data |")[1].split("\n\n")[0]
+    rows, name = [], ""
+    for line in table.splitlines()[2:]:
+        preset, _, data, *numbers = (cell.strip() for cell in line.split("|")[1:-1])
+        name = preset.strip("` ") or name
+        if "a copy fine-tuned" not in data:  # of which no card is kept
+            rows.append((name, data, *numbers))
+    return rows
+
+
+def test_the_readme_tells_the_scores_of_the_cards():
+    rows = preset_rows()
+    assert {name for name, *_ in rows} == set(presets())
+    for name, data, *columns in rows:
+        scores = [score for network in presets()[name].networks.values() for score in network.scores]
+        for kind, text in zip(("value", "baseline", "chance"), columns, strict=True):
+            known = [getattr(score, kind) for score in scores if getattr(score, kind) is not None]
+            for number in re.findall(r"-?\d*\.?\d+", text):
+                digits = len(number.partition(".")[2])
+                # Cards keep four digits, and the README rounds from more.
+                near = [abs(float(number) - value) <= 0.5 * 10**-digits + 1e-4 for value in known]
+                assert any(near), f"{name}, {data}: {kind} {number} is in no card"
