@@ -112,13 +112,13 @@ def bootstrap(ways, sessions, rng):
     return np.array(draws)
 
 
-def classical_points(sessions, count, keep=None):
+def classical_points(sessions, count, keep=None, *, diameters=DIAMETERS, aparts=APART):
     """Return the points of every session by (way, diameter, apart); `keep` is a file that keeps them."""
     kept = dict(np.load(keep)) if keep and keep.exists() else {}
     found = {}
-    for diameter, session in itertools.product(DIAMETERS, sessions):
+    for diameter, session in itertools.product(diameters, sessions):
         shared = None
-        for apart, way in itertools.product(APART, WAYS):
+        for apart, way in itertools.product(aparts, WAYS):
             name = f"{session.name} {way} {diameter:g} {apart:g} {count}"
             if name not in kept:
                 shared = shared or Classical(session.frames, diameter)
@@ -132,9 +132,8 @@ def classical_points(sessions, count, keep=None):
 def classical(sessions, count, keep=None, setting=None):
     """Return points of each classical way by session: with its best setting, or with the one given."""
     best = {}
-    for (way, diameter, apart), points in classical_points(sessions, count, keep).items():
-        if setting not in (None, (diameter, apart)):
-            continue
+    tried = {"diameters": setting[:1], "aparts": setting[1:]} if setting else {}
+    for (way, diameter, apart), points in classical_points(sessions, count, keep, **tried).items():
         pooled = Pooled.of(sessions, points)
         key = pooled.scores().sum()
         if way not in best or key > best[way][0]:

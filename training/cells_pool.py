@@ -21,6 +21,7 @@ from calzoo.imaging.outputs import output_file
 from calzoo.imaging.summary import summary_images
 from calzoo.simulation.two_photon import simulate_two_photon
 from calzoo.simulation.two_photon_style import draw_two_photon_style, log_uniform
+from calzoo.training.pools import claim
 
 #: Changes whenever the same number would give another scene.
 POOL_VERSION = 1
@@ -195,32 +196,12 @@ def draw_pool(folder, count, *, seed=0, first=0, progress=None):
         If the folder holds scenes of another seed or version, or something else.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, seed)
+    claim(folder, f"cells pool, version {POOL_VERSION}, seed {seed}")
     numbers = range(first, first + count)
     for number in progress(numbers) if progress else numbers:
         path = folder / f"{number:05d}.npz"
         if not path.exists():
             write_scene(path, *draw_scene(seed, number))
-
-
-def _claim(folder, seed):
-    """Mark an empty folder as the pool of a seed; refuse what is not that pool."""
-    mark = folder / "pool.txt"
-    text = f"cells pool, version {POOL_VERSION}, seed {seed}\n"
-    if mark.exists():
-        other = mark.read_text(encoding="utf-8")
-        if other != text:
-            message = f"{folder}: expected a {text.strip()}; got a {other.strip()}. Give an empty folder."
-            raise CalzooError(message)
-    elif any(folder.iterdir()):
-        message = (
-            f"{folder}: expected a pool of simulated scenes or an empty folder, got something else, or "
-            "scenes without pool.txt, whose seed is not known. Give a new folder."
-        )
-        raise CalzooError(message)
-    else:
-        mark.write_text(text, encoding="utf-8")
 
 
 def main(argv=None):

@@ -20,7 +20,6 @@ import numpy as np
 from scipy import sparse
 from tqdm import tqdm
 
-from calzoo.errors import CalzooError
 from calzoo.imaging.center_channels import (
     CELL_PX,
     CELL_SIGMA,
@@ -30,6 +29,7 @@ from calzoo.imaging.center_channels import (
     window_channels,
 )
 from calzoo.simulation.one_photon import simulate_one_photon
+from calzoo.training.pools import claim
 from calzoo.training.simulated import VALIDATION
 
 #: Changes whenever the same number would give another recording.
@@ -322,25 +322,9 @@ class Pool:
 
     def __init__(self, seed, folder=None):
         self.seed, self.folder = seed, None if folder is None else Path(folder)
-        if self.folder is None:
-            return
-        mark = self.folder / "pool.txt"
-        taken = self.folder.is_file() or (self.folder.is_dir() and any(self.folder.iterdir()))
-        if taken and not mark.exists():
-            message = (
-                f"{self.folder}: expected a pool of simulated recordings or an empty folder, got something "
-                "else; this recipe learns from no other data. Give a pool or a new folder."
-            )
-            raise CalzooError(message)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        text = f"centers pool, version {POOL_VERSION}, seed {seed}, {len(CHANNELS)} pictures\n"
-        if not mark.exists():
-            mark.write_text(text, encoding="utf-8")
-        elif (other := mark.read_text(encoding="utf-8")) != text:
-            message = (
-                f"{self.folder}: expected a {text.strip()}; got a {other.strip()}. Give an empty folder."
-            )
-            raise CalzooError(message)
+        if self.folder is not None:
+            pool = f"centers pool, version {POOL_VERSION}, seed {seed}, {len(CHANNELS)} pictures"
+            claim(self.folder, pool, hint="Mind that this recipe learns from no other data. ")
 
     def windows(self, number):
         """Return the windows of a recording, list of Window."""

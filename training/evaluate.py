@@ -216,8 +216,8 @@ def is_octa(folder):
     label = Path(folder) / "label.tif"
     if not label.is_file():
         return False
-    labels = _read(label)
-    return labels.shape == OCTA_SHAPE and bool(labels.max() <= 1)
+    with read_volume(label) as labels:
+        return labels.shape == OCTA_SHAPE and bool(labels.read().max() <= 1)
 
 
 def score_own(segment, folder, *, matrices=None):
