@@ -19,7 +19,8 @@ from onnx import TensorProto, helper, numpy_helper
 from calzoo.export.graph import Graph
 from calzoo.export.tracing import IR_VERSION, OPSET
 from calzoo.export.writing import Writer
-from calzoo.networks.registration import DIVISOR, STEPS
+from calzoo.networks.registration import DIVISOR, REACHES, STEPS
+from calzoo.networks.smoothing import FLAT
 
 BUILDER = "calzoo.networks.registration:registration"
 KNOWN, FEATURES = "known_template", "template_features"
@@ -65,6 +66,7 @@ class _Planes(Writer):
         moving = self._encoded(self, standard)
         smooth, lines, state, cell = self._motion(moving, still)
         expected = self.Softplus(self.conv(state, "expected"))
+        smooth = self._smoothed(smooth, state, expected, cell)
         coarse = self._inverse(smooth, cell)
         self._moved(self._outward(coarse, lines, cell), cell)
         places = self._places(cell, [self.Mul(part, [[[[1 / cell]]]]) for part in coarse])
@@ -431,6 +433,59 @@ class _Planes(Writer):
         cells = self.pool(equations, [3, 3])
         change = self.Sub(explained(cells), self.pool(explained(equations), [3, 3]))
         return self.Add(cells, self.Pad(change, [0, 3, 0, 0, 0, 1, 0, 0]))
+
+    # Smoothing
+
+    def _smoothed(self, motion, state, expected, cell):
+        """Move the motion of the cells towards planes through their neighbours, two planes of numbers."""
+        spread = self.Add(expected, [[[[0.02]]]])
+        weights, scale = self.Reciprocal(self.Mul(spread, spread)), self.Reciprocal(spread)
+        known = self.Concat(weights, self.Mul(weights, motion), axis=1)
+        changes = [self.Sub(self._plane(known, reach, cell), motion) for reach in REACHES]
+        limits = np.array(-10, "f"), np.array(10, "f")
+        relative = [self.Clip(self.Mul(change, scale), *limits) for change in changes]
+        whole = [self.Log(self.Add(self._mean(self.Mul(r, r)), [[[[1e-3]]]])) for r in relative]
+        whole = [self.Add(self.Mul(spread, [[[[0.0]]]]), number) for number in whole]
+        kernel, bias = self._kernel("smoothed_conv")
+        x = self.Concat(state, *relative, *whole, axis=1)
+        x = self.Pad(x, [0, 0, 0, 0, 0, -kernel.shape[1] % _BLOCK, 0, 0])
+        x = self.conv(x, None, kernel=(_padded(kernel, 1), bias), activation=self.Relu)
+        gains = self.Split(self.conv(x, "smoothed_gain"), axis=1, outputs=len(REACHES))
+        for gain, change in zip(gains, changes, strict=True):
+            motion = self.Add(motion, self.Mul(gain, change))
+        return motion
+
+    def _plane(self, known, reach, cell):
+        """Return the heights of planes, as `calzoo.networks.smoothing.LocalPlane` has them."""
+        rows, columns = (self._moments(self.side(axis, cell), reach) for axis in (2, 3))
+        down = [self.MatMul(moment, known) for moment in rows]
+        alone = [self.Slice(part, [0], [1], [1]) for part in down]
+        across = [self.Transpose(moment, perm=[1, 0]) for moment in columns]
+        sums = [self.MatMul(down[y], across[x]) for y, x in ((0, 0), (1, 0), (0, 1))]
+        share = self.Reciprocal(self.Slice(sums[0], [0], [1], [1]))
+        mean, product_y, product_x = (self.Mul(self.Slice(s, [1], [_END], [1]), share) for s in sums)
+        mean_y, mean_x = (self.Mul(self.Slice(s, [0], [1], [1]), share) for s in sums[1:])
+        yy, yx, xx = (self.Mul(self.MatMul(alone[y], across[x]), share) for y, x in ((2, 0), (1, 1), (0, 2)))
+        yy, xx = (
+            self.Add(self.Sub(square, self.Mul(own, own)), [[[[FLAT]]]])
+            for square, own in ((yy, mean_y), (xx, mean_x))
+        )
+        yx = self.Sub(yx, self.Mul(mean_y, mean_x))
+        product_y, product_x = (
+            self.Sub(product, self.Mul(mean, own))
+            for product, own in ((product_y, mean_y), (product_x, mean_x))
+        )
+        scale = self.Reciprocal(self.Sub(self.Mul(yy, xx), self.Mul(yx, yx)))
+        slope_y = self.Mul(self.Sub(self.Mul(xx, product_y), self.Mul(yx, product_x)), scale)
+        slope_x = self.Mul(self.Sub(self.Mul(yy, product_x), self.Mul(yx, product_y)), scale)
+        return self.Sub(self.Sub(mean, self.Mul(slope_y, mean_y)), self.Mul(slope_x, mean_x))
+
+    def _moments(self, side, reach):
+        """Return matrices (side, side): the Gaussian of the distance, times distance^0, 1, 2."""
+        places = self.Range(np.array(0, "f"), self.number(side), np.array(1, "f"))
+        away = self.Sub(self.Unsqueeze(places, [0]), self.Unsqueeze(places, [1]))
+        gaussian = self.Exp(self.Mul(self.Mul(away, away), [[-0.5 / reach**2]]))
+        return gaussian, self.Mul(gaussian, away), self.Mul(self.Mul(gaussian, away), away)
 
     # Flow
 

@@ -44,7 +44,7 @@ def run(model, frame, template, shift):
 
 
 def test_default_network_has_one_tenth_of_a_million_parameters():
-    assert network.registration().count_params() == 79_029
+    assert network.registration().count_params() == 82_793
 
 
 def test_seed_has_the_parameters_of_the_reconstruction():
@@ -151,9 +151,9 @@ def test_training_view_shows_the_motion_that_the_flow_undoes(at_work, rng):
     view = network.training_view(at_work, TINY["steps"])
     assert {w.path for w in view.weights} == {w.path for w in at_work.weights}
     shown = keras.ops.convert_to_numpy(view(feeds, training=False))
-    assert shown.shape == (1, 64, 24, 2 * 3 + 1)
+    assert shown.shape == (1, 64, 24, 2 * 3 + 3)
     flow = run(at_work, *feeds.values())[0]
-    motion = shown[0, ..., 4:6].repeat(2, 0).repeat(8, 1)
+    motion = shown[0, ..., 6:8].repeat(2, 0).repeat(8, 1)
     assert end_point_error(flow[0], motion, border=24).median < 0.15
 
 

@@ -2,7 +2,7 @@
 
 Targets are float32, (B, Y, X, 5): motion (dy, dx), whether it is known, frame, template, both in standard
 deviations from the template's mean. Predictions come from `calzoo.networks.registration.training_view`,
-(B, Y / 2, X / 8, 2 S + 1).
+(B, Y / 2, X / 8, 2 S + 3).
 """
 
 from keras import ops

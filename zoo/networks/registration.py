@@ -7,11 +7,14 @@ import numpy as np
 from keras import layers, ops
 
 from calzoo.networks.sampling import Gradient, Inside, PixelGrid, Stretch, Trust, Warp, follow
+from calzoo.networks.smoothing import LocalPlane
 
 #: Side in pixels of the largest cells: sides of a frame must be multiples of it.
 DIVISOR = 64
 #: Where each step compares pictures (pixels per feature), and the smallest cells (pixels) that it solves for.
 STEPS = ((8, 32), (2, 16), (2, 8))
+#: Standard deviations, in the smallest cells, of the neighbourhoods that the last motion is smoothed over.
+REACHES = (1.0, 2.0)
 
 
 def registration(shape=(None, None), *, filters=(8, 16, 32), features=(8, 1), width=16, steps=STEPS):
@@ -23,8 +26,10 @@ def registration(shape=(None, None), *, filters=(8, 16, 32), features=(8, 1), wi
     over the frame and over cells of 64 pixels and less, solved, and small
     convolutions decide, from large cells to small ones, how far each solution is to be
     trusted: the flow of each level is a residual of the coarser one [2]_. Steps at half
-    the resolution also find a displacement of every two scan lines. As solutions are
-    weighted and nothing is added to them, equal images give exactly no motion.
+    the resolution also find a displacement of every two scan lines. In the end planes are
+    laid through neighbouring cells, and convolutions decide how far to go towards them: much
+    where the motion is smooth. As solutions are weighted and nothing is added to them, equal
+    images give exactly no motion.
 
     Parameters
     ----------
@@ -93,6 +98,7 @@ def registration(shape=(None, None), *, filters=(8, 16, 32), features=(8, 1), wi
         smooth, state = _solve_cells(equations, smooth, cell, width, name)
         before = cell
     expected = layers.Conv2D(1, 1, activation="softplus", name="expected")(state)
+    smooth = _smoothed(smooth, state, expected, width)
 
     grid = PixelGrid(name="cells")(smooth)
     coarse = _inverse(smooth, grid, cell)
@@ -115,14 +121,14 @@ def training_view(model, steps=STEPS):
     Returns
     -------
     keras.Model
-        The same inputs; one output, float32, (B, Y / 2, X / 8, 2 S + 1): motion (dy, dx) in
-        pixels after each of S steps, ``frame(y) = template(y + motion(y))``, and the expected
-        length of the last one's error.
+        The same inputs; one output, float32, (B, Y / 2, X / 8, 2 S + 3): motion (dy, dx) in
+        pixels after each of S steps and after it was smoothed, ``frame(y) = template(y + motion(y))``,
+        and the expected length of the last one's error.
     """
     names = {layer.name for layer in model.layers}
-    shown = []
-    for number, (_, cell) in enumerate(steps, 1):
-        motion = Stretch((cell // 2, cell // 8))(model.get_layer(f"step{number}").output)
+    shown, ends = [], [(f"step{number}", number, cell) for number, (_, cell) in enumerate(steps, 1)]
+    for name, number, cell in [*ends, ("smoothed", *ends[-1][1:])]:
+        motion = Stretch((cell // 2, cell // 8))(model.get_layer(name).output)
         if f"step{number}_lines" in names:
             motion = motion + model.get_layer(f"step{number}_lines").output
         shown.append(motion)
@@ -298,6 +304,29 @@ def _solve_lines(equations, lines, scale, width, name):
     left = [yy, yx, xx, y - yy * found_y - yx * found_x, x - yx * found_y - xx * found_x, rest]
     lines = layers.Identity(name=name)(found) if lines is None else layers.Add(name=name)([lines, found])
     return left, lines
+
+
+def _smoothed(motion, state, expected, width):
+    """Move the motion of the cells towards planes through their neighbours, (B, h, w, 2)."""
+    spread = ops.stop_gradient(expected) + 0.02  # else the weights would be bent to what smooths best
+    planes = [LocalPlane(reach, name=f"plane{reach:g}")(motion, 1 / ops.square(spread)) for reach in REACHES]
+    changes = [plane - motion for plane in planes]
+    relative = [ops.clip(change / spread, -10.0, 10.0) for change in changes]
+    # What planes miss in the whole frame, over what errors explain, tells how smooth the motion is.
+    whole = [ops.mean(ops.square(change), axis=(1, 2, 3), keepdims=True) for change in relative]
+    whole = [ops.log(change + 1e-3) + 0 * spread for change in whole]
+    x = layers.Concatenate(name="smoothed_all")([state, *relative, *whole])
+    x = layers.Conv2D(width, 3, padding="same", activation="relu", name="smoothed_conv")(x)
+    gains = layers.Conv2D(
+        2 * len(REACHES),
+        3,
+        padding="same",
+        kernel_initializer="zeros",
+        bias_initializer=keras.initializers.Constant(0.3),
+        name="smoothed_gain",
+    )(x)
+    gains = ops.split(gains, len(REACHES), axis=-1)
+    return layers.Add(name="smoothed")([motion, *(g * c for g, c in zip(gains, changes, strict=True))])
 
 
 def _inverse(smooth, grid, cell, iterations=3):
