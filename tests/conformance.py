@@ -291,7 +291,7 @@ CASES = (
                 {"flow": (1, 128, 64, 2), "registered": (1, 128, 64, 1), "uncertainty": (1, 16, 8, 1)},
             ),
         ),
-        parameters=8939,
+        parameters=9451,
         operators=("Slice", "Transpose", "Unsqueeze"),
         task="registration",
     ),
