@@ -126,12 +126,15 @@ def training_view(model, steps=STEPS):
         and the expected length of the last one's error.
     """
     names = {layer.name for layer in model.layers}
-    shown, ends = [], [(f"step{number}", number, cell) for number, (_, cell) in enumerate(steps, 1)]
-    for name, number, cell in [*ends, ("smoothed", *ends[-1][1:])]:
+
+    def with_lines(name, number, cell):
         motion = Stretch((cell // 2, cell // 8))(model.get_layer(name).output)
-        if f"step{number}_lines" in names:
-            motion = motion + model.get_layer(f"step{number}_lines").output
-        shown.append(motion)
+        lines = f"step{number}_lines"
+        return motion + model.get_layer(lines).output if lines in names else motion
+
+    shown = [with_lines(f"step{number}", number, cell) for number, (_, cell) in enumerate(steps, 1)]
+    cell = steps[-1][1]
+    shown.append(with_lines("smoothed", len(steps), cell))
     expected = Stretch((cell // 2, cell // 8))(model.get_layer("expected").output)
     packed = layers.Concatenate(dtype="float32", name="steps")([*shown, expected])
     return keras.Model(model.inputs, packed, name=model.name)
@@ -309,7 +312,8 @@ def _solve_lines(equations, lines, scale, width, name):
 def _smoothed(motion, state, expected, width):
     """Move the motion of the cells towards planes through their neighbours, (B, h, w, 2)."""
     spread = ops.stop_gradient(expected) + 0.02  # else the weights would be bent to what smooths best
-    planes = [LocalPlane(reach, name=f"plane{reach:g}")(motion, 1 / ops.square(spread)) for reach in REACHES]
+    weights = 1 / ops.square(spread)
+    planes = [LocalPlane(reach, name=f"plane{reach:g}")(motion, weights) for reach in REACHES]
     changes = [plane - motion for plane in planes]
     relative = [ops.clip(change / spread, -10.0, 10.0) for change in changes]
     # What planes miss in the whole frame, over what errors explain, tells how smooth the motion is.
