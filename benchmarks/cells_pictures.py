@@ -28,8 +28,7 @@ from calzoo.imaging.contours import contour_picture
 from calzoo.inference.cell_networks import ROLES, CellNetworks
 from calzoo.inference.cells import detect, network_hash
 from calzoo.training.cells_data import FOLDS, held_out, shown_pictures
-from calzoo.training.cells_evaluate import Case, score_pictures, simulated_pictures
-from calzoo.training.cells_sources import read_cell_pictures
+from calzoo.training.cells_evaluate import Case, pictures_of, score_pictures
 from calzoo.training.runs import load_run, save_scores
 from calzoo.training.scores import report
 
@@ -172,11 +171,7 @@ def main():
         parser.error("--choose needs the networks of --folds.")
     if args.folds and not args.data:
         parser.error("--folds needs the pictures of --data.")
-    pictures = (
-        [p for name in SETS for p in read_cell_pictures(args.data / name)]
-        if args.data
-        else simulated_pictures()
-    )
+    pictures = pictures_of([args.data / name for name in SETS] if args.data else [])
     networks, fold_of = networks_of(args, pictures)
     pictures = [p for p in pictures if networks(p) is not None]
     if args.choose:

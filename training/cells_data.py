@@ -75,7 +75,7 @@ class CellData:
         for picture in used:
             picture = picture.normalised(normalisation).scaled(recipe.diameter)
             if picture.name in held:
-                self.validation.append(picture)
+                self.validation += [picture] * picture.parted
             elif np.isfinite(picture.diameter()):
                 self.training.setdefault(picture.source, []).append(self.ready(trusted(picture)))
         self.sources = tuple(source for source in recipe.shares if source in self.training)
@@ -124,13 +124,13 @@ class CellData:
 
 
 def held_out(pictures, fold, scenes):
-    """Return the names of the pictures that are validated on, and never trained on.
+    """Return the names of the pictures that are never trained on.
 
     Parameters
     ----------
     pictures : list of CellPicture
     fold : int
-        Which of `FOLDS` parts of each source's fields of view; -1: none.
+        Which of `FOLDS` parts of each source's fields of view that can be scored; -1: none.
     scenes : int
         How many simulated scenes, evenly spread.
 
@@ -144,7 +144,7 @@ def held_out(pictures, fold, scenes):
         held |= {simulated[int(i)] for i in np.linspace(0, len(simulated) - 1, scenes)}
     if fold >= 0:
         for source in {p.source for p in pictures} - {"simulation"}:
-            fields = sorted({p.field for p in pictures if p.source == source})
+            fields = sorted({p.field for p in pictures if p.source == source and p.parted})
             kept = set(fields[fold % FOLDS :: FOLDS])
             held |= {p.name for p in pictures if p.field in kept}
     return held

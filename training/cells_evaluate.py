@@ -8,6 +8,7 @@ seen is no mistake (`calzoo.training.cells_sources.CellPicture.status`).
 
 import numpy as np
 
+from calzoo.errors import CalzooError
 from calzoo.training.cells_baselines import best_log_watershed, random_disks
 from calzoo.training.cells_data import shown_pictures
 from calzoo.training.cells_pool import draw_scene
@@ -36,8 +37,17 @@ def simulated_pictures(scenes=SCENES):
 
 
 def pictures_of(folders):
-    """Read labelled pictures from folders; without folders draw `simulated_pictures`."""
-    return [p for folder in folders for p in read_cell_pictures(folder)] or simulated_pictures()
+    """Read the pictures of folders whose labels part the cells; without folders draw `simulated_pictures`."""
+    if not folders:
+        return simulated_pictures()
+    found = [p for folder in folders for p in read_cell_pictures(folder) if p.parted]
+    if not found:
+        message = (
+            f"{', '.join(map(str, folders))}: expected labels that tell one cell from another, found only "
+            "NAME_semantic.tif. Give NAME_labels.tif, with one integer per cell."
+        )
+        raise CalzooError(message)
+    return found
 
 
 def score_pictures(find, pictures, *, told=False, folds="", report=lambda line: None):

@@ -5,8 +5,9 @@ Each picture is told by its name and what lies beside it:
 ================================= =================================================================
 ``00000.npz``, ``00001.npz``, ... a pool of simulated scenes; see `calzoo.training.cells_pool`
 ``L175_501271265.png``            Allen Brain Observatory [1]_, with ``..._masks.npz``
-``00.00_mean.tif``                Neurofinder [2]_, with ``..._masks.npz`` and ``..._region.json``; its labels
-                                  miss cells, so unmarked places that look like one are not background
+``00.00_mean.tif``                Neurofinder [2]_, with ``..._masks.npz`` and ``..._region.json``, or with
+                                  ``..._semantic.tif`` alone; its labels miss cells, so unmarked places that
+                                  look like one are not background
 ``NAME.tif``, ``NAME.png``        own pictures, with one of the following of the same ``NAME``
 ================================= =================================================================
 
@@ -14,6 +15,8 @@ Labels of own pictures: ``NAME_masks.npz`` (see `calzoo.imaging.masks`), ``NAME_
 ``NAME_label.tif`` (one integer per cell), ``NAME_rois.zip`` or ``NAME.zip`` (ImageJ), ``NAME_regions.json``
 (``[{"coordinates": [[row, column], ...]}, ...]``; also ``regions.json`` and ``consensus_regions.json`` in a
 folder with one picture). A movie takes the place of a picture as ``NAME.tif`` of several frames.
+``NAME_semantic.tif`` holds how many cells cover each pixel; cells are then told apart by their shape
+(`calzoo.training.cells_cover`), which is good enough to train on, not to be scored by.
 
 References
 ----------
@@ -24,7 +27,7 @@ References
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +35,9 @@ from PIL import Image
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.cell_pictures import median_diameter, resize, resize_masks, scaled_shape
-from calzoo.imaging.masks import Masks, read_labels, read_masks
+from calzoo.imaging.masks import Masks, read_label_picture, read_labels, read_masks
 from calzoo.imaging.normalisation import normalise
+from calzoo.training.cells_cover import masks_from_cover
 from calzoo.training.cells_pool import pool_files, read_scene
 
 #: Pictures that can stand for the channel of the same name, or for the brightness.
@@ -47,9 +51,11 @@ _ACTIVE, _SILENT = 6.0, 3.0
 _CLEAR_BEYOND, _ACTIVE_BEYOND = 0.65, 15.0
 _ALLEN = re.compile(r"L\d{3}_\d+")
 _NEUROFINDER = re.compile(r"(\d\d)\.(\d\d)(\.test)?_mean")
-#: Several fields of view that overlap, or lie above each other, by the part of the name that they share.
-_ONE_FIELD = ("00",)
-_LABELS = ("_masks.npz", "_labels.tif", "_label.tif", "_rois.zip", ".zip", "_regions.json")
+#: Planes of one volume lie above each other: the first part of their names, and how many there are.
+_VOLUMES = {"00": 4}
+#: How many cells cover each pixel; one cell is not told from another.
+_COVER = "_semantic.tif"
+_LABELS = ("_masks.npz", "_labels.tif", "_label.tif", "_rois.zip", ".zip", "_regions.json", _COVER)
 _SHARED_LABELS = ("regions.json", "consensus_regions.json")
 
 
@@ -71,6 +77,8 @@ class CellPicture:
         Where pixels that are in no mask are background.
     facts : dict of str to ndarray, (N,)
         Of simulated cells how well they can be seen; empty where all masks are cells.
+    parted : bool
+        Whether the labels tell one cell from another; else that was done by shape.
     """
 
     name: str
@@ -80,6 +88,7 @@ class CellPicture:
     masks: Masks
     known: np.ndarray
     facts: dict
+    parted: bool = True
 
     @property
     def shape(self):
@@ -113,14 +122,11 @@ class CellPicture:
         """Return the pictures, normalised already, with cells of a median `diameter` in pixels."""
         factor = diameter / self.diameter()
         shape = scaled_shape(self.shape, factor)
-        return CellPicture(
-            self.name,
-            self.source,
-            self.field,
-            {kind: resize(picture, shape) for kind, picture in self.pictures.items()},
-            resize_masks(self.masks, shape),
-            resize(self.known, shape) > 0.5,
-            self.facts,
+        return replace(
+            self,
+            pictures={kind: resize(picture, shape) for kind, picture in self.pictures.items()},
+            masks=resize_masks(self.masks, shape),
+            known=resize(self.known, shape) > 0.5,
         )
 
     def diameter(self):
@@ -133,7 +139,7 @@ class CellPicture:
         pictures = {
             kind: normalise(picture[None], normalisation)[0] for kind, picture in self.pictures.items()
         }
-        return CellPicture(self.name, self.source, self.field, pictures, self.masks, self.known, self.facts)
+        return replace(self, pictures=pictures)
 
     def fingerprint(self):
         """Return what the picture is, as JSON."""
@@ -203,7 +209,7 @@ def scene_picture(scene, name):
 
 
 def _may_be_picture(path):
-    is_label = path.name.endswith(_LABELS) or path.stem.endswith("_semantic")
+    is_label = path.name.endswith(_LABELS)
     return path.suffix.lower() in (".png", ".tif", ".tiff") and not is_label
 
 
@@ -224,9 +230,9 @@ def _picture(path, folder):
         raise CalzooError(message)
     masks = masks.select(masks.areas > 0)  # programs keep cells that were erased as empty masks
     source, field = _origin(path)
-    return CellPicture(
-        stem, source, field, pictures, masks, _known_region(folder / f"{stem}_region.json", shape), {}
-    )
+    known = _known_region(folder / f"{stem}_region.json", shape)
+    parted = not labels[0].name.endswith(_COVER)
+    return CellPicture(stem, source, field, pictures, masks, known, {}, parted)
 
 
 def _origin(path):
@@ -235,8 +241,8 @@ def _origin(path):
         return "abo", f"abo/{path.stem}"
     name = _NEUROFINDER.fullmatch(path.stem)
     if name:
-        field = name[1] if name[1] in _ONE_FIELD else f"{name[1]}.{name[2]}"
-        return "neurofinder", f"neurofinder/{field}"
+        lowest = int(name[2]) - int(name[2]) % _VOLUMES.get(name[1], 1)
+        return "neurofinder", f"neurofinder/{name[1]}.{lowest:02d}"
     return "own", f"own/{path.stem}"
 
 
@@ -265,7 +271,7 @@ def read_any_masks(path, shape):
     Parameters
     ----------
     path : path-like
-        .npz, label image, ImageJ ROIs, or regions as JSON.
+        .npz, label image, cover image, ImageJ ROIs, or regions as JSON.
     shape : tuple of int
         Of the frame, (Y, X), where the file does not say.
 
@@ -285,6 +291,8 @@ def read_any_masks(path, shape):
         return read_rois(path, shape)
     if path.suffix == ".json":
         return read_regions(path, shape)
+    if path.name.endswith(_COVER):
+        return masks_from_cover(read_label_picture(path))
     return read_labels(path)
 
 

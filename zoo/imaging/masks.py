@@ -229,6 +229,11 @@ def read_labels(path):
     CalzooError
         If there is no such file, or it holds something else.
     """
+    return Masks.from_labels(read_label_picture(path))
+
+
+def read_label_picture(path):
+    """Read a picture of integers, (Y, X); raises as `read_labels` does."""
     import tifffile
 
     path = existing(path)
@@ -240,7 +245,7 @@ def read_labels(path):
     if labels.ndim != 2 or labels.dtype.kind not in "bui":
         message = f"{path}: expected a label image (Y, X) of integers, got {labels.dtype} {labels.shape}."
         raise CalzooError(message)
-    return Masks.from_labels(labels)
+    return labels
 
 
 def write_masks(path, **groups):
