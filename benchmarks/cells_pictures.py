@@ -5,11 +5,11 @@
     python benchmarks/cells_pictures.py --preset cells-2p
 
 RUNS/fold0/proposal.onnx and instance.onnx, to fold3, are what benchmarks/cells_research.py writes. With
---choose the thresholds of each fold are those with the best F1 on the pictures of the three others, each by
-the networks that never saw it, and those of all four go into the runs of --save, beside the scores. Without
---folds one pair of networks is scored, as ``calzoo evaluate PRESET --data FOLDER`` does, and --overlays draws
-what was found: true cells in one picture, found ones in the other; without --data the pictures are the
-simulated ones of ``calzoo evaluate``. Beside it LoG + watershed, told the
+--choose the thresholds of each fold, and the weight of the heat map in the scores, are those with the best F1
+on the pictures of the three others, each by the networks that never saw it, and those of all four go into the
+runs of --save, beside the scores. Without --folds one pair of networks is scored, as ``calzoo evaluate PRESET
+--data FOLDER`` does, and --overlays draws what was found: true cells in one picture, found ones in the other;
+without --data the pictures are the simulated ones of ``calzoo evaluate``. Beside it LoG + watershed, told the
 diameter, with the best settings per source, chosen on the very pictures (an upper bound). F1 of masks at IoU
 0.5, and of centres at most half a median diameter apart; mean over pictures.
 """
@@ -19,6 +19,7 @@ import json
 import pickle
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,9 @@ from calzoo.training.runs import load_run, save_scores
 from calzoo.training.scores import report
 
 SETS = ("abo20_summary", "neurofinder_summary")
-#: Thresholds to choose from: of the maxima of the heat map, of the scores.
+#: To choose from: thresholds of the maxima of the heat map, its weight in the scores, thresholds of these.
 HEATS = (0.05, 0.12)
+WEIGHTS = (0.3, 0.6, 0.9)
 SCORES = tuple(np.round(np.arange(0.3, 0.91, 0.05), 2))
 
 
@@ -87,33 +89,33 @@ class Choice:
             ((group, chosen),) = shown_pictures(picture)
             case, own = Case(picture, chosen), networks(picture)
             diameter = picture.diameter() if told else None
-            for heat in HEATS:
-                own.options["heat_threshold"] = heat
-                name = f"{network_hash(own)[:16]}_{picture.name}_{heat}_{'told' if told else 'estimated'}.pkl"
+            for heat, weight in product(HEATS, WEIGHTS):
+                own.options |= {"heat_threshold": heat, "heat_weight": weight}
+                way = f"{heat}_{weight}_{'told' if told else 'estimated'}"
                 found = kept(
-                    keep and keep / name, partial(detect, own, case.shown, diameter=diameter, score=SCORES[0])
+                    keep and keep / f"{network_hash(own)[:16]}_{picture.name}_{way}.pkl",
+                    partial(detect, own, case.shown, diameter=diameter, score=SCORES[0]),
                 )
-                self.found[picture.name, heat] = found
+                self.found[picture.name, heat, weight] = found
                 for score in SCORES:
                     scores = case.score(found.masks.select(found.scores >= score))
-                    self.quality[picture.name, heat, score] = (scores.f1 + scores.center_f1) / 2
+                    self.quality[picture.name, heat, weight, score] = (scores.f1 + scores.center_f1) / 2
             self.source[picture.name] = group
 
     def best(self, names):
-        """Return (F1, heat, score): the best thresholds for pictures, where every source weighs the same."""
+        """Return (F1, heat, weight, score): what is best for pictures, where every source weighs the same."""
         groups = {}
         for name in names:
             groups.setdefault(self.source[name], []).append(name)
         options = [
-            (np.mean([np.mean([self.quality[n, h, s] for n in g]) for g in groups.values()]), h, s)
-            for h in HEATS
-            for s in SCORES
+            (np.mean([np.mean([self.quality[n, *way] for n in g]) for g in groups.values()]), *way)
+            for way in product(HEATS, WEIGHTS, SCORES)
         ]
         return max(options)
 
-    def detection(self, name, heat, score):
+    def detection(self, name, heat, weight, score):
         """Return the CellDetection of a picture with some thresholds."""
-        found = self.found[name, heat]
+        found = self.found[name, heat, weight]
         good = found.scores >= score
         return replace(found, masks=found.masks.select(good), scores=found.scores[good])
 
@@ -130,13 +132,14 @@ def choose(networks, pictures, fold_of, args):
     used = {}
     for fold in sorted(set(fold_of.values())):
         f1, *used[fold] = choice.best([p.name for p in pictures if fold_of[p.name] != fold])
-        print(f"fold {fold}: heat {used[fold][0]}, score {used[fold][1]}, F1 {f1:.3f} on the others")
-    f1, heat, score = choice.best([p.name for p in pictures])
-    print(f"all: heat {heat}, score {score}, F1 {f1:.3f}", flush=True)
+        heat, weight, score = used[fold]
+        print(f"fold {fold}: heat {heat}, its weight {weight}, score {score}, F1 {f1:.3f} on the others")
+    f1, heat, weight, score = choice.best([p.name for p in pictures])
+    print(f"all: heat {heat}, its weight {weight}, score {score}, F1 {f1:.3f}", flush=True)
     for run in args.save:
         path = run / "recipe.json"
         recipe = json.loads(path.read_text())
-        chosen = {"heat_threshold": float(heat), "score_threshold": float(score)}
+        chosen = {"heat_threshold": heat, "heat_weight": weight, "score_threshold": float(score)}
         recipe["postprocessing"] |= {k: v for k, v in chosen.items() if k in recipe["postprocessing"]}
         path.write_text(json.dumps(recipe, indent=1) + "\n")
     return lambda picture, shown, diameter: choice.detection(picture.name, *used[fold_of[picture.name]])

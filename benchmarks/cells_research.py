@@ -5,9 +5,9 @@
 --init is a preset, or a folder with the runs "proposal" and "instance" of the recipes cells-proposal and
 cells-instance; it must not know the pictures. Writes RUNS/research/fold0 ... fold3, each with the runs and
 proposal.onnx and instance.onnx, and "all", which holds nothing out. Interrupted, the same command goes on.
---folds 0,2 does some; --steps 0.1 a tenth of each epoch, --batch 0.5 half of each batch, --set
-schedule.epochs=4 and the like change both recipes. The last weights are kept, not those of the best
-score: that would choose by the pictures that are held out.
+--folds 0,2 does some, --roles proposal one network alone; --steps 0.1 a tenth of each epoch, --batch 0.5
+half of each batch, --set schedule.epochs=4 and the like change both recipes. The last weights are kept, not
+those of the best score: that would choose by the pictures that are held out.
 """
 
 import argparse
@@ -42,6 +42,7 @@ def main():
     parser.add_argument("--init", type=Path, metavar="PRESET|RUNS", help="weights to start from")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--folds", default="0,1,2,3,-1", help="-1 is all pictures")
+    parser.add_argument("--roles", default=",".join(ROLES))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=float, default=1.0)
     parser.add_argument("--batch", type=float, default=1.0)
@@ -57,7 +58,7 @@ def main():
     runs = args.init is not None and args.init.is_dir()
     for fold in map(int, args.folds.split(",")):
         place = args.output / (f"fold{fold}" if fold >= 0 else "all")
-        for role in ROLES:
+        for role in args.roles.split(","):
             recipe = recipe_of(role, fold, args)
             progress = train(
                 recipe,
