@@ -23,7 +23,7 @@ from calzoo.inference.cell_networks import CellNetworks
 from calzoo.inference.cell_scale import drawn_diameter
 from calzoo.inference.cells import detect, network_input
 from calzoo.training.cells_data import held_out, shown_pictures
-from calzoo.training.cells_evaluate import Case
+from calzoo.training.cells_evaluate import Case, pictures_of
 from calzoo.training.cells_sources import read_cell_pictures
 
 LOWEST = 0.05
@@ -37,8 +37,7 @@ def cases(args, scenes):
     pool = read_cell_pictures(args.pool, scenes=scenes)
     kept = held_out(pool, -1, args.scenes)
     pictures = [p for p in pool if p.name in kept]
-    for folder in args.data:
-        pictures += read_cell_pictures(folder)
+    pictures += pictures_of(args.data) if args.data else []
     for picture in pictures:
         for group, chosen in shown_pictures(picture):
             yield group, Case(picture, chosen)

@@ -116,9 +116,7 @@ def test_covers_are_trained_on_and_never_scored(neurofinder):
 def test_folder_of_covers_alone_cannot_be_scored(neurofinder):
     for path in neurofinder.glob("*_label.tif"):
         path.unlink()
-    with pytest.raises(
-        CalzooError, match=r"labels that tell one cell from another.*NAME_labels.tif"
-    ):
+    with pytest.raises(CalzooError, match=r"labels that tell one cell from another.*NAME_labels.tif"):
         cells_evaluate.pictures_of([neurofinder])
 
 

@@ -581,6 +581,11 @@ def test_info_describes_a_file(capsys):
     assert lines[-1] == "scores: none were measured"
 
 
+def test_info_names_the_thresholds():
+    card = replace(_tiny_card(), postprocessing={"score_threshold": 0.45, "min_voxels": 100, "grow": True})
+    assert "  thresholds  score_threshold 0.45, min_voxels 100, grow True" in list(info._describe(card))
+
+
 def test_info_puts_baseline_and_chance_beside_a_score():
     score = Score(
         data="stacks", metric="F1", value=0.9, protocol="held out", spread=(0.8, 1.0), baseline=0.5,

@@ -68,6 +68,30 @@ def test_no_recordings_are_mixed_with_those_of_another_seed(tmp_path, capsys, ta
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.parametrize("task", ["cells", "axons", "stimulus"])
+def test_a_result_is_not_replaced_by_a_simulation(tmp_path, capsys, task):
+    (tmp_path / "run.json").write_text("{}")
+    assert cli.main(["simulate", task, "-o", str(tmp_path)]) == 1
+    assert (
+        "expected a folder without a result, got one with run.json; give another -o"
+        in capsys.readouterr().err
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_film_never_takes_the_place_of_what_it_shows(tmp_path, rng, capsys):
+    movie, masks = tmp_path / "m.gif", tmp_path / "masks.png"
+    tifffile.imwrite(tmp_path / "a.tif", rng.integers(0, 255, (6, 24, 32), dtype=np.uint8))
+    assert cli.main(["play", str(tmp_path / "a.tif"), "-o", str(movie), "--zoom", "1"]) == 0
+    masks.write_bytes(b"masks")
+    before = movie.read_bytes()
+    for target, more in ((movie, []), (masks, ["--masks", str(masks)])):
+        assert cli.main(["play", str(movie), "-o", str(target), *more]) == 1
+        assert "got an input, which is never replaced" in capsys.readouterr().err
+    assert movie.read_bytes() == before
+    assert masks.read_bytes() == b"masks"
+
+
 def test_a_failed_simulation_leaves_nothing(tmp_path, capsys):
     assert simulate("cells", tmp_path / "data", "--style", "forest") == 1
     assert (

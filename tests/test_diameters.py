@@ -21,6 +21,12 @@ def test_what_is_no_size_is_refused(diameter):
         diameter_px(diameter, None)
 
 
+def test_what_is_smaller_than_anything_can_be_is_refused():
+    assert diameter_px("2", None, least=2.0) == 2.0
+    with pytest.raises(CalzooError, match="expected at least 2 pixels, got 0.5 of '1um'; is it the unit"):
+        diameter_px("1um", (2.0, 2.0), least=2.0)
+
+
 def test_micrometres_need_the_pixel_size():
     with pytest.raises(
         CalzooError, match=r"the pixel size is not known; give it \(--voxel Y,X\), or give the"

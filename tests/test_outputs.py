@@ -14,7 +14,15 @@ import pytest
 
 import calzoo
 from calzoo.errors import CalzooError
-from calzoo.imaging.outputs import make_part, output_file, output_folder, write_run_json, write_table
+from calzoo.imaging.outputs import (
+    make_part,
+    output_file,
+    output_folder,
+    shown_name,
+    source_facts,
+    write_run_json,
+    write_table,
+)
 from calzoo.imaging.writers import VolumeWriter
 
 
@@ -189,6 +197,21 @@ def test_a_folder_cannot_take_the_name_of_a_file(tmp_path):
         output_folder(tmp_path / "result"),
     ):
         pass
+
+
+def test_the_root_of_the_disk_is_no_result():
+    with pytest.raises(CalzooError, match="got the root of the disk; name one inside it"), output_folder("/"):
+        pass
+
+
+def test_names_that_are_not_utf8_are_written_as_what_they_are(tmp_path):
+    name = os.fsdecode(b"Zelle_\xe4.tif")
+    (tmp_path / name).write_bytes(b"x")
+    write_run_json(tmp_path, input=tmp_path / name)
+    facts = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
+    assert facts["source"] == source_facts(tmp_path / name)
+    assert shown_name(tmp_path / name) == "Zelle_\N{REPLACEMENT CHARACTER}.tif"
+    assert shown_name("lab/Zelle_\N{LATIN SMALL LETTER A WITH DIAERESIS}.tif")[6] == "\xe4"
 
 
 def test_a_file_is_replaced_by_a_finished_one_only(tmp_path):

@@ -429,6 +429,29 @@ def test_files_of_the_user_are_replaced_on_request_only(recorded, tmp_path, caps
     assert (tmp_path / name).read_bytes() != b"mine"
 
 
+def test_the_flow_of_an_earlier_result_does_not_stay(recorded, tmp_path, capsys):
+    out = tmp_path / "out.tif"
+    command = ["register", str(recorded[0]), "-o", str(out), "--model", str(RIGID)]
+    assert main([*command, "--flow"]) == 0
+    assert main([*command, "--overwrite"]) == 0
+    assert json.loads((tmp_path / "out.json").read_text())["options"]["flow"] is False
+    assert not (tmp_path / "out.flow.npy").exists()
+    np.save(tmp_path / "out.flow.npy", recorded[1][0])
+    template = ["--template", str(tmp_path / "out.flow.npy")]
+    assert main([*command, "--overwrite", *template]) == 1
+    assert "got an input, which is never replaced" in capsys.readouterr().err
+    np.testing.assert_array_equal(np.load(tmp_path / "out.flow.npy"), recorded[1][0])
+
+
+@pytest.mark.parametrize("name", ["Zelle_\udce4.tif", "a$_$.tif"])
+def test_names_of_any_kind_are_drawn(recorded, tmp_path, name):
+    (tmp_path / name).write_bytes(recorded[0].read_bytes())
+    assert (
+        main(["register", str(tmp_path / name), "-o", str(tmp_path / "out.tif"), "--model", str(RIGID)]) == 0
+    )
+    assert (tmp_path / "out.png").read_bytes()[:4] == b"\x89PNG"
+
+
 @pytest.mark.parametrize("more", [[], ["--overwrite"]])
 def test_a_folder_of_the_user_is_not_taken_for_begun_work(recorded, tmp_path, capsys, more):
     (tmp_path / "out.part").mkdir()

@@ -99,6 +99,13 @@ def test_an_empty_line_of_the_only_column_is_no_stimulus(table):
     assert [stimuli.names[c] for c in stimuli.condition] == ["1", "none", "2", "none", "none", "none"]
 
 
+def test_the_last_frames_may_be_without_stimulus(table):
+    for ends in ([""] * 3, [""] * 5):  # editors add lines
+        table.write_text("\n".join(["cells", "3", "", "2", *ends]))
+        found = read_stimuli(table, frames=5)
+        assert [found.names[c] for c in found.condition] == ["3", "none", "2", "none", "none"]
+
+
 def test_rows_of_the_same_cells_in_succession_are_one_stimulus_unless_offset_or_trial_part_them(table):
     write(table, "cells", "1", "1", "2", "2")
     np.testing.assert_array_equal(read_stimuli(table, frames=4).event, [0, 0, 1, 1])

@@ -358,6 +358,35 @@ def test_recordings_that_cannot_be_compared_are_refused(rng, tmp_path):
         compare_analyses(eight, other)
 
 
+def test_groups_that_moved_cannot_be_compared(folder, capsys):
+    rows = (folder / "stimuli.csv").read_text().splitlines()
+    moved = folder / "moved.csv"
+    moved.write_text("\n".join(re.sub("^(.*,1[+]2,.*),1$", r"\1,2", row) for row in rows))
+    assert moved.read_text() != "\n".join(rows)
+    path = str(folder / "frames.npy")
+    tables = ["--table", str(folder / "stimuli.csv"), str(moved)]
+    assert cli.main(["compare", path, path, *tables, "--model", str(MODEL), "-o", str(folder / "out")]) == 1
+    said = capsys.readouterr().err
+    assert "expected the same groups in both tables; cells 1+2 are of group 1 before and 2 after" in said
+
+
+def test_fields_of_two_sizes_are_not_compared(folder, rng, tmp_path, capsys):
+    np.save(folder / "cut.npy", np.load(folder / "frames.npy")[:, :28])
+    paths = [str(folder / "frames.npy"), str(folder / "cut.npy")]
+    table = str(folder / "stimuli.csv")
+    command = ["compare", *paths, "--table", table, table, "--model", str(MODEL), "-o", str(folder / "out")]
+    assert cli.main(command) == 1
+    assert (
+        "expected two recordings of one field, got frames of (32, 32) and of (28, 32)"
+        in capsys.readouterr().err
+    )
+    frames, rows = recording(rng)
+    stimuli = read_stimuli(table_of(tmp_path, rows), frames=len(frames), after=2)
+    whole, cut = (analyse_stimuli(f, stimuli, model=MODEL) for f in (frames, frames[:, :28]))
+    with pytest.raises(CalzooError, match="expected two recordings of one field"):
+        compare_analyses(whole, cut)
+
+
 def test_trials_that_count_all_stimuli_are_refused(folder, rng, tmp_path, capsys):
     frames, rows = recording(rng)
     numbered = [re.sub(",[0-9],1$", f",{i},1", row) for i, row in enumerate(rows, 1)]
@@ -542,6 +571,19 @@ def test_the_command_compares_two_recordings(folder, rng, capsys):
     assert whole[0] == "all"
     assert whole[1] == row[1]
     assert cells[0] == "all (cosine of cells)"
+
+
+def test_a_result_is_replaced_by_a_comparison_on_request_only(folder, capsys):
+    path, out = str(folder / "frames.npy"), folder / "out"
+    command = ["compare", path, path, "--model", str(MODEL), "-o", str(out)]
+    assert cli.main(["stimulus", path, "--model", str(MODEL), "-o", str(out)]) == 0
+    before = (out / "run.json").read_bytes()
+    capsys.readouterr()
+    assert cli.main(command) == 1
+    assert "got one with run.json; give another -o, or replace it with --overwrite" in capsys.readouterr().err
+    assert (out / "run.json").read_bytes() == before
+    assert cli.main([*command, "--overwrite"]) == 0
+    assert (out / "comparison.csv").exists()
 
 
 def test_a_simulated_recording_is_what_the_pipeline_reads(tmp_path, capsys):

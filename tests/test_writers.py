@@ -77,6 +77,14 @@ def test_imagej_finds_axes_voxel_size_and_contrast(tmp_path):
     np.testing.assert_array_equal(raw, labels)
 
 
+@pytest.mark.parametrize("voxel", [(2.0, None, None), (None, None, 0.5), (2.0, 0.5, None)])
+def test_a_pixel_size_that_is_not_known_is_not_made_up(tmp_path, voxel):
+    """Where a unit is given, ImageJ takes pixels without a size for 1 um wide."""
+    write_volume(tmp_path / "a.tif", np.zeros(SHAPE, "uint8"), voxel_um=voxel)
+    assert not [line for line in imagej_lines(tmp_path / "a.tif") if line.startswith(("unit", "spacing"))]
+    assert read_volume(tmp_path / "a.tif").voxel_um is None
+
+
 @pytest.mark.parametrize(
     ("axes", "shape", "lines"),
     [

@@ -8,7 +8,6 @@ nothing of its own is pruned in the end, and what lies together is merged.
 
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -332,7 +331,7 @@ def fit_recording(path, run, recipe, *, diameter=None, network=None, quiet=False
     CentersFit
     """
     from calzoo.imaging.movies import open_movie
-    from calzoo.imaging.outputs import output_folder, write_run_json
+    from calzoo.imaging.outputs import output_folder, shown_name, write_run_json
 
     began = time.perf_counter()
     with open_movie(path, **reading) as movie:
@@ -341,7 +340,7 @@ def fit_recording(path, run, recipe, *, diameter=None, network=None, quiet=False
         fit = fit_centers(movie, recipe, diameter=width, seen=seen, quiet=quiet)
         with output_folder(run) as folder:
             _write_tables(folder, fit, recipe)
-            _draw(folder, fit, movie, title=f"{Path(path).name}   {fit.count} cells, fitted")
+            _draw(folder, fit, movie, title=f"{shown_name(path)}   {fit.count} cells, fitted")
             write_run_json(
                 folder,
                 input=path,

@@ -50,6 +50,8 @@ def main(argv=None):
     int
         The exit status: 0, 1, 2, or 130 after Ctrl-C.
     """
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are not UTF-8
     try:
         args = _parser().parse_args(argv)
     except SystemExit as stop:  # of argparse, which has said why

@@ -80,6 +80,25 @@ def run_each(
     return 1 if failed else 0
 
 
+def refuse_result(folder, remedy):
+    """Refuse a folder that holds a result already.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    remedy : str
+        What the message advises.
+
+    Raises
+    ------
+    CalzooError
+        If there is a run.json.
+    """
+    if (folder / FINISHED).exists():
+        message = f"{folder}: expected a folder without a result, got one with {FINISHED}; {remedy}."
+        raise CalzooError(message)
+
+
 def finished(inputs, output):
     """Return (recording, folder of its result) of those that have one."""
     pairs = zip(inputs, _folders(inputs, output), strict=True)

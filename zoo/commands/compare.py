@@ -10,6 +10,7 @@ beside it. The spread is the test of a treatment: drift and dim light change map
 from pathlib import Path
 
 from calzoo.commands import _options
+from calzoo.commands._batch import refuse_result
 from calzoo.commands._messages import tell
 from calzoo.commands.stimulus import add_tables, load_network, table_beside
 
@@ -26,6 +27,7 @@ def add_arguments(parser):
         "--masks", type=Path, metavar="FILE.npz", help="cells whose answers are compared too, by their cosine"
     )
     parser.add_argument("--seed", type=_options.seed, default=0, help="of the resampling (default: 0)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier result in DIR")
     _options.add_movie_reading(parser)
     _options.add_network(parser)
 
@@ -36,6 +38,8 @@ def run(args):
 
     from calzoo.stimulus.folders import run_compare
 
+    if not args.overwrite:
+        refuse_result(args.output, "give another -o, or replace it with --overwrite")
     model = load_network(args)
     tables = args.table or [table_beside(path) for path in (args.before, args.after)]
     with tqdm(unit="frame") as bar:

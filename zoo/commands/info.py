@@ -57,6 +57,7 @@ def _facts(card):
         "intensities": _normalisation(card.normalisation),
         "sides": f"multiples of {_by_axis(card.divisor)} (padded and cropped back)",
         "tile": f"{_by_axis(card.tile)}, halo {_by_axis(card.halo)}, overlap {card.overlap:g}",
+        "thresholds": ", ".join(f"{key} {_setting(value)}" for key, value in card.postprocessing.items()),
         "scale": ", ".join(f"{key} {value:g}" for key, value in card.scale.items()),
         "network": f"{card.builder}, {card.parameters:,} parameters",
         "recipe": card.recipe,
@@ -67,6 +68,10 @@ def _facts(card):
     for name, value in facts.items():
         if value:
             yield f"  {name:<12}{value}"
+
+
+def _setting(value):
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _tensor(tensor):

@@ -42,10 +42,12 @@ def run(args):
     """Write the film or the picture."""
     from calzoo.errors import CalzooError
     from calzoo.imaging.movies import open_movie
+    from calzoo.imaging.outputs import refuse_inputs
 
     if args.output.suffix.lower() not in (".avi", ".gif", ".png"):
         message = f"{args.output}: expected a name that ends in .avi, .gif or .png."
         raise CalzooError(message)
+    refuse_inputs([args.output], [args.movie, *([args.masks] if args.masks else [])])
     with open_movie(args.movie, **_options.movie_reading(args)) as movie:
         masks = _read_masks(args.masks, args.group) if args.masks else None
         shown = _shown(movie, args)

@@ -140,9 +140,11 @@ def run(args):
         print(out)
 
     def results(place):
-        files = result_files(file_of(place), args.flow)
-        refuse_inputs(files, [] if args.template is None else [args.template])
-        return files
+        out = file_of(place)
+        # The flow of an earlier result goes too.
+        template = [] if args.template is None else [args.template]
+        refuse_inputs(result_files(out, True), [*args.inputs, *template])
+        return result_files(out, args.flow)
 
     return run_each(
         args.inputs,

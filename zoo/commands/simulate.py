@@ -15,13 +15,15 @@ x + dx), and NNN_template.tif, the mean without motion.
 stimuli.csv, masks.npz and coupling.csv; with --session 1 the same field again, with
 --factor its connections stronger. 'calzoo train stimulus --data DIR' trains on it.
 
-What was drawn goes into run.json. A folder that holds recordings already is refused.
+What was drawn goes into run.json. A folder that holds recordings or a result already
+is refused.
 """
 
 import functools
 from pathlib import Path
 
 from calzoo.commands import _options
+from calzoo.commands._batch import refuse_result
 
 GROUP = "recordings"
 
@@ -85,6 +87,7 @@ def run(args):
     from calzoo.imaging.outputs import output_folder, write_run_json
 
     _refuse_recordings(args.output)
+    refuse_result(args.output, "give another -o")
     if args.task == "stimulus":
         return _stimulus(args)
     write, noun = (_write_axons, "stack") if args.task == "axons" else (_write_movie, "movie")

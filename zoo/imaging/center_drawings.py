@@ -59,7 +59,7 @@ def draw_overlay(path, found, movie, *, title):
     left.scatter(found.points[:, 1], found.points[:, 0], s=9, c="red", marker="+", linewidths=0.8)
     for number, (y, x) in enumerate(found.points[:_TRACES]):
         left.annotate(str(number + 1), (x, y), color="white", fontsize=7)
-    left.set_title(title, fontsize=9)
+    left.set_title(title, fontsize=9, parse_math=False)
     left.set_axis_off()
     colours = palette(found.count) / 255
     for number in range(min(found.count, _TRACES)):

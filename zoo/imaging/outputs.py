@@ -205,6 +205,9 @@ def output_folder(path, *, stale=(), inputs=()):
     """
     path = Path(os.path.abspath(path))  # "." has no name to add to
     refuse_inputs([path], inputs)
+    if not path.name:
+        message = f"{path}: expected a folder for the results, got the root of the disk; name one inside it."
+        raise CalzooError(message)
     if path.exists() and not path.is_dir():
         message = f"{path}: expected a folder for the results, got a file; choose another name."
         raise CalzooError(message)
@@ -274,6 +277,11 @@ def _remove(name, folder):
             parent.rmdir()
 
 
+def shown_name(path):
+    """Return the last part of a path as text that can be drawn and written, whatever bytes it holds."""
+    return os.fsencode(Path(path).name).decode("utf-8", "replace")
+
+
 def write_table(path, columns):
     """Write a CSV table with one header line.
 
@@ -335,6 +343,8 @@ def write_run_json(folder, **facts):
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     record = {"calzoo": __version__, "written": now, **facts}
     text = json.dumps(plain(record), indent=2, ensure_ascii=False, allow_nan=False)
+    if any("\ud800" <= letter <= "\udfff" for letter in text):  # a path that is not UTF-8
+        text = json.dumps(plain(record), indent=2, allow_nan=False)
     with output_file(Path(folder) / RUN_FILE) as part:
         part.write_text(text + "\n", encoding="utf-8")
 

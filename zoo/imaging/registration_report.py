@@ -25,7 +25,7 @@ def draw_registration(path, quality, report, *, title=""):
 
     figure = Figure((15, 7.8), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(title, fontsize=11, parse_math=False)
     top, bottom = figure.subfigures(2, 1, height_ratios=(4.2, 3.6))
     _draw_means(top.subplots(1, 4), quality, report)
     _draw_traces(bottom.subplots(3, 1, sharex=True), quality)

@@ -119,7 +119,7 @@ def read_stimuli(
         time lies beyond the recording.
     """
     path = Path(path)
-    rows = _read(path)
+    rows = _read(path, frames)
     names = rows[0].keys()
     found = _cells_of(path, rows, conditions)
     count = _count(path, found, cells)
@@ -129,7 +129,8 @@ def read_stimuli(
     return _by_stimulus(path, rows, found, count, frames, frame_rate_hz, after, label)
 
 
-def _read(path):
+def _read(path, frames=0):
+    """Read the rows of a table; of one column as many as there are frames, the last ones empty or not."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             text = file.read()
@@ -141,10 +142,12 @@ def _read(path):
         raise CalzooError(message) from error
     lines = text.splitlines()
     written = [number for number, line in enumerate(lines) if line.strip()]
-    lines = lines[written[0] : written[-1] + 1] if written else [""]
+    lines, filled = (lines[written[0] :], written[-1] - written[0] + 1) if written else ([""], 1)
     delimiter = max(",;\t", key=lines[0].count)
-    if delimiter in lines[0]:  # of one column, an empty line is a row without stimulus
+    if delimiter in lines[0]:
         lines = [line for line in lines if line.strip()]
+    else:  # of one column, an empty line is a row without stimulus
+        lines = lines[: max(filled, 1 + frames)]
     try:
         names, *values = csv.reader(lines, delimiter=delimiter)
         names = [name.strip().lower() for name in names]
@@ -330,6 +333,9 @@ def _onsets(path, rows, rate):
         raise CalzooError(message) from error
     if not np.isfinite(times).all():
         message = f"{path}: expected finite numbers in the column 'time_s'."
+        raise CalzooError(message)
+    if not np.isfinite(times * rate).all():
+        message = f"{path}: expected seconds in the column 'time_s', got one that no recording reaches."
         raise CalzooError(message)
     # The first frame that is not before the onset; a thousandth of a frame forgives rounding.
     return np.array([math.ceil(t * rate - 1e-3) for t in times])

@@ -295,7 +295,7 @@ def _write_page(folder, title, intro, sections):
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"
         f"<style>{_STYLE}</style><body>{''.join(parts)}</body></html>\n"
     )
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    (folder / "report.html").write_text(page, encoding="utf-8", errors="replace")
 
 
 def _table(heads, rows):

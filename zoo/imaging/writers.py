@@ -146,10 +146,8 @@ class VolumeWriter:
         lines += [f"{_IMAGEJ_NAMES[a]}={n}" for a, n in zip(self.axes, self.shape, strict=True) if a in "czt"]
         lines += ["hyperstack=true", "mode=grayscale"]
         z, y, x = self._voxel
-        if any(v is not None for v in (z, y, x)):
-            lines += ["unit=um"]
-        if z is not None:
-            lines += [f"spacing={z!r}"]
+        if y is not None and x is not None:  # one unit counts for all axes: pixels are 1 where it is given
+            lines += ["unit=um"] + ([] if z is None else [f"spacing={z!r}"])
         if self._rate:
             lines += [f"finterval={1 / self._rate!r}", f"fps={self._rate!r}"]
         return "\n".join([*lines, "loop=false", contrast]) + "\n"

@@ -54,6 +54,7 @@ def scale_factors(card, voxel_um, axon_diameter):
         "name": "axon diameter",
         "examples": "6, 6px or 1.5um",
         "unknown": "the voxel size is not known; give it (--voxel Z,Y,X)",
+        "least": 0.25,
     }
     rows, columns = (expected / diameter_px(axon_diameter, side, **told) for side in (y_um, x_um))
     spacing = z_um / x_um if z_um and x_um else 1.0  # of planes, in pixels

@@ -193,7 +193,7 @@ def detect(networks, pictures, *, diameter=None, pixel_um=None, score=None, prio
     pixel_um = _checked(score, pixel_um)
     shape = next(iter(pictures.values())).shape
     image, present = network_input(networks, pictures)
-    diameter = diameter_px(diameter, pixel_um)
+    diameter = diameter_px(diameter, pixel_um, least=2.0)
     if diameter is None:
         first = networks.diameter_um / float(np.sqrt(np.prod(pixel_um))) if pixel_um else None
         diameter = estimate_diameter(networks, image, present, first=first)

@@ -4,7 +4,6 @@ import contextlib
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -231,7 +230,7 @@ def run_centers(
     """
     from calzoo.imaging.center_drawings import read_mask
     from calzoo.imaging.movies import open_movie
-    from calzoo.imaging.outputs import output_folder, refuse_others, write_run_json
+    from calzoo.imaging.outputs import output_folder, refuse_others, shown_name, write_run_json
 
     began = time.perf_counter()
     names = [*_FILES, *(["on_mask.png"] if mask is not None else []), *(_DETAILS if details else [])]
@@ -249,7 +248,7 @@ def run_centers(
         inputs = [path] if mask is None else [path, mask]
         with output_folder(out, stale=("on_mask.png", *_DETAILS), inputs=inputs) as folder:
             _write_tables(folder, found, movie)
-            _draw(folder, found, movie, known, name=Path(path).name)
+            _draw(folder, found, movie, known, name=shown_name(path))
             if details:
                 _draw_details(folder, found, movie, network)
             write_run_json(

@@ -16,6 +16,7 @@ def diameter_px(
     name="diameter",
     examples="12, 12px or 10um",
     unknown="the pixel size is not known; give it (--voxel Y,X)",
+    least=0.0,
 ):
     """Return a diameter in pixels.
 
@@ -28,6 +29,8 @@ def diameter_px(
     name, examples, unknown : str, optional
         What messages call the diameter, how they say that it is written, and what they say where
         the pixel size is needed and not known.
+    least : float, optional
+        Pixels that it has at least: what is smaller would be enlarged beyond all memory.
 
     Returns
     -------
@@ -37,7 +40,7 @@ def diameter_px(
     Raises
     ------
     CalzooError
-        If it is no size above 0, or in micrometres without a pixel size.
+        If it is no size above 0, below `least`, or in micrometres without a pixel size.
 
     Examples
     --------
@@ -54,9 +57,15 @@ def diameter_px(
     if not 0 < value < np.inf:
         message = f"{name}: expected a size above 0, such as {examples}; got {diameter!r}."
         raise CalzooError(message)
-    if (match[2] or "px").lower() == "px":
-        return value
-    if pixel_um is None:
+    in_pixels = (match[2] or "px").lower() == "px"
+    if not in_pixels and pixel_um is None:
         message = f"{name}: {diameter!r} is in micrometres, but {unknown}, or give the diameter in pixels."
         raise CalzooError(message)
-    return value / float(np.prod(pixel_um) ** (1 / np.size(pixel_um)))
+    if not in_pixels:
+        value /= float(np.prod(pixel_um) ** (1 / np.size(pixel_um)))
+    if value < least:
+        message = (
+            f"{name}: expected at least {least:g} pixels, got {value:.2g} of {diameter!r}; is it the unit?"
+        )
+        raise CalzooError(message)
+    return value

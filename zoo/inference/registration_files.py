@@ -8,7 +8,6 @@ import math
 import os
 import shutil
 import time
-from pathlib import Path
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from calzoo.imaging.outputs import (
     part_path,
     plain,
     refuse_inputs,
+    shown_name,
     source_facts,
     written,
 )
@@ -275,9 +275,11 @@ def _finish(job, work, out, movie, report, flow, path, seconds):
             writer.append(frames if channels > 1 else frames[:, 0])
     record = work.folder / "report.json"
     record.write_text(json.dumps(facts, indent=1), encoding="utf-8")
-    out.with_suffix(".json").unlink(missing_ok=True)
+    if out.with_suffix(".json").exists():
+        out.with_suffix(".json").unlink()
+        out.with_suffix(".flow.npy").unlink(missing_ok=True)  # of the earlier result
     with output_file(out.with_suffix(".png")) as part:
-        draw_registration(part, quality, report, title=Path(str(path)).name)
+        draw_registration(part, quality, report, title=shown_name(path))
     os.replace(tif, out)
     work.frames = None
     if flow:

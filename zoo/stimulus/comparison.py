@@ -68,6 +68,43 @@ def check_trials(stimuli, label="the table"):
             raise CalzooError(message)
 
 
+def check_pair(before, after, sizes=None):
+    """Refuse stimuli of two recordings that cannot be compared.
+
+    Parameters
+    ----------
+    before, after : Stimuli
+    sizes : pair of tuple of int, optional
+        Height and width of the frames of each.
+
+    Raises
+    ------
+    CalzooError
+        If conditions, groups or sizes differ.
+    """
+    if sizes is not None and sizes[0] != sizes[1]:
+        raise CalzooError(_other_field(*sizes))
+    groups = [dict(zip(stimuli.names, compared_groups(stimuli), strict=True)) for stimuli in (before, after)]
+    only = sorted(groups[0].keys() ^ groups[1].keys())
+    if only:
+        message = (
+            "expected the same conditions in both recordings; only one of them has "
+            f"{', '.join(only[:6])}{' ...' if len(only) > 6 else ''}."
+        )
+        raise CalzooError(message)
+    moved = [name for name, group in groups[0].items() if groups[1][name] != group]
+    if moved:
+        message = (
+            f"expected the same groups in both tables; cells {moved[0]} are of group {groups[0][moved[0]]} "
+            f"before and {groups[1][moved[0]]} after. Correct the column 'group', or leave it out of both."
+        )
+        raise CalzooError(message)
+
+
+def _other_field(before, after):
+    return f"expected two recordings of one field, got frames of {before} and of {after} pixels; crop them."
+
+
 def compare_analyses(before, after, *, answers=None, seed=0, resamples=1000):
     """Compare the maps of two recordings of the same conditions.
 
@@ -88,16 +125,13 @@ def compare_analyses(before, after, *, answers=None, seed=0, resamples=1000):
     Raises
     ------
     CalzooError
-        If the conditions differ, or a recording has fewer than three trials, or none with all
-        conditions of a group.
+        If the conditions, their groups or the sizes of frames differ, or a recording has fewer than
+        three trials, or none with all conditions of a group.
     """
-    if before.stimuli.conditions != after.stimuli.conditions:
-        only = sorted(set(before.stimuli.names) ^ set(after.stimuli.names))
-        message = (
-            "expected the same conditions in both recordings; only one of them has "
-            f"{', '.join(only[:6])}{' ...' if len(only) > 6 else ''}."
-        )
-        raise CalzooError(message)
+    check_pair(before.stimuli, after.stimuli)
+    sizes = [tuple(side.average.shape[-2:]) for side in (before, after)]
+    if sizes[0] != sizes[1]:
+        raise CalzooError(_other_field(*sizes))
     if before.facts["model"]["sha256"] != after.facts["model"]["sha256"]:
         message = "expected both recordings to be seen by one network, got two: maps of two differ anyway."
         raise CalzooError(message)

@@ -1,14 +1,13 @@
 """From files to folders: what the commands ``stimulus`` and ``compare`` write."""
 
 import time
-from pathlib import Path
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.stimulus_report import PICTURES, PICTURES_OF_PAIRS
 from calzoo.inference.stimulus import PRESET, StimulusNetwork
 from calzoo.stimulus.analysis import analyse_stimuli, blocks, matrix_table, predictions
 from calzoo.stimulus.answers import roi_answers
-from calzoo.stimulus.comparison import check_trials, compare_analyses, comparison_table
+from calzoo.stimulus.comparison import check_pair, check_trials, compare_analyses, comparison_table
 
 _FILES = ("predictions.csv", "zncc.csv", "ssd.csv", "blocks.csv", "cams.tif", *PICTURES, "report.html")
 _OF_PAIRS = ("comparison.csv", "zncc_before.csv", "zncc_after.csv", *PICTURES_OF_PAIRS, "report.html")
@@ -50,7 +49,7 @@ def run_stimulus(
     CalzooError
         If a file, the network or an option cannot be used, or the disk is full.
     """
-    from calzoo.imaging.outputs import output_folder, refuse_others, write_run_json
+    from calzoo.imaging.outputs import output_folder, refuse_others, shown_name, write_run_json
 
     began = time.perf_counter()
     refuse_others(out, _FILES)
@@ -59,7 +58,7 @@ def run_stimulus(
         options["mask"] = stimulated_pixels(masks, network.cells)
     analysis = _analyse(path, table, network, conditions, open_options, progress, options)
     with output_folder(out, inputs=_given(path, table, conditions, masks)) as folder:
-        _write_analysis(folder, analysis, Path(path).name)
+        _write_analysis(folder, analysis, shown_name(path))
         write_run_json(
             folder,
             input=path,
@@ -133,6 +132,7 @@ def run_compare(
         output_folder,
         refuse_inputs,
         refuse_others,
+        shown_name,
         write_run_json,
         write_table,
     )
@@ -144,8 +144,16 @@ def run_compare(
     network = _network(options)
     if masks is not None and network.masked:
         options["mask"] = stimulated_pixels(masks, network.cells)
+    # All that tables can have wrong, before the network has seen every frame.
+    read = [
+        _read_stimuli(path, table, network, conditions, open_options)
+        for path, table in zip((first, second), tables, strict=True)
+    ]
+    for (stimuli, _), table in zip(read, tables, strict=True):
+        check_trials(stimuli, str(table))
+    check_pair(*(stimuli for stimuli, _ in read), [size for _, size in read])
     sides = [
-        _analyse(path, table, network, conditions, open_options, progress, options, compared=True)
+        _analyse(path, table, network, conditions, open_options, progress, options)
         for path, table in zip((first, second), tables, strict=True)
     ]
     answers = None
@@ -161,7 +169,7 @@ def run_compare(
         write_table(folder / "comparison.csv", columns)
         for name, side in zip(("before", "after"), sides, strict=True):
             write_table(folder / f"zncc_{name}.csv", matrix_table(side.zncc, side.stimuli.names))
-        write_comparison(folder, comparison, columns, (Path(first).name, Path(second).name))
+        write_comparison(folder, comparison, columns, (shown_name(first), shown_name(second)))
         write_run_json(
             folder,
             input=[first, second],
@@ -210,7 +218,16 @@ def _roi_answers(path, analysis, stack, masks, open_options):
         return roi_answers(movie, analysis.stimuli, stack)
 
 
-def _analyse(path, table, network, conditions, open_options, progress, options, compared=False):
+def _analyse(path, table, network, conditions, open_options, progress, options):
+    from calzoo.imaging.movies import open_movie
+
+    stimuli, _ = _read_stimuli(path, table, network, conditions, open_options)
+    with open_movie(path, **open_options or {}) as movie:
+        return analyse_stimuli(movie, stimuli, model=network, progress=progress, **options)
+
+
+def _read_stimuli(path, table, network, conditions, open_options):
+    """Return the stimuli of a recording, and the height and width of its frames."""
     from calzoo.imaging.movies import open_movie
     from calzoo.imaging.stimuli import read_stimuli
 
@@ -224,9 +241,7 @@ def _analyse(path, table, network, conditions, open_options, progress, options, 
             after=network.after,
             label=str(path),
         )
-        if compared:
-            check_trials(stimuli, str(table))  # before the network has seen every frame
-        return analyse_stimuli(movie, stimuli, model=network, progress=progress, **options)
+        return stimuli, tuple(movie.shape[1:])
 
 
 def _write_analysis(folder, analysis, name):
