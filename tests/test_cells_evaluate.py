@@ -91,6 +91,14 @@ def test_picture_without_cells_that_can_be_seen_is_left_out(disks):
     assert cells_evaluate.score_pictures(found_by_fakes, [hidden]) == []
 
 
+def test_picture_without_cells_where_labels_were_made_is_left_out(disks):
+    known = disks.masks.count() == 0
+    empty = CellPicture("empty", "own", "own/empty", disks.pictures, disks.masks, known, {})
+    assert cells_evaluate.score_pictures(found_by_fakes, [empty]) == []
+    both = cells_evaluate.score_pictures(found_by_fakes, [empty, disks])
+    assert both[0].protocol.startswith("mean over 1 pictures")
+
+
 def test_simulated_recordings_are_scored_where_no_folder_is_given(disks, monkeypatch):
     monkeypatch.setattr(cells_evaluate, "simulated_pictures", lambda: [disks])
     scores = _cells.score_file(cell_fakes.fake_networks())

@@ -23,7 +23,7 @@ def test_what_is_no_size_is_refused(diameter):
 
 def test_what_is_smaller_than_anything_can_be_is_refused():
     assert diameter_px("2", None, least=2.0) == 2.0
-    with pytest.raises(CalzooError, match="expected at least 2 pixels, got 0.5 of '1um'; is it the unit"):
+    with pytest.raises(CalzooError, match=r"expected at least 2 pixels, got .* of '1um'"):
         diameter_px("1um", (2.0, 2.0), least=2.0)
 
 

@@ -141,6 +141,25 @@ def test_a_release_outside_a_checkout_is_refused(registry, files):
         release.add_network(card(), files)
 
 
+def test_a_file_of_another_preset_keeps_its_name(checkout, files):
+    release.add_network(dataclasses.replace(card(), role="proposal"), files)
+    files["onnx"].write_text("better")
+    with pytest.raises(CalzooError, match=r"the file .*stars-proposal\.onnx.* stands there twice"):
+        release.add_network(card(), files, name="stars-proposal")
+    assert checkout.resolve("stars", "proposal").read_text() == "onnx"
+    assert list(checkout.presets()) == ["dots", "stars"]
+
+
+def test_scores_that_are_no_numbers_are_refused_before_files_are_replaced(checkout, files):
+    release.add_network(card(), files)
+    files["onnx"].write_text("better")
+    (score,) = card().scores
+    wrong = card(scores=(dataclasses.replace(score, value=float("nan")),))
+    with pytest.raises(CalzooError, match="expected scores that are numbers, got NaN"):
+        release.add_network(wrong, files, overwrite=True)
+    assert checkout.resolve("stars").read_text() == "onnx"
+
+
 def test_a_copy_that_fails_leaves_everything_as_it_was(checkout, files):
     files["golden"].unlink()
     with pytest.raises(OSError, match="No such file"):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from calzoo.training.checkpoints import read_json, save_checkpoint, write_json
 from calzoo.training.recipes.axons import AxonData
 from calzoo.training.runs import build_model, load_run, save_scores
 from calzoo.training.schedule import Schedule
-from calzoo.training.trainer import _averaged, _located, train
+from calzoo.training.trainer import _averaged, _located, _sources_of, train
 from calzoo.training.variables import read_arrays, values_of
 from calzoo.weights.card import Score
 from calzoo.weights.registry import resolve
@@ -302,6 +303,42 @@ def test_no_run_begins_where_there_is_nothing_to_start_from(tmp_path, name, init
     with pytest.raises(CalzooError, match=re.escape(reason)):
         train(recipes.recipe(name), tmp_path / "run", init=init)
     assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_fit_in_part_are_named_and_refused_below_half(whole, tmp_path):
+    arrays = read_arrays(whole / "weights.safetensors")
+    names = sorted(arrays)
+    save_file({name: arrays[name] for name in names[1:]}, tmp_path / "most.safetensors")
+    with pytest.warns(UserWarning, match=rf"1 of the {len(names)} variables .* begin at random"):
+        train(tiny_recipe(), tmp_path / "run", init=tmp_path / "most.safetensors", quiet=True)
+    save_file({names[0]: arrays[names[0]]}, tmp_path / "one.safetensors")
+    with pytest.raises(CalzooError, match=f"{len(names) - 1} of the {len(names)} variables .* the same kind"):
+        train(tiny_recipe(), tmp_path / "other", init=tmp_path / "one.safetensors", quiet=True)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_run_remembers_what_its_first_weights_have_seen(whole, tmp_path):
+    before = tmp_path / "before"
+    shutil.copytree(whole, before)
+    write_json(before / "fingerprint.json", {"trailmap/train": {}})
+    short = tiny_recipe(schedule__epochs=1, schedule__steps=1)
+    train(short, tmp_path / "run", init=before, quiet=True)
+    assert load_run(tmp_path / "run").sources == ("simulation", "trailmap")
+    train(short, tmp_path / "next", init=tmp_path / "run", quiet=True)
+    assert "trailmap" in load_run(tmp_path / "next").sources
+
+
+@pytest.mark.parametrize(
+    ("name", "sources"),
+    [("cells-2p-research-proposal.safetensors", ["simulation", "abo", "neurofinder"]), ("x.safetensors", [])],
+)
+def test_a_preset_for_research_hands_its_terms_on(name, sources):
+    assert _sources_of(Path(name), recipes.recipe("cells-proposal")) == sources
+
+
+def test_a_seed_is_a_count(tmp_path):
+    with pytest.raises(CalzooError, match="seed must be 0 or more, got -1"):
+        train(tiny_recipe(seed=-1), tmp_path / "run", quiet=True)
 
 
 def test_weights_that_do_not_fit_leave_no_run(tmp_path):

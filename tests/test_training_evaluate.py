@@ -14,6 +14,7 @@ from calzoo.training import evaluate
 from calzoo.training.baselines import classical_axons, components, otsu_threshold
 from calzoo.training.runs import load_run, save_scores
 from calzoo.training.scores import report
+from calzoo.training.sources import digest
 from calzoo.training.trainer import train
 from calzoo.weights.card import Score
 
@@ -205,12 +206,12 @@ def test_octa_is_scored_on_planes_that_no_fine_tuning_sees(tmp_path):
     assert score.chance == pytest.approx(4 / 32)
 
 
-def test_the_octa_sample_is_told_from_own_stacks_of_the_same_names(tmp_path):
+def test_the_octa_sample_is_told_from_own_stacks_of_the_same_names(tmp_path, monkeypatch):
     assert not evaluate.is_octa(tmp_path)
-    cases = [((64, 128, 128), 1, True), ((64, 128, 128), 255, False), ((8, 9, 9), 1, False)]
-    for shape, largest, octa in cases:
-        label = np.zeros(shape, np.uint8)
-        label[0] = largest
+    sample = np.zeros((64, 128, 128), np.uint8)
+    sample[0] = 1
+    monkeypatch.setattr(evaluate, "OCTA_LABELS", digest(sample))
+    for label, octa in ((sample, True), (sample[::-1], False), (sample[:8, :9, :9], False)):
         tifffile.imwrite(tmp_path / "label.tif", label, metadata={"axes": "ZYX"})
         assert evaluate.is_octa(tmp_path) == octa
 

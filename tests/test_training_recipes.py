@@ -44,7 +44,10 @@ def test_settings_change_fields_and_fields_of_fields():
         ({"schedule.epochs": "many"}, "expected a number, got 'many'"),
         ({"schedule.epochs": 0}, "epochs must be at least 1, got 0"),
         ({"schedule.precision": "float8"}, "precision must be one of float32"),
-        ({"name": 3}, "expected a text, got 3"),
+        ({"name": "mine"}, "'axons' keeps its name"),
+        ({"builder": 3}, "expected a text, got 3"),
+        ({"schedule.average": 1.5}, "average must be from 0 to below 1, got 1.5"),
+        ({"schedule.epochs": float("inf")}, "cannot take schedule.epochs=inf"),
         ({"schedule.deterministic": "False"}, "expected true or false, got 'False'"),
         ({"schedule.epochs": 1.9}, "expected a whole number, got 1.9"),
         ({"schedule.epochs": True}, "expected a number, got True"),
@@ -126,6 +129,21 @@ def own_recording(labels):
     """A recording whose intensities tell the truth: 10 background, 20 axon, 30 border, 40 not known."""
     volume = np.array([10, 20, 30, 40], np.uint16)[np.where(labels == IGNORE, 3, labels)]
     return Recording("mine", "own", volume, labels, instances=False)
+
+
+def test_an_axon_of_any_number_is_trained_on(rng):
+    from calzoo.training.recipes.axons import AxonData
+
+    labels = np.zeros((8, 40, 40), np.uint8)
+    labels[:, 12:28, 12:28] = 1
+    recipe = tiny_recipe(shares={"own": 1.0}, ignore_zeros=False)
+    ones, named = (
+        AxonData(recipe, [Recording("mine", "own", own_recording(labels).volume, labels * n, instances=True)])
+        for n in (1, IGNORE)
+    )
+    for step in range(4):
+        for one, other in zip(ones.batch(0, step), named.batch(0, step), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_own_recordings_are_trained_on_and_unknown_voxels_weigh_nothing(rng):

@@ -63,9 +63,21 @@ def test_codes_of_trailmap_become_classes():
     np.testing.assert_array_equal(decode_trailmap(codes).ravel(), [IGNORE, 0, 1, 0, 2, IGNORE])
 
 
+def test_an_own_stack_that_is_called_train_is_an_own_stack(tmp_path, volume):
+    labels = (volume > np.median(volume)).astype(np.uint8)
+    for name in ("train", "second"):
+        write(tmp_path / f"{name}_volume.tif", volume)
+        write(tmp_path / f"{name}_label.tif", labels)
+    recordings = read_recordings(tmp_path)
+    assert [r.name for r in recordings] == ["second", "train"]
+    assert {r.source for r in recordings} == {"own"}
+    np.testing.assert_array_equal(recordings[1].labels, labels)
+
+
 def test_a_trailmap_folder_is_known_by_its_files(tmp_path, volume):
     codes = np.zeros(volume.shape, np.uint8)
     codes[[1, 3]] = 2
+    codes[[1, 3], 0] = 4
     write(tmp_path / "train_volume.tif", volume)
     write(tmp_path / "train_label.tif", codes)
     (recording,) = read_recordings(tmp_path)

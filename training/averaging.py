@@ -20,7 +20,7 @@ from calzoo.training.runs import WEIGHTS, build_model, load_run
 from calzoo.training.variables import assign, read_arrays, save_weights
 from calzoo.weights.registry import sha256
 
-_COPIED = ("recipe.json", "fingerprint.json")
+_COPIED = ("recipe.json", "fingerprint.json", "init.json")
 
 
 def average_runs(runs, out):
@@ -64,7 +64,8 @@ def average_runs(runs, out):
     assign(model.weights, [np.mean(arrays, axis=0, dtype=np.float64) for arrays in same])
     out.mkdir(parents=True)
     for name in _COPIED:
-        (out / name).write_bytes((last.path / name).read_bytes())
+        if (last.path / name).exists():
+            (out / name).write_bytes((last.path / name).read_bytes())
     ledger = read_json(last.path / "ledger.json")
     for score in ("best_epoch", "best_score"):  # of other weights
         ledger.pop(score, None)

@@ -74,7 +74,7 @@ def score_pictures(find, pictures, *, told=False, folds="", report=lambda line: 
     for picture in pictures:
         for group, chosen in shown_pictures(picture):
             case = Case(picture, chosen)
-            if not len(case.truth):
+            if not case.scored:
                 continue
             found = find(picture, case.shown, picture.diameter() if told else None)
             scores = case.score(found.masks)
@@ -107,6 +107,11 @@ class Case:
     def score(self, masks):
         """Score masks, as CellScores."""
         return score_cells(self.truth, masks, region=self.picture.known, unsure=self.unsure)
+
+    @property
+    def scored(self):
+        """Whether there is a cell where the labels were made."""
+        return len(self.truth) > 0 and bool((self.truth.count()[self.picture.known] > 0).any())
 
     @property
     def brightness(self):

@@ -20,7 +20,7 @@ from calzoo.simulation.axons import simulate_axons
 from calzoo.training.baselines import classical_axons, components
 from calzoo.training.runs import build_model
 from calzoo.training.scores import load_law
-from calzoo.training.sources import decode_trailmap, read_recordings
+from calzoo.training.sources import decode_trailmap, digest, read_recordings
 from calzoo.training.tiles import IGNORE
 from calzoo.weights.card import Score
 
@@ -29,6 +29,8 @@ CLASSES = ("background", "axon", "border")
 SIMULATED_SEEDS = tuple(range(2_000_000, 2_000_004))
 TRAILMAP_PLANES = (21, 48, 69)
 OCTA_TRAINING, OCTA_VALIDATION, OCTA_SHAPE = slice(0, 32), slice(40, 64), (64, 128, 128)
+#: SHA-256 of the sample's labels.
+OCTA_LABELS = "9ba0f7ba57f013f0c6b4f39acfe90d786caef6ff993442cf6e05dfab8c16ee4a"
 _BASELINE = "top-hat 21x21, Otsu"
 # Without a Gaussian first, photon noise leaves the top-hat nothing to find.
 _SMOOTH = {"confocal": (1, 2, 2)}
@@ -212,12 +214,12 @@ def score_octa(segment, folder, *, matrices=None):
 
 
 def is_octa(folder):
-    """Tell the OCT-A sample, whose files are named as own stacks may be, by its shape and its two labels."""
+    """Tell the OCT-A sample, whose files are named as own stacks may be, by its labels."""
     label = Path(folder) / "label.tif"
     if not label.is_file():
         return False
     with read_volume(label) as labels:
-        return labels.shape == OCTA_SHAPE and bool(labels.read().max() <= 1)
+        return labels.shape == OCTA_SHAPE and digest(labels.read()) == OCTA_LABELS
 
 
 def score_own(segment, folder, *, matrices=None):

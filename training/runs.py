@@ -54,8 +54,10 @@ class Run:
 
     @property
     def sources(self):
-        """Where the recordings came from, e.g. ("simulation", "trailmap")."""
-        return tuple(dict.fromkeys(name.split("/")[0] for name in self.fingerprint))
+        """Where the recordings came from, e.g. ("simulation", "trailmap"), those of the first weights too."""
+        init = self.path / "init.json"
+        before = read_json(init).get("sources", []) if init.exists() else []
+        return tuple(dict.fromkeys([*(name.split("/")[0] for name in self.fingerprint), *before]))
 
     def card_fields(self, model):
         """Return the arguments of a card: those of the recipe, the ledger and the scores."""

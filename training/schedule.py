@@ -60,6 +60,9 @@ class Schedule:
             if getattr(self, name) < 1:
                 message = f"schedule: {name} must be at least 1, got {getattr(self, name)}."
                 raise CalzooError(message)
+        if not 0 <= self.average < 1:
+            message = f"schedule: average must be from 0 to below 1, got {self.average}."
+            raise CalzooError(message)
         if self.precision not in PRECISIONS:
             message = f"schedule: precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}."
             raise CalzooError(message)

@@ -32,7 +32,8 @@ from calzoo.training.baselines import components, otsu_threshold, top_hat
 from calzoo.training.tiles import IGNORE
 
 #: Classes of the annotators' codes: 1 background, 2 axon, 3 artefact, 4 edge.
-_TRAILMAP_CODES = {1: 0, 2: 1, 3: 0, 4: 2}
+_TRAILMAP_EDGE = 4
+_TRAILMAP_CODES = {1: 0, 2: 1, 3: 0, _TRAILMAP_EDGE: 2}
 _LARGEST_SPECK = 40  # voxels: a piece of axon as long as it is thick
 _KNOWN_CLASSES = (0, 1, 2, IGNORE)
 
@@ -102,7 +103,7 @@ def read_recordings(folder):
         If the folder holds no pair of volume and labels, or a pair does not fit.
     """
     folder = Path(folder)
-    if (folder / "train_volume.tif").exists():
+    if _is_trailmap(folder):
         return [_trailmap(folder)]
     cubes = sorted(folder.glob("cube*_volume.tif"))
     if cubes:
@@ -116,6 +117,15 @@ def read_recordings(folder):
         )
         raise CalzooError(message)
     return [_own(path) for path in pairs]
+
+
+def _is_trailmap(folder):
+    """Tell TRAILMAP's volume from an own one that is called "train" by a code that own labels do not have."""
+    label = folder / "train_label.tif"
+    if not ((folder / "train_volume.tif").is_file() and label.is_file()):
+        return False
+    with read_volume(label) as codes:
+        return bool((codes.read() == _TRAILMAP_EDGE).any())
 
 
 def only_planes(recording, planes):

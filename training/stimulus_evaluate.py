@@ -48,7 +48,7 @@ def keras_decoder(run):
     return decode
 
 
-def score_stimulus(decode, recordings, *, test_trials=2):
+def score_stimulus(decode, recordings, *, test_trials=2, together=1):
     """Score the last trials of recordings.
 
     Parameters
@@ -59,6 +59,8 @@ def score_stimulus(decode, recordings, *, test_trials=2):
     test_trials : int, optional
         Trials at the end that the network was not trained on; 0: it has seen them all, and is scored
         on the last one, as the protocol says.
+    together : int, optional
+        Frames of an input: the baseline is given their mean.
 
     Returns
     -------
@@ -78,7 +80,6 @@ def score_stimulus(decode, recordings, *, test_trials=2):
         chance = decoding_scores(logits[held][order], truth[held])
         theirs = {}
         if recorded.masks is not None:
-            together = _together(recorded.stimuli, rows)
             features = roi_means(
                 recorded.frames, stimuli.frames, recorded.masks[: truth.shape[1] - 1], together
             )
@@ -167,11 +168,6 @@ def logistic_regression(features, targets, train, *, decay=0.1):
         found = optimize.minimize(cost, np.zeros(features.shape[1]), jac=True, method="L-BFGS-B")
         logits[:, k] = features @ found.x
     return logits
-
-
-def _together(stimuli, rows):
-    """Return how many frames an input holds: as many as there are rows to the next one of a stimulus."""
-    return len(stimuli) // len(rows) if len(rows) < len(stimuli) else 1
 
 
 def _score(data, metric, protocol, value, baseline, chance):

@@ -63,7 +63,7 @@ def pad_to_grid(volume, tile, step):
     return np.pad(volume, [(0, n) for n in short], mode="reflect") if any(short) else volume
 
 
-def cut_tiles(volume, labels, tile, step, *, margin=(0, 0, 0), labelled=0.0, keep_empty=4):
+def cut_tiles(volume, labels, tile, step, *, margin=(0, 0, 0), labelled=0.0, keep_empty=4, ignore=IGNORE):
     """Cut a volume and its labels into tiles.
 
     Tiles start at whole multiples of `step` from the first voxel; they are
@@ -71,7 +71,7 @@ def cut_tiles(volume, labels, tile, step, *, margin=(0, 0, 0), labelled=0.0, kee
     by reflection at its far ends (`pad_to_grid`), the labels with it.
 
     A tile is dropped if no more than the share `labelled` of its voxels has a
-    label other than `IGNORE`. Of the tiles left that hold nothing but background,
+    label other than `ignore`. Of the tiles left that hold nothing but background,
     each `keep_empty`-th stays, the first one included. Both look at the tile
     without its margin.
 
@@ -80,7 +80,7 @@ def cut_tiles(volume, labels, tile, step, *, margin=(0, 0, 0), labelled=0.0, kee
     volume : ndarray, (Z, Y, X)
         Intensities.
     labels : ndarray of int, (Z, Y, X)
-        0 background, `IGNORE` or negative: not known; anything else is an axon.
+        0 background, `ignore` or negative: not known; anything else is an axon.
     tile, step : tuple of int
         (z, y, x) in voxels; a step smaller than the tile makes tiles overlap.
     margin : tuple of int, optional
@@ -89,6 +89,8 @@ def cut_tiles(volume, labels, tile, step, *, margin=(0, 0, 0), labelled=0.0, kee
         Share of a tile's voxels, 0 to 1.
     keep_empty : int, optional
         1 keeps all empty tiles.
+    ignore : int, optional
+        Label of what is not known; -1 where axons may have any number.
 
     Returns
     -------
@@ -114,7 +116,7 @@ def cut_tiles(volume, labels, tile, step, *, margin=(0, 0, 0), labelled=0.0, kee
     images = patchify(pad_to_grid(volume, tile, step), tuple(tile), step=tuple(step))
     truths = patchify(pad_to_grid(labels, tile, step), tuple(tile), step=tuple(step))
     inner = tuple(slice(m, side - m) for m, side in zip(margin, tile, strict=True))
-    return Tiles(images, truths, _kept(truths[(..., *inner)], labelled, keep_empty))
+    return Tiles(images, truths, _kept(truths[(..., *inner)], labelled, keep_empty, ignore))
 
 
 def _missing(size, tile, step):
@@ -122,9 +124,9 @@ def _missing(size, tile, step):
     return tile - size if size < tile else -(size - tile) % step
 
 
-def _kept(truths, labelled, keep_empty):
+def _kept(truths, labelled, keep_empty, ignore):
     """Return the flat grid positions that pass the drop rule."""
-    known = (truths >= 0) & (truths != IGNORE)
+    known = (truths >= 0) & (truths != ignore)
     share = known.mean(axis=(3, 4, 5)).ravel()
     empty = ~((truths > 0) & known).any(axis=(3, 4, 5)).ravel()
     usable = share > labelled

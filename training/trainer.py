@@ -3,6 +3,7 @@
 import signal
 import sys
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from calzoo.training.distribute import make_deterministic, replicated_step, scal
 from calzoo.training.frozen import has_frozen_norm, with_frozen_norm
 from calzoo.training.ledger import Ledger
 from calzoo.training.pictures import draw_curves, draw_preview, write_history
-from calzoo.training.runs import SCORES, WEIGHTS
+from calzoo.training.runs import SCORES, WEIGHTS, load_run
 from calzoo.training.variables import (
     as_saved,
     assign,
@@ -35,6 +36,7 @@ from calzoo.training.variables import (
     values_of,
 )
 from calzoo.weights.registry import resolve, sha256
+from calzoo.weights.release import RESEARCH
 
 _AHEAD = 3  # batches that are made while the network trains
 
@@ -87,6 +89,9 @@ def train(recipe, run, *, folders=(), init=None, strategy=None, threads=None, qu
         to start from where `init` says, or the loss is not finite.
     """
     run = Path(run)
+    if recipe.seed < 0:
+        message = f"recipe {recipe.name!r}: seed must be 0 or more, got {recipe.seed}."
+        raise CalzooError(message)
     if init is not None:
         init = _located(init, getattr(recipe, "role", "model"))
     _check_recipe(run, recipe)
@@ -118,7 +123,7 @@ class _Loop:
         self.data, self.strategy, self.quiet = data, strategy, quiet
         self._take(self._compiled(_network(recipe)))
         if init is not None and not has_checkpoint(run):
-            load_weights(self.model, _weights_in(init))
+            _start_from(self.model, init)
         state = load_checkpoint(run, self.model)
         self.progress = Progress(**state) if state else Progress()
 
@@ -243,6 +248,18 @@ def _located(init, role):
     return path if path.exists() else resolve(str(init), role, kind="safetensors")
 
 
+def _start_from(model, init):
+    """Load the weights to begin with; say how many variables they leave as they are, refuse most."""
+    missing, count = load_weights(model, _weights_in(init)), len(model.weights)
+    if not missing:
+        return
+    what = f"{init}: {len(missing)} of the {count} variables of the network are not in it ({missing[0]} ...)"
+    if len(missing) > count / 2:
+        message = f"{what}; give weights of the same kind of network, with the settings of its recipe."
+        raise CalzooError(message)
+    warnings.warn(f"{what}; they begin at random.", stacklevel=2)
+
+
 def _weights_in(init):
     return init / WEIGHTS if init.is_dir() else init
 
@@ -293,11 +310,23 @@ def _begin(run, recipe, fingerprint, init):
     """Write what the run is, now that nothing can keep it from beginning: a later command goes by it."""
     run.mkdir(parents=True, exist_ok=True)
     if init is not None and not has_checkpoint(run):
-        write_json(run / "init.json", {"name": init.name, "sha256": sha256(_weights_in(init))})
+        facts = {"name": init.name, "sha256": sha256(_weights_in(init))}
+        write_json(run / "init.json", facts | {"sources": _sources_of(init, recipe)})
     if not (run / "fingerprint.json").exists():
         write_json(run / "fingerprint.json", fingerprint)
     if not (run / "recipe.json").exists():
         (run / "recipe.json").write_text(recipes.to_json(recipe) + "\n", encoding="utf-8")
+
+
+def _sources_of(init, recipe):
+    """Return what the weights to begin with have seen that has terms of its own, as far as that is known."""
+    if init.is_dir():
+        before = load_run(init)
+        return list(before.sources) if type(before.recipe) is type(recipe) else []
+    name = recipe.name.removesuffix(RESEARCH) + RESEARCH
+    if RESEARCH in init.name and name in recipes.RECIPES:
+        return [source for source in recipes.recipe(name).shares if source != "own"]
+    return []
 
 
 def _network(recipe):

@@ -143,7 +143,7 @@ def presets(folder=None):
         if plain["schema"] != SCHEMA_VERSION:
             _refuse(f"expected schema {SCHEMA_VERSION}, got {plain['schema']!r}")
         found = [_preset(entry) for entry in plain["presets"]]
-        _check_unique(found)
+        check_unique(found)
     except (OSError, TypeError, KeyError, ValueError, AttributeError) as error:
         reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
         message = f"the registry of presets cannot be read ({path}): {reason}. Install calzoo again."
@@ -280,7 +280,9 @@ def _build(cls, plain):
     return cls(**plain)
 
 
-def _check_unique(found):
+def check_unique(found):
+    """Refuse presets of which two have one name, or files of one name."""
+    found = list(found)
     for what, names in (
         ("name", [p.name for p in found]),
         ("file", [file.name for p in found for n in p.networks.values() for file in n.files.values()]),

@@ -55,7 +55,8 @@ def add_network(card, files, *, name=None, terms="", overwrite=False, folder=Non
     ------
     CalzooError
         If `folder` is not in a checkout, the network is there already, its name
-        does not fit the terms of its data, or the wheel would become too large.
+        does not fit the terms of its data, a file would take the name of another preset's, a
+        score is no number, or the wheel would become too large.
     """
     folder = Path(folder or registry.FOLDER)
     name = name or card.name
@@ -72,8 +73,10 @@ def add_network(card, files, *, name=None, terms="", overwrite=False, folder=Non
         name=name, alias=card.alias, task=card.task, licence=card.licence, terms=terms, networks=networks
     )
     _check_wheel(known.values())
+    registry.check_unique(known.values())
+    text = _registry_text([known[n] for n in sorted(known)])
     _install(files, network, folder)
-    _write_registry([known[n] for n in sorted(known)], folder / "registry.json")
+    _write_registry(text, folder / "registry.json")
     if before is not None and card.role in before.networks:
         _remove_moved(before.networks[card.role], network, folder)
     return known[name]
@@ -169,10 +172,18 @@ def _place(file, folder):
     return folder / PLACES[file.where] / file.name
 
 
-def _write_registry(presets, path):
+def _registry_text(presets):
     plain = {"schema": registry.SCHEMA_VERSION, "presets": [_plain(p) for p in presets]}
+    try:
+        return json.dumps(plain, indent=1, allow_nan=False) + "\n"
+    except ValueError as error:
+        message = "expected scores that are numbers, got NaN or infinity; score the run again."
+        raise CalzooError(message) from error
+
+
+def _write_registry(text, path):
     part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(plain, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    part.write_text(text, encoding="utf-8")
     os.replace(part, path)
 
 

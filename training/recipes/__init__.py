@@ -110,6 +110,9 @@ def changed(recipe, settings):
     """
     plain = json.loads(to_json(recipe))
     for path, value in settings.items():
+        if path == "name":
+            message = f"recipe {recipe.name!r} keeps its name: commands know by it what to do with a run."
+            raise CalzooError(message)
         *outer, last = path.split(".")
         place = plain
         for key in outer:
@@ -124,7 +127,7 @@ def changed(recipe, settings):
         place[last] = value
     try:
         return _parse(json.dumps(plain))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         given = ", ".join(f"{path}={value!r}" for path, value in settings.items())
         message = f"recipe {recipe.name!r} cannot take {given}: {error}"
         raise CalzooError(message) from error

@@ -366,7 +366,9 @@ class AxonData:
         tile = tuple(side + 2 * m for side, m in zip(recipe.tile, recipe.margin, strict=True))
         step = tuple(max(side // 4, 1) for side in recipe.tile)
         volume = self._normalise(recording.volume)
-        tiles = cut_tiles(volume, recording.labels, tile, step, margin=recipe.margin)
+        # An axon may have any number.
+        unknown = -1 if recording.instances else IGNORE
+        tiles = cut_tiles(volume, recording.labels, tile, step, margin=recipe.margin, ignore=unknown)
         if not len(tiles):
             message = (
                 f"{recording.name}: expected known labels to train on, at least {list(recipe.margin)} voxels "

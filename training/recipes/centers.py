@@ -146,6 +146,8 @@ class CentersRecipe:
             counts.append([_counts(window, places[scores >= t]) for t in thresholds])
             if number < 3:
                 previews.append(_preview(window, heat, points[scores >= self.threshold], number))
+        if not counts:
+            return {}, []
         f1 = _f1(np.sum(counts, axis=0))
         chosen = int(np.argmin(np.abs(thresholds - self.threshold)))
         best = int(np.argmax(f1))

@@ -17,7 +17,12 @@ def score_run(trained, paths=()):
     from calzoo.training.stimulus_evaluate import keras_decoder, recordings_of, score_stimulus
 
     recordings = recordings_of(trained.recipe, paths)
-    return score_stimulus(keras_decoder(trained), recordings, test_trials=trained.recipe.test_trials)
+    return score_stimulus(
+        keras_decoder(trained),
+        recordings,
+        test_trials=trained.recipe.test_trials,
+        together=trained.recipe.network.get("frames", 1),
+    )
 
 
 def score_file(model, paths=()):
@@ -53,4 +58,4 @@ def score_file(model, paths=()):
         recordings = recordings_of(recipe(network.card.recipe))
     # Cards of before this was written in them are those of the recipe's default.
     trials = int(network.card.postprocessing.get("test_trials", StimulusRecipe.test_trials))
-    return score_stimulus(decode, recordings, test_trials=trials)
+    return score_stimulus(decode, recordings, test_trials=trials, together=network.together)
