@@ -134,7 +134,7 @@ def test_runs_of_both_roles_are_scored_together(tmp_path, disks):
         _cells.score_run(load_run(run), [tmp_path])
     write_run(tmp_path, "instance")
     scores = _cells.score_run(load_run(run), [tmp_path])
-    assert [s.data for s in scores] == ["own pictures"] * 2
+    assert [s.data for s in scores] == ["own pictures (a)"] * 2
     assert 0 <= scores[0].value < 0.5
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from calzoo.imaging.masks import Masks
 from calzoo.imaging.peaks import local_maxima
@@ -10,6 +11,8 @@ from calzoo.imaging.peaks import local_maxima
 _SMOOTH_PX = 0.7
 #: In diameters: how far apart middles are, and how deep inside a cell its middle lies at least.
 _APART, _DEEP = 0.4, 0.15
+#: Middles, the nearest ones, that a pixel may go to.
+_NEIGHBOURS = 12
 
 
 def masks_from_cover(cover, *, min_pixels=15):
@@ -47,14 +50,19 @@ def masks_from_cover(cover, *, min_pixels=15):
     diameter = 2 * np.sqrt(np.median(sizes[sizes >= min_pixels]) / np.pi)
     depth = np.where(alone, ndimage.gaussian_filter(ndimage.distance_transform_edt(alone), _SMOOTH_PX), 0)
     middles, radii = local_maxima(depth, distance=_APART * diameter, threshold=_DEEP * diameter)
+    if not len(middles):
+        return Masks.from_pixels(cover.shape, [])
     piece_of_middle = pieces[tuple(np.rint(middles).astype(int).T)]
     y, x = np.nonzero(cover > 0)
-    piece = pieces[y, x][:, None]
-    radii_away = np.hypot(y[:, None] - middles[:, 0], x[:, None] - middles[:, 1]) / np.maximum(radii, 1)
+    near = np.arange(1, min(_NEIGHBOURS, len(middles)) + 1)
+    away, cells = cKDTree(middles).query(np.stack([y, x], axis=1), k=near)
+    away /= np.maximum(radii, 1)[cells]
     # Shared pixels are in no piece: they may go to any cell.
-    radii_away[(piece > 0) & (piece != piece_of_middle)] = np.inf
-    order = np.argsort(radii_away, axis=1)[:, :2]
-    reached = np.isfinite(np.take_along_axis(radii_away, order, axis=1))
-    reached[:, 1:] &= (cover[y, x] > 1)[:, None]
-    belongs = [((order == cell) & reached).any(axis=1) for cell in range(len(middles))]
+    piece = pieces[y, x][:, None]
+    away[(piece > 0) & (piece != piece_of_middle[cells])] = np.inf
+    order = np.argsort(away, axis=1)[:, :2]
+    away, nearest = (np.take_along_axis(of, order, axis=1) for of in (away, cells))
+    nearest[np.isinf(away)] = -1
+    nearest[cover[y, x] == 1, 1:] = -1
+    belongs = [(nearest == cell).any(axis=1) for cell in range(len(middles))]
     return Masks.from_pixels(cover.shape, [(y[own], x[own]) for own in belongs if own.sum() >= min_pixels])

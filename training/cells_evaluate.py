@@ -119,6 +119,13 @@ class Case:
         return self.shown.get("brightness", next(iter(self.shown.values())))
 
 
+def _name(group, cases):
+    """Return what a score is of; of own pictures which, as there are many folders."""
+    names = [case.picture.name for case in cases]
+    shown = f" ({', '.join(names[:3])}{' ...' * (len(names) > 3)})" if group.startswith("own") else ""
+    return NAMES.get(group, group) + shown
+
+
 def _scores(group, rows, protocol, report):
     """Return F1 of masks and of centres of a group of (case, scores)."""
     cases = [case for case, _ in rows]
@@ -140,7 +147,7 @@ def _scores(group, rows, protocol, report):
         )
         result.append(
             Score(
-                data=NAMES.get(group, group),
+                data=_name(group, cases),
                 metric=metric,
                 value=round(float(ours.mean()), 4),
                 protocol=f"mean over {len(rows)} pictures, {protocol}",

@@ -1,6 +1,7 @@
 """Train a recipe's network into a folder, or go on where it was stopped.
 
-SIGTERM and Ctrl-C save a checkpoint and stop; the same command goes on from there.
+SIGTERM and Ctrl-C save a checkpoint and stop; the same command goes on from there
+(not with --movie and the recipe centers, which takes minutes and begins anew).
 The folder gets history.csv, curves.png, preview_*.png and weights.safetensors.
 """
 
