@@ -10,7 +10,6 @@ beside it. The spread is the test of a treatment: drift and dim light change map
 from pathlib import Path
 
 from calzoo.commands import _options
-from calzoo.commands._batch import refuse_result
 from calzoo.commands._messages import tell
 from calzoo.commands.stimulus import add_tables, load_network, table_beside
 
@@ -36,6 +35,7 @@ def run(args):
     """Compare, and print one line for each group."""
     from tqdm import tqdm
 
+    from calzoo.commands._batch import refuse_result
     from calzoo.stimulus.folders import run_compare
 
     if not args.overwrite:

@@ -23,7 +23,6 @@ import functools
 from pathlib import Path
 
 from calzoo.commands import _options
-from calzoo.commands._batch import refuse_result
 
 GROUP = "recordings"
 
@@ -84,6 +83,7 @@ def run(args):
     """Write the data set; its folder appears when it is complete."""
     from tqdm import tqdm
 
+    from calzoo.commands._batch import refuse_result
     from calzoo.imaging.outputs import output_folder, write_run_json
 
     _refuse_recordings(args.output)
