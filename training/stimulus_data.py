@@ -81,7 +81,7 @@ def read_recorded(folder, *, after, cells=None):
             f"{masks}: expected masks of {array.shape[1:]} pixels as {frames} has, got {found.shape[1:]}."
         )
         raise CalzooError(message)
-    name = Path(frames).parent.name or Path(frames).stem
+    name = Path(frames).absolute().parent.name or Path(frames).stem
     return Recorded(name, "own", array, stimuli, found)
 
 
