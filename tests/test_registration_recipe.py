@@ -159,7 +159,7 @@ def test_network_is_fitted_to_a_movie_without_truth(trained, movie, tmp_path):
         "schedule.deterministic=false",
     ]
     assert main([*arguments, *(part for option in options for part in ("--set", option))]) == 0
-    assert load_run(run).sources == ("movies",)
+    assert load_run(run).sources == ("movies", "simulation")  # of the weights it began with
     assert (run / "weights.safetensors").exists()
 
 

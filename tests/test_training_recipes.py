@@ -131,6 +131,18 @@ def own_recording(labels):
     return Recording("mine", "own", volume, labels, instances=False)
 
 
+@pytest.mark.parametrize(
+    ("name", "tile", "reason"),
+    [
+        ("axons", [4, 30, 30], r"multiples of 4, 16, 16, got \(4, 30, 30\)"),
+        ("registration", 100, r"multiples of 64, got \(100,\)"),
+    ],
+)
+def test_tiles_that_the_network_cannot_take_are_refused(name, tile, reason):
+    with pytest.raises(CalzooError, match=reason):
+        recipes.changed(recipes.recipe(name), {"tile": tile}).data([])
+
+
 def test_an_axon_of_any_number_is_trained_on(rng):
     from calzoo.training.recipes.axons import AxonData
 

@@ -108,3 +108,23 @@ class Schedule:
             ema_momentum=self.average or 0.99,
             name="optimizer",  # its variables are saved by path: no number may be added to it
         )
+
+
+def check_sides(recipe, tile, divisor):
+    """Refuse training tiles that a network cannot take.
+
+    Parameters
+    ----------
+    recipe : dataclass
+    tile, divisor : tuple of int
+        Sides of a tile, and what each must be a multiple of.
+
+    Raises
+    ------
+    CalzooError
+        If one is not.
+    """
+    if any(side < 1 or side % by for side, by in zip(tile, divisor, strict=True)):
+        sides = ", ".join(map(str, divisor))
+        message = f"recipe {recipe.name!r}: the sides of tile must be multiples of {sides}, got {tile}."
+        raise CalzooError(message)

@@ -16,7 +16,7 @@ from calzoo.training.fingerprints import numbered
 from calzoo.training.ledger import versions
 from calzoo.training.losses import voxel_loss
 from calzoo.training.prediction import predict_volume
-from calzoo.training.schedule import Schedule
+from calzoo.training.schedule import Schedule, check_sides
 from calzoo.training.simulated import VALIDATION, SimulatedPool, simulated_recording
 from calzoo.training.sources import digest, labelled_planes, only_planes, read_recordings
 from calzoo.training.tiles import IGNORE, cut_tiles
@@ -167,7 +167,13 @@ class AxonsRecipe:
         Returns
         -------
         AxonData
+
+        Raises
+        ------
+        CalzooError
+            If tiles do not fit the network, or a folder holds no recordings.
         """
+        check_sides(self, self.tile, self.divisor())
         return AxonData(self, [recording for folder in folders for recording in read_recordings(folder)])
 
     def normalisation(self):

@@ -15,7 +15,7 @@ from calzoo.training.registration_losses import registration_loss
 from calzoo.training.registration_movies import MovieTiles, still_scenes
 from calzoo.training.registration_pairs import Conditions, draw_pair
 from calzoo.training.registration_scenes import draw_scene
-from calzoo.training.schedule import Schedule
+from calzoo.training.schedule import Schedule, check_sides
 from calzoo.training.simulated import VALIDATION, SimulatedPool
 from calzoo.training.sources import digest
 from calzoo.weights.card import Normalisation, Tensor, TrainingData
@@ -124,7 +124,13 @@ class RegistrationRecipe:
         Returns
         -------
         RegistrationData
+
+        Raises
+        ------
+        CalzooError
+            If tiles do not fit the network, or a folder holds no movies.
         """
+        check_sides(self, (self.tile,), (self._module().DIVISOR,))
         return RegistrationData(self, folders)
 
     def score(self, model, data):
