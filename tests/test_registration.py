@@ -443,6 +443,14 @@ def test_the_flow_of_an_earlier_result_does_not_stay(recorded, tmp_path, capsys)
     np.testing.assert_array_equal(np.load(tmp_path / "out.flow.npy"), recorded[1][0])
 
 
+def test_a_movie_that_is_called_as_a_flow_is_not_taken_for_an_old_one(recorded, network, tmp_path):
+    np.save(tmp_path / "out.flow.npy", recorded[1])
+    (tmp_path / "out.json").write_text("{}")
+    with pytest.raises(CalzooError, match="got an input, which is never replaced"):
+        run_registration(tmp_path / "out.flow.npy", tmp_path / "out.tif", model=network, overwrite=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "out.flow.npy"), recorded[1])
+
+
 @pytest.mark.parametrize("name", ["Zelle_\udce4.tif", "a$_$.tif"])
 def test_names_of_any_kind_are_drawn(recorded, tmp_path, name):
     (tmp_path / name).write_bytes(recorded[0].read_bytes())

@@ -75,7 +75,8 @@ class CellData:
         for picture in used:
             picture = picture.normalised(normalisation).scaled(recipe.diameter)
             if picture.name in held:
-                self.validation += [picture] * picture.parted
+                if picture.parted:
+                    self.validation.append(picture)
             elif np.isfinite(picture.diameter()):
                 self.training.setdefault(picture.source, []).append(self.ready(trusted(picture)))
         self.sources = tuple(source for source in recipe.shares if source in self.training)

@@ -140,11 +140,9 @@ def run(args):
         print(out)
 
     def results(place):
-        out = file_of(place)
-        # The flow of an earlier result goes too.
-        template = [] if args.template is None else [args.template]
-        refuse_inputs(result_files(out, True), [*args.inputs, *template])
-        return result_files(out, args.flow)
+        files = result_files(file_of(place), True)  # the flow of an earlier result goes too
+        refuse_inputs(files, [] if args.template is None else [args.template])
+        return files
 
     return run_each(
         args.inputs,

@@ -43,9 +43,9 @@ def register_file(path, out, *, flow, open_options, all_channels, overwrite, **o
         message = f"expected the name of a TIFF file for the result (OUT.tif), got {out}."
         raise CalzooError(message)
     check_target(out)
-    # A file in a folder of frames would be the next frame.
+    # A file in a folder of frames would be the next frame; the flow of an earlier result goes too.
     refuse_inputs(
-        [*result_files(out, flow), out.parent],
+        [*result_files(out, True), out.parent],
         [path] if isinstance(path, (str, os.PathLike)) else path,
     )
     model, preset = options.pop("model", None), options.pop("preset", "registration-2p")

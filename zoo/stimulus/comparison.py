@@ -68,13 +68,13 @@ def check_trials(stimuli, label="the table"):
             raise CalzooError(message)
 
 
-def check_pair(before, after, sizes=None):
+def check_pair(before, after, sizes):
     """Refuse stimuli of two recordings that cannot be compared.
 
     Parameters
     ----------
     before, after : Stimuli
-    sizes : pair of tuple of int, optional
+    sizes : pair of tuple of int
         Height and width of the frames of each.
 
     Raises
@@ -82,8 +82,12 @@ def check_pair(before, after, sizes=None):
     CalzooError
         If conditions, groups or sizes differ.
     """
-    if sizes is not None and sizes[0] != sizes[1]:
-        raise CalzooError(_other_field(*sizes))
+    if sizes[0] != sizes[1]:
+        first, second = sizes
+        message = (
+            f"expected two recordings of one field, got frames of {first} and of {second} pixels; crop them."
+        )
+        raise CalzooError(message)
     groups = [dict(zip(stimuli.names, compared_groups(stimuli), strict=True)) for stimuli in (before, after)]
     only = sorted(groups[0].keys() ^ groups[1].keys())
     if only:
@@ -99,10 +103,6 @@ def check_pair(before, after, sizes=None):
             f"before and {groups[1][moved[0]]} after. Correct the column 'group', or leave it out of both."
         )
         raise CalzooError(message)
-
-
-def _other_field(before, after):
-    return f"expected two recordings of one field, got frames of {before} and of {after} pixels; crop them."
 
 
 def compare_analyses(before, after, *, answers=None, seed=0, resamples=1000):
@@ -128,10 +128,7 @@ def compare_analyses(before, after, *, answers=None, seed=0, resamples=1000):
         If the conditions, their groups or the sizes of frames differ, or a recording has fewer than
         three trials, or none with all conditions of a group.
     """
-    check_pair(before.stimuli, after.stimuli)
-    sizes = [tuple(side.average.shape[-2:]) for side in (before, after)]
-    if sizes[0] != sizes[1]:
-        raise CalzooError(_other_field(*sizes))
+    check_pair(before.stimuli, after.stimuli, [side.average.shape for side in (before, after)])
     if before.facts["model"]["sha256"] != after.facts["model"]["sha256"]:
         message = "expected both recordings to be seen by one network, got two: maps of two differ anyway."
         raise CalzooError(message)

@@ -1,5 +1,6 @@
 """From files to folders: what the commands ``stimulus`` and ``compare`` write."""
 
+import contextlib
 import time
 
 from calzoo.errors import CalzooError
@@ -49,6 +50,7 @@ def run_stimulus(
     CalzooError
         If a file, the network or an option cannot be used, or the disk is full.
     """
+    from calzoo.imaging.movies import open_movie
     from calzoo.imaging.outputs import output_folder, refuse_others, shown_name, write_run_json
 
     began = time.perf_counter()
@@ -56,7 +58,9 @@ def run_stimulus(
     network = _network(options)
     if masks is not None:
         options["mask"] = stimulated_pixels(masks, network.cells)
-    analysis = _analyse(path, table, network, conditions, open_options, progress, options)
+    with open_movie(path, **open_options or {}) as movie:
+        stimuli = _read_stimuli(movie, path, table, network, conditions)
+        analysis = analyse_stimuli(movie, stimuli, model=network, progress=progress, **options)
     with output_folder(out, inputs=_given(path, table, conditions, masks)) as folder:
         _write_analysis(folder, analysis, shown_name(path))
         write_run_json(
@@ -128,6 +132,7 @@ def run_compare(
     StimulusComparison
     """
     from calzoo.imaging.masks import read_masks
+    from calzoo.imaging.movies import open_movie
     from calzoo.imaging.outputs import (
         output_folder,
         refuse_inputs,
@@ -144,25 +149,27 @@ def run_compare(
     network = _network(options)
     if masks is not None and network.masked:
         options["mask"] = stimulated_pixels(masks, network.cells)
-    # All that tables can have wrong, before the network has seen every frame.
-    read = [
-        _read_stimuli(path, table, network, conditions, open_options)
-        for path, table in zip((first, second), tables, strict=True)
-    ]
-    for (stimuli, _), table in zip(read, tables, strict=True):
-        check_trials(stimuli, str(table))
-    check_pair(*(stimuli for stimuli, _ in read), [size for _, size in read])
-    sides = [
-        _analyse(path, table, network, conditions, open_options, progress, options)
-        for path, table in zip((first, second), tables, strict=True)
-    ]
-    answers = None
-    if masks is not None:
-        stack = read_masks(masks).stack()
-        answers = [
-            _roi_answers(path, side, stack, masks, open_options)
-            for path, side in zip((first, second), sides, strict=True)
+    with contextlib.ExitStack() as files:
+        movies = [files.enter_context(open_movie(path, **open_options or {})) for path in (first, second)]
+        # All that tables can have wrong, before the network has seen every frame.
+        stimuli = [
+            _read_stimuli(movie, path, table, network, conditions)
+            for movie, path, table in zip(movies, (first, second), tables, strict=True)
         ]
+        for one, table in zip(stimuli, tables, strict=True):
+            check_trials(one, str(table))
+        check_pair(*stimuli, [tuple(movie.shape[1:]) for movie in movies])
+        sides = [
+            analyse_stimuli(movie, one, model=network, progress=progress, **options)
+            for movie, one in zip(movies, stimuli, strict=True)
+        ]
+        answers = None
+        if masks is not None:
+            stack = read_masks(masks).stack()
+            answers = [
+                _roi_answers(movie, path, side.stimuli, stack, masks)
+                for movie, path, side in zip(movies, (first, second), sides, strict=True)
+            ]
     comparison = compare_analyses(*sides, answers=answers, seed=seed)
     with output_folder(out, inputs=_given(first, second, *tables, conditions, masks)) as folder:
         columns = comparison_table(comparison)
@@ -207,41 +214,26 @@ def _network(options):
     )
 
 
-def _roi_answers(path, analysis, stack, masks, open_options):
-    from calzoo.imaging.movies import open_movie
-
-    with open_movie(path, **open_options or {}) as movie:
-        if stack.shape[1:] != tuple(movie.shape[1:]):
-            wanted, got = tuple(movie.shape[1:]), stack.shape[1:]
-            message = f"{masks}: expected masks of {wanted} pixels, as {path} has, got {got}."
-            raise CalzooError(message)
-        return roi_answers(movie, analysis.stimuli, stack)
+def _roi_answers(movie, path, stimuli, stack, masks):
+    if stack.shape[1:] != tuple(movie.shape[1:]):
+        wanted, got = tuple(movie.shape[1:]), stack.shape[1:]
+        message = f"{masks}: expected masks of {wanted} pixels, as {path} has, got {got}."
+        raise CalzooError(message)
+    return roi_answers(movie, stimuli, stack)
 
 
-def _analyse(path, table, network, conditions, open_options, progress, options):
-    from calzoo.imaging.movies import open_movie
-
-    stimuli, _ = _read_stimuli(path, table, network, conditions, open_options)
-    with open_movie(path, **open_options or {}) as movie:
-        return analyse_stimuli(movie, stimuli, model=network, progress=progress, **options)
-
-
-def _read_stimuli(path, table, network, conditions, open_options):
-    """Return the stimuli of a recording, and the height and width of its frames."""
-    from calzoo.imaging.movies import open_movie
+def _read_stimuli(movie, path, table, network, conditions):
     from calzoo.imaging.stimuli import read_stimuli
 
-    with open_movie(path, **open_options or {}) as movie:
-        stimuli = read_stimuli(
-            table,
-            frames=len(movie),
-            frame_rate_hz=movie.frame_rate_hz,
-            conditions=conditions,
-            cells=network.cells,
-            after=network.after,
-            label=str(path),
-        )
-        return stimuli, tuple(movie.shape[1:])
+    return read_stimuli(
+        table,
+        frames=len(movie),
+        frame_rate_hz=movie.frame_rate_hz,
+        conditions=conditions,
+        cells=network.cells,
+        after=network.after,
+        label=str(path),
+    )
 
 
 def _write_analysis(folder, analysis, name):
