@@ -268,6 +268,9 @@ def test_command_finds_centres_draws_them_on_a_mask_and_skips_what_is_finished(m
     assert "skipped" in capsys.readouterr().err
     assert calzoo.cli.main([*map(str, command), "--count", "2"]) == 1
     assert "holds the result of other options (count)" in capsys.readouterr().err
+    write_masks(tmp_path / "known.npz", cells=Masks.from_stack(np.ones((2, 54, 66), bool)))
+    assert calzoo.cli.main([str(word) for word in command]) == 1
+    assert "holds the result of other options (mask)" in capsys.readouterr().err
 
 
 def test_a_mask_that_is_read_is_not_replaced(movie_file, tmp_path):

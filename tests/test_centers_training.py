@@ -25,7 +25,13 @@ from calzoo.training import centers_baselines as baselines
 from calzoo.training import centers_evaluate as evaluate
 from calzoo.training import centers_pool as pools
 from calzoo.training import recipes
-from calzoo.training.centers_fit import CentersFit, fit_centers, measured_diameter, reconstruction_loss
+from calzoo.training.centers_fit import (
+    CentersFit,
+    fit_centers,
+    fit_recording,
+    measured_diameter,
+    reconstruction_loss,
+)
 from calzoo.training.centers_losses import center_loss, heat_loss
 from calzoo.training.recipes.centers import CentersRecipe, target_of
 from calzoo.training.recipes.centers_fit import CentersFitRecipe
@@ -434,12 +440,19 @@ def test_fit_begins_where_a_network_sees_cells_and_keeps_its_scores(rng, tmp_pat
 def test_command_fits_from_a_network(rng, tmp_path):
     np.save(tmp_path / "movie.npy", blinking(rng, AT).astype(np.uint8))
     words = ["train", "centers", "--movie", tmp_path / "movie.npy", "-o", tmp_path / "fit", "--init", SUMMITS]
-    words += ["--diameter", "8", "--set", "steps=20", "--set", "batch=8"]
+    words += ["--diameter", "16um", "--pixel", "2,2", "--set", "steps=20", "--set", "batch=8"]
     assert calzoo.cli.main([str(word) for word in words]) == 0
     facts = json.loads((tmp_path / "fit" / "run.json").read_text())
     assert facts["began_from"].endswith("points of a network")
+    assert facts["diameter_px"] == 8.0
     with np.load(tmp_path / "fit" / "centers.npz") as file:
         assert score_centers(AT, file["points"], diameter=3).recall == 1
+
+
+def test_fit_in_micrometres_needs_the_size_of_a_pixel(rng, tmp_path):
+    np.save(tmp_path / "movie.npy", blinking(rng, AT).astype(np.uint8))
+    with pytest.raises(CalzooError, match="'14um' is in micrometres, but the pixel size is not known"):
+        fit_recording(tmp_path / "movie.npy", tmp_path / "fit", QUICK, diameter="14um", quiet=True)
 
 
 @pytest.mark.parametrize(

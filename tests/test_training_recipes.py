@@ -1,4 +1,4 @@
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -51,10 +51,14 @@ def test_settings_change_fields_and_fields_of_fields():
         ({"schedule.deterministic": "False"}, "expected true or false, got 'False'"),
         ({"schedule.epochs": 1.9}, "expected a whole number, got 1.9"),
         ({"schedule.epochs": True}, "expected a number, got True"),
-        ({"tile": 16}, "expected a list, got 16"),
+        ({"tile": 16}, "expected a list of 3, got 16"),
         ({"styles": "confocal"}, "expected fields with their values, got 'confocal'"),
         ({"schedule": 3}, "expected fields with their values, got 3"),
         ({"schedule.epochs.x": 1}, r"no setting 'schedule\.epochs\.x'"),
+        ({"percentiles": [1]}, r"expected a list of 2, got \[1\]"),
+        ({"class_weights": [1, 1, "much"]}, "expected a number, got 'much'"),
+        ({"own_planes": 3}, "expected a list, got 3"),
+        ({"network": {"filter": [8, 16]}}, "unet3d has no argument filter; choose from shape, .*filters"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, reason):
@@ -310,14 +314,14 @@ def test_planes_beyond_the_end_are_refused():
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"tile": [4, 16, 32]}, r"tile must be \(z, y, x\) with y = x, .* got \[4, 16, 32\]"),
-        ({"margin": [1, 2, 4]}, r"margin must be \(z, y, x\) with y = x, .* got \[1, 2, 4\]"),
-        ({"tile": [16, 16]}, r"tile must be \(z, y, x\) with y = x, .* got \[16, 16\]"),
+        ({"tile": (4, 16, 32)}, r"tile must be \(z, y, x\) with y = x, .* got \[4, 16, 32\]"),
+        ({"margin": (1, 2, 4)}, r"margin must be \(z, y, x\) with y = x, .* got \[1, 2, 4\]"),
+        ({"tile": (16, 16)}, r"tile must be \(z, y, x\) with y = x, .* got \[16, 16\]"),
     ],
 )
 def test_tiles_that_cannot_be_turned_are_refused(settings, reason):
     with pytest.raises(CalzooError, match=reason):
-        tiny_recipe(**settings)
+        replace(tiny_recipe(), **settings)
 
 
 def test_halo_of_the_card_is_that_of_the_kernel():

@@ -20,6 +20,7 @@ from calzoo.imaging.center_peaks import local_maxima
 from calzoo.imaging.center_traces import cell_masks, extract_activity, merge_near
 from calzoo.imaging.frames import as_movie, chunks
 from calzoo.imaging.masks import Masks
+from calzoo.inference.diameters import diameter_px
 from calzoo.networks.centers_splats import splat_autoencoder
 
 _MOMENTS = 40  # points on a trajectory
@@ -317,8 +318,8 @@ def fit_recording(path, run, recipe, *, diameter=None, network=None, quiet=False
     run : path
         The folder.
     recipe : CentersFitRecipe
-    diameter : float, optional
-        Of a cell, in pixels; by default it is measured from the movie.
+    diameter : float or str, optional
+        Of a cell, in pixels (``11``) or micrometres (``"14um"``); by default it is measured from the movie.
     network : callable, optional
         ``network(movie, diameter)`` returns where a trained network sees cells, an object with
         ``points``, ``scores`` and ``diameter_px``; coordinates begin there.
@@ -329,12 +330,18 @@ def fit_recording(path, run, recipe, *, diameter=None, network=None, quiet=False
     Returns
     -------
     CentersFit
+
+    Raises
+    ------
+    CalzooError
+        If the diameter is no size, or in micrometres where no pixel size is known.
     """
     from calzoo.imaging.movies import open_movie
     from calzoo.imaging.outputs import output_folder, shown_name, write_run_json
 
     began = time.perf_counter()
     with open_movie(path, **reading) as movie:
+        diameter = diameter_px(diameter, movie.pixel_um)
         seen = None if network is None else network(movie, diameter)
         width = diameter or (measured_diameter(movie) if seen is None else seen.diameter_px)
         fit = fit_centers(movie, recipe, diameter=width, seen=seen, quiet=quiet)

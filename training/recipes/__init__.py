@@ -18,6 +18,7 @@ The trainer knows a recipe by its attributes `name`, `seed` and `schedule` and b
 
 import difflib
 import importlib
+import inspect
 import json
 import typing
 from collections.abc import Mapping
@@ -126,11 +127,24 @@ def changed(recipe, settings):
             raise CalzooError(message)
         place[last] = value
     try:
-        return _parse(json.dumps(plain))
+        new = _parse(json.dumps(plain))
+        _check_network(new)
     except (TypeError, ValueError, OverflowError) as error:
         given = ", ".join(f"{path}={value!r}" for path, value in settings.items())
         message = f"recipe {recipe.name!r} cannot take {given}: {error}"
         raise CalzooError(message) from error
+    return new
+
+
+def _check_network(recipe):
+    """Raise TypeError if the builder of a recipe's network lacks one of the arguments."""
+    if hasattr(recipe, "network"):
+        module, function = recipe.builder.split(":")
+        known = inspect.signature(getattr(importlib.import_module(module), function)).parameters
+        unknown = sorted(set(recipe.network) - set(known))
+        if unknown:
+            message = f"{recipe.builder} has no argument {', '.join(unknown)}; choose from {', '.join(known)}."
+            raise TypeError(message)
 
 
 def _parse(text):
@@ -163,6 +177,8 @@ def _value(kind, value):
             raise ValueError(message)
     if fielded:
         return _build(kind, value)
+    if typing.get_origin(kind) is tuple:
+        return _tuple(typing.get_args(kind), value)
     if isinstance(value, list):
         return tuple(_value(object, item) for item in value)
     if isinstance(value, dict):
@@ -171,3 +187,13 @@ def _value(kind, value):
         message = f"expected a whole number, got {value!r}"
         raise ValueError(message)
     return kind(value) if kind in (int, float) else value
+
+
+def _tuple(kinds, value):
+    """Build a tuple of so many items of these kinds, or of any number if the second is "..."."""
+    anything = kinds[-1] is Ellipsis
+    if not isinstance(value, list) or not (anything or len(value) == len(kinds)):
+        message = f"expected a list{'' if anything else f' of {len(kinds)}'}, got {value!r}"
+        raise ValueError(message)
+    kinds = kinds[:1] * len(value) if anything else kinds
+    return tuple(_value(kind, item) for kind, item in zip(kinds, value, strict=True))

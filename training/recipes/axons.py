@@ -101,16 +101,16 @@ class AxonsRecipe:
     seed: int = 0
     builder: str = "calzoo.networks.unet3d:unet3d"
     network: Mapping = field(default_factory=lambda: {"filters": (8, 16, 48, 128), "bottom": 192})
-    tile: tuple = (16, 96, 96)
-    margin: tuple = (1, 8, 8)
+    tile: tuple[int, int, int] = (16, 96, 96)
+    margin: tuple[int, int, int] = (1, 8, 8)
     shares: Mapping = field(
         default_factory=lambda: {"simulation": 0.72, "trailmap": 0.2, "dlmbmap": 0.08, "own": 0.72}
     )
     trust: Mapping = field(
         default_factory=lambda: {"simulation": 1.0, "trailmap": 1.0, "dlmbmap": 0.3, "own": 1.0}
     )
-    validation_planes: tuple = (77,)
-    own_planes: tuple = ()
+    validation_planes: tuple[int, ...] = (77,)
+    own_planes: tuple[int, ...] = ()
     styles: Mapping = field(
         default_factory=lambda: {
             "confocal": 0.45,
@@ -120,16 +120,16 @@ class AxonsRecipe:
             "anything": 0.15,
         }
     )
-    stack: tuple = (32, 256, 256)
+    stack: tuple[int, int, int] = (32, 256, 256)
     pool: int = 40
     fresh: int = 5
-    validation_stack: tuple = (24, 144, 144)
+    validation_stack: tuple[int, int, int] = (24, 144, 144)
     validation_stacks: int = 3
-    percentiles: tuple = (1.0, 99.8)
-    clip: tuple = (-1.0, 4.0)
+    percentiles: tuple[float, float] = (1.0, 99.8)
+    clip: tuple[float, float] = (-1.0, 4.0)
     ignore_zeros: bool = True
     border_recipe: int = 3
-    class_weights: tuple = (1.0, 1.1, 0.9)
+    class_weights: tuple[float, float, float] = (1.0, 1.1, 0.9)
     focus: float = 0.0
     entropy: float = 2.0
     variation: Mapping = field(
@@ -142,7 +142,7 @@ class AxonsRecipe:
         }
     )
     schedule: Schedule = field(default_factory=Schedule)
-    prediction_tile: tuple = (32, 128, 128)
+    prediction_tile: tuple[int, int, int] = (32, 128, 128)
     min_voxels: int = 100
 
     def __post_init__(self):

@@ -63,8 +63,8 @@ class CellsRecipe:
     scenes: int = 600
     validation_scenes: int = 16
     fold: int = -1
-    percentiles: tuple = (1.0, 99.5)
-    clip: tuple = (-1.0, 3.0)
+    percentiles: tuple[float, float] = (1.0, 99.5)
+    clip: tuple[float, float] = (-1.0, 3.0)
     variation: Mapping = field(default_factory=dict)
     postprocessing: Mapping = field(default_factory=dict)
     schedule: Schedule = field(default_factory=Schedule)

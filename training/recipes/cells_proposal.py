@@ -33,8 +33,8 @@ class CellsProposalRecipe(CellsRecipe):
     builder: str = "calzoo.networks.proposal:proposal"
     network: Mapping = field(default_factory=lambda: {"filters": (16, 32, 64), "bottom": 96, "dropout": 0.1})
     side: int = 128
-    channels: tuple = (1.0, 0.6, 1.0)
-    thresholds: tuple = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6)
+    channels: tuple[float, float, float] = (1.0, 0.6, 1.0)
+    thresholds: tuple[float, ...] = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6)
     postprocessing: Mapping = field(default_factory=lambda: {"heat_threshold": 0.12, "peak_distance": 0.25})
     schedule: Schedule = field(default_factory=lambda: simulated_schedule(epochs=100, steps=60, batch=8))
 

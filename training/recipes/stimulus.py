@@ -81,7 +81,7 @@ class StimulusRecipe:
     none_share: float = 0.06
     masked: bool = False
     rest_every: int = 0
-    amplitude: tuple = (0.35, 1.1)
+    amplitude: tuple[float, float] = (0.35, 1.1)
     extra_noise: float = 0.0
     shift_px: int = 2
     brightness: tuple = ()

@@ -9,7 +9,7 @@ from calzoo.errors import CalzooError
 _LEAST_SCORE = 0.1
 
 
-def fit(args, settings):
+def fit(args, settings, reading):
     """Fit a movie into the folder of the run.
 
     Parameters
@@ -18,6 +18,8 @@ def fit(args, settings):
         Of ``calzoo train``, with the recipe ``centers`` or ``centers-seed``.
     settings : dict
         Fields of the recipe to change.
+    reading : dict
+        What the command says of how the movie is to be read, as `calzoo.open_movie` takes it.
     """
     if args.recipe not in ("centers", "centers-seed"):
         message = (
@@ -35,21 +37,21 @@ def fit(args, settings):
 
     if args.threads:
         distribute.limit_threads(args.threads)
-    (_fit_seed if seed else _fit)(args, settings)
+    (_fit_seed if seed else _fit)(args, settings, reading)
     print(args.output)
     return 0
 
 
-def _fit(args, settings):
-    from calzoo.inference.diameters import diameter_px
+def _fit(args, settings, reading):
     from calzoo.training import recipes
     from calzoo.training.centers_fit import fit_recording
     from calzoo.training.recipes.centers_fit import CentersFitRecipe
 
     recipe = recipes.changed(CentersFitRecipe(), settings)
     network = None if args.init is None else _network(args.init, args.threads)
-    width = diameter_px(args.diameter, None)
-    found = fit_recording(args.movie, args.output, recipe, diameter=width, network=network)
+    found = fit_recording(
+        args.movie, args.output, recipe, diameter=args.diameter, network=network, **reading
+    )
     tell(f"{args.movie}: {found.count} cells of about {found.diameter_px:.1f} px")
 
 
@@ -68,11 +70,12 @@ def _network(name, threads):
     return find
 
 
-def _fit_seed(args, settings):
+def _fit_seed(args, settings, reading):
     from calzoo.training import recipes
     from calzoo.training.centers_seed_run import fit_seed_recording
     from calzoo.training.recipes.centers_seed import CentersSeedRecipe
 
-    errors = fit_seed_recording(args.movie, args.output, recipes.changed(CentersSeedRecipe(), settings))
+    recipe = recipes.changed(CentersSeedRecipe(), settings)
+    errors = fit_seed_recording(args.movie, args.output, recipe, **reading)
     for name, error in errors.items():
         tell(f"mean squared error of frames rebuilt from points {name}: {error:.5f}")

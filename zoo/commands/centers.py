@@ -50,6 +50,7 @@ def add_arguments(parser):
 def run(args):
     """Find the centres of one movie after the other, all with one network."""
     from calzoo.commands._batch import run_each
+    from calzoo.imaging.outputs import source_facts
     from calzoo.inference.centers import run_centers
     from calzoo.inference.models import load_model
 
@@ -75,6 +76,6 @@ def run(args):
         args.output,
         find,
         network=model.sha256,
-        options=options,
+        options={**options, "mask": args.mask and source_facts(args.mask)},
         overwrite=args.overwrite,
     )

@@ -34,12 +34,16 @@ def add_arguments(parser):
         "one movie, without labels (recipes centers, centers-seed and registration)"
     )
     movie.add_argument("--movie", type=Path, metavar="MOVIE", help="fit this movie, in place of --data")
-    movie.add_argument("--diameter", metavar="PX", help="of its cells, in pixels (default: measured)")
+    movie.add_argument(
+        "--diameter",
+        metavar="SIZE",
+        help="of its cells, in pixels (11) or micrometres (14um) (default: measured)",
+    )
     own = parser.add_argument_group("one recording of photostimulation, in place of --data")
     own.add_argument("--frames", type=Path, metavar="FILE", help="movie, or frames after the onsets")
     own.add_argument("--table", type=Path, metavar="FILE.csv", help="stimuli, or the label of each frame")
     own.add_argument("--conditions", type=Path, metavar="FILE.csv", help="cells of each condition")
-    _options.add_movie_reading(parser, "reading of --frames")
+    _options.add_movie_reading(parser, "reading of --frames, and of --movie by centers and centers-seed")
     parser.add_argument(
         "--set",
         action="append",
@@ -57,14 +61,17 @@ def add_arguments(parser):
 def run(args):
     """Train until the end of the schedule or until a signal; the status is 1 if it was stopped."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if args.frames is None and _reading(args):
-        given = ", ".join(_reading(args))
-        message = f"expected {given} with --frames FILE only, whose reading it tells; leave it away."
-        raise CalzooError(message)
     if args.movie is not None and args.recipe != REGISTRATION:
         from calzoo.commands._fit_centers import fit
 
-        return fit(args, dict(map(_setting, args.set)))
+        return fit(args, dict(map(_setting, args.set)), _reading(args))
+    if args.frames is None and _reading(args):
+        given = ", ".join(_reading(args))
+        message = (
+            f"{given} tells how --frames is to be read, or the --movie that centers and centers-seed fit; "
+            "this run has neither. Leave it away."
+        )
+        raise CalzooError(message)
     if args.diameter is not None:
         message = (
             "--diameter is that of the cells of a movie, which 'calzoo train centers --movie' fits; "

@@ -230,12 +230,19 @@ def run_centers(
     """
     from calzoo.imaging.center_drawings import read_mask
     from calzoo.imaging.movies import open_movie
-    from calzoo.imaging.outputs import output_folder, refuse_others, shown_name, write_run_json
+    from calzoo.imaging.outputs import (
+        output_folder,
+        refuse_others,
+        shown_name,
+        source_facts,
+        write_run_json,
+    )
 
     began = time.perf_counter()
     names = [*_FILES, *(["on_mask.png"] if mask is not None else []), *(_DETAILS if details else [])]
     refuse_others(out, names)
-    asked = {"diameter": diameter, "count": count, "threshold": threshold, "mask": mask, "details": details}
+    asked = {"diameter": diameter, "count": count, "threshold": threshold, "details": details}
+    asked["mask"] = mask and source_facts(mask)
     with contextlib.ExitStack() as files:
         movie = files.enter_context(open_movie(path, **reading))
         network = CenterNetwork.load(model, preset, provider=provider, threads=threads)
