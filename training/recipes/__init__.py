@@ -143,7 +143,8 @@ def _check_network(recipe):
         known = inspect.signature(getattr(importlib.import_module(module), function)).parameters
         unknown = sorted(set(recipe.network) - set(known))
         if unknown:
-            message = f"{recipe.builder} has no argument {', '.join(unknown)}; choose from {', '.join(known)}."
+            names = ", ".join(unknown)
+            message = f"{recipe.builder} has no argument {names}; choose from {', '.join(known)}."
             raise TypeError(message)
 
 

@@ -49,9 +49,7 @@ def _fit(args, settings, reading):
 
     recipe = recipes.changed(CentersFitRecipe(), settings)
     network = None if args.init is None else _network(args.init, args.threads)
-    found = fit_recording(
-        args.movie, args.output, recipe, diameter=args.diameter, network=network, **reading
-    )
+    found = fit_recording(args.movie, args.output, recipe, diameter=args.diameter, network=network, **reading)
     tell(f"{args.movie}: {found.count} cells of about {found.diameter_px:.1f} px")
 
 
