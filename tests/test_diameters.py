@@ -3,7 +3,7 @@
 import pytest
 
 from calzoo.errors import CalzooError
-from calzoo.inference.diameters import diameter_px
+from calzoo.imaging.diameters import diameter_px
 
 
 def test_diameters_are_read_in_pixels_and_micrometres():

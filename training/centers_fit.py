@@ -18,9 +18,9 @@ from calzoo.errors import CalzooError
 from calzoo.imaging.center_channels import CELL_PX, MAD_OF_STEPS, SURROUND_SIGMA, grid_for
 from calzoo.imaging.center_peaks import local_maxima
 from calzoo.imaging.center_traces import cell_masks, extract_activity, merge_near
+from calzoo.imaging.diameters import diameter_px
 from calzoo.imaging.frames import as_movie, chunks
 from calzoo.imaging.masks import Masks
-from calzoo.inference.diameters import diameter_px
 from calzoo.networks.centers_splats import splat_autoencoder
 
 _MOMENTS = 40  # points on a trajectory

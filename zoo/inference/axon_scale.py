@@ -3,7 +3,7 @@
 import math
 
 from calzoo.errors import CalzooError
-from calzoo.inference.diameters import diameter_px
+from calzoo.imaging.diameters import diameter_px
 
 LEAST_VOXELS = 30  # of an axon, where neither the card nor the caller says
 

@@ -12,6 +12,7 @@ import numpy as np
 from calzoo.errors import CalzooError
 from calzoo.imaging.cell_pictures import KINDS, resize, scaled_shape
 from calzoo.imaging.cell_summary import cell_pictures
+from calzoo.imaging.diameters import diameter_px
 from calzoo.imaging.frames import as_movie
 from calzoo.imaging.masks import Masks
 from calzoo.imaging.normalisation import normalise
@@ -22,7 +23,6 @@ from calzoo.imaging.traces import Traces, extract_traces
 from calzoo.inference.cell_masks import binarised, pasted, suppressed, with_prior
 from calzoo.inference.cell_networks import CellNetworks
 from calzoo.inference.cell_scale import estimate_diameter
-from calzoo.inference.diameters import diameter_px
 
 PRESET = "cells-2p"
 _FILES = ("masks.npz", "labels.tif", "rois.zip", "cells.csv", "caiman_A.npz", "overlay.png")
