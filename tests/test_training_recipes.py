@@ -136,15 +136,18 @@ def own_recording(labels):
 
 
 @pytest.mark.parametrize(
-    ("name", "tile", "reason"),
+    ("name", "settings", "reason"),
     [
-        ("axons", [4, 30, 30], r"multiples of 4, 16, 16, got \(4, 30, 30\)"),
-        ("registration", 100, r"multiples of 64, got \(100,\)"),
+        ("axons", {"tile": [4, 30, 30]}, r"multiples of 4, 16, 16, got \(4, 30, 30\)"),
+        ("registration", {"tile": 100}, r"multiples of 64, got \(100,\)"),
+        ("centers", {"tile": 90}, r"multiples of 8, 8, got \(90, 90\)"),
+        ("cells-proposal", {"side": 100}, r"multiples of 8, 8, got \(100, 100\)"),
+        ("cells-instance", {"crop": 40}, "as large as the network takes them, 48 pixels, got crop=40"),
     ],
 )
-def test_tiles_that_the_network_cannot_take_are_refused(name, tile, reason):
+def test_tiles_that_the_network_cannot_take_are_refused(name, settings, reason):
     with pytest.raises(CalzooError, match=reason):
-        recipes.changed(recipes.recipe(name), {"tile": tile}).data([])
+        recipes.changed(recipes.recipe(name), settings).data([])
 
 
 def test_an_axon_of_any_number_is_trained_on(rng):

@@ -191,7 +191,7 @@ def score_octa(segment, folder, *, matrices=None):
     Parameters
     ----------
     segment : callable
-        Of a copy fine-tuned on `OCTA_TRAINING`; see `octa_recipe` of the axon recipes.
+        Of any network; `octa_recipe` of the axon recipes makes a copy fine-tuned on `OCTA_TRAINING`.
     folder : path-like
         With ``volume.tif`` and ``label.tif``.
     matrices : dict, optional
@@ -204,7 +204,8 @@ def score_octa(segment, folder, *, matrices=None):
     folder = Path(folder)
     volume, truth = _read(folder / "volume.tif"), _read(folder / "label.tif") > 0
     held = OCTA_VALIDATION
-    protocol = f"planes z {held.start}-{held.stop - 1}, fine-tuned on z 0-{OCTA_TRAINING.stop - 1}"
+    last = OCTA_TRAINING.stop - 1
+    protocol = f"planes z {held.start}-{held.stop - 1}; a fine-tuned copy has seen z 0-{last} alone"
     semantic = segment(volume[held])[0]
     # The border that the network learnt elsewhere belongs to the vessels' surroundings here.
     value = _f1(truth[held].astype(int), semantic == 1)

@@ -126,5 +126,5 @@ def check_sides(recipe, tile, divisor):
     """
     if any(side < 1 or side % by for side, by in zip(tile, divisor, strict=True)):
         sides = ", ".join(map(str, divisor))
-        message = f"recipe {recipe.name!r}: the sides of tile must be multiples of {sides}, got {tile}."
+        message = f"recipe {recipe.name!r}: sides of a tile must be multiples of {sides}, got {tile}."
         raise CalzooError(message)

@@ -11,9 +11,9 @@ from calzoo.training.cells_samples import Variation
 from calzoo.training.ledger import versions
 from calzoo.training.schedule import Schedule
 from calzoo.weights.card import Normalisation, Tensor
+from calzoo.weights.release import RESEARCH
 
 PRESET = "cells-2p"
-RESEARCH = "-research"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from calzoo.errors import CalzooError
+from calzoo.networks.instance import SIDE
 from calzoo.training.cells_data import CropData, score_crops
 from calzoo.training.cells_losses import mask_loss, score_loss
 from calzoo.training.recipes.cells_base import CellsRecipe, research, simulated_schedule
@@ -56,6 +58,13 @@ class CellsInstanceRecipe(CellsRecipe):
 
     def data(self, folders=()):
         """Read pools and labelled pictures."""
+        side = self.network.get("side", SIDE)
+        if self.crop != side:
+            message = (
+                f"recipe {self.name!r}: crops must be as large as the network takes them, {side} pixels, got "
+                f"crop={self.crop}; change the side of network too."
+            )
+            raise CalzooError(message)
         return CropData(self, folders)
 
     def score(self, model, data):

@@ -7,7 +7,7 @@ from typing import ClassVar
 from calzoo.training.cells_data import HeatData, score_heat
 from calzoo.training.cells_losses import heat_loss
 from calzoo.training.recipes.cells_base import CellsRecipe, research, simulated_schedule
-from calzoo.training.schedule import Schedule
+from calzoo.training.schedule import Schedule, check_sides
 from calzoo.weights.card import Tensor
 
 TARGETS = ("soma", "border", "center")
@@ -44,6 +44,7 @@ class CellsProposalRecipe(CellsRecipe):
 
     def data(self, folders=()):
         """Read pools and labelled pictures."""
+        check_sides(self, (self.side, self.side), (self.divisor(), self.divisor()))
         return HeatData(self, folders)
 
     def divisor(self):

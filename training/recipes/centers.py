@@ -14,7 +14,7 @@ from calzoo.training.centers_crowds import crowd, tile
 from calzoo.training.centers_losses import heat_loss
 from calzoo.training.centers_pool import POOL_VERSION, Pool
 from calzoo.training.ledger import versions
-from calzoo.training.schedule import Schedule
+from calzoo.training.schedule import Schedule, check_sides
 from calzoo.training.simulated import VALIDATION
 from calzoo.weights.card import Normalisation, Tensor, TrainingData
 
@@ -106,8 +106,9 @@ class CentersRecipe:
         Raises
         ------
         CalzooError
-            If there are more folders, or the folder is no pool.
+            If there are more folders, the folder is no pool, or tiles do not fit the network.
         """
+        check_sides(self, (self.tile, self.tile), (self.divisor(), self.divisor()))
         if len(folders) > 1:
             message = (
                 f"recipe {self.name!r}: expected one pool of simulated recordings or an empty folder, got "
