@@ -29,7 +29,7 @@ from calzoo.training.cells_sources import read_cell_pictures
 LOWEST = 0.05
 GRID = np.round(np.arange(0.05, 0.96, 0.05), 2)
 MASKS = (0.2, 0.3, 0.4, 0.5)
-HEATS = (0.0, 0.3, 0.5)
+HEATS = (0.0, 0.3, 0.5, 0.7, 0.9)
 
 
 def cases(args, scenes):

@@ -20,6 +20,7 @@ import difflib
 import importlib
 import inspect
 import json
+import pkgutil
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
@@ -59,8 +60,7 @@ def recipe(name):
         hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(RECIPES)}"
         message = f"no recipe is called {name!r}; {hint}"
         raise CalzooError(message)
-    module, attribute = RECIPES[name].split(":")
-    return getattr(importlib.import_module(module), attribute)()
+    return pkgutil.resolve_name(RECIPES[name])()
 
 
 #: Kinds of fields, what JSON makes of their values, and how they are called.
@@ -139,8 +139,7 @@ def changed(recipe, settings):
 def _check_network(recipe):
     """Raise TypeError if the builder of a recipe's network lacks one of the arguments."""
     if hasattr(recipe, "network"):
-        module, function = recipe.builder.split(":")
-        known = inspect.signature(getattr(importlib.import_module(module), function)).parameters
+        known = inspect.signature(pkgutil.resolve_name(recipe.builder)).parameters
         unknown = sorted(set(recipe.network) - set(known))
         if unknown:
             names = ", ".join(unknown)

@@ -36,7 +36,7 @@ class CellsInstanceRecipe(CellsRecipe):
     network: Mapping = field(
         default_factory=lambda: {"filters": (12, 24, 48), "bottom": 72, "hidden": 64, "dropout": 0.2}
     )
-    crop: int = 48
+    crop: int = SIDE
     positive: float = 0.5
     jitter: float = 0.3
     negative_masks: bool = False

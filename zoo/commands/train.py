@@ -61,12 +61,13 @@ def add_arguments(parser):
 def run(args):
     """Train until the end of the schedule or until a signal; the status is 1 if it was stopped."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    reading = _reading(args)
     if args.movie is not None and args.recipe != REGISTRATION:
         from calzoo.commands._fit_centers import fit
 
-        return fit(args, dict(map(_setting, args.set)), _reading(args))
-    if args.frames is None and _reading(args):
-        given = ", ".join(_reading(args))
+        return fit(args, dict(map(_setting, args.set)), reading)
+    if args.frames is None and reading:
+        given = ", ".join(reading)
         message = (
             f"{given} tells how --frames is to be read, or the --movie that centers and centers-seed fit; "
             "this run has neither. Leave it away."
