@@ -346,3 +346,16 @@ def test_a_store_is_not_begun_where_something_of_the_user_stands(tmp_path):
     with pytest.raises(CalzooError, match="a folder is there already that calzoo cannot tell to be its own"):
         ZarrWriter(tmp_path / "labels.zarr", (2, 8, 8), "uint8")
     assert (tmp_path / "labels.zarr.part" / "notes.txt").exists()
+
+
+def test_a_store_that_a_killed_process_has_begun_is_begun_anew(tmp_path):
+    begun = ZarrWriter(tmp_path / "a.zarr", (4, 8, 8), "uint8")
+    begun.append(np.ones((2, 8, 8), "uint8"))
+    del begun  # neither closed nor given up
+    assert (tmp_path / "a.zarr.part").is_dir()
+    with ZarrWriter(tmp_path / "a.zarr", (1, 8, 8), "uint8") as writer:
+        writer.append(np.full((1, 8, 8), 3, "uint8"))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
+    assert not (tmp_path / "a.zarr" / ".calzoo-part").exists()
+    with read_volume(tmp_path / "a.zarr") as volume:
+        np.testing.assert_array_equal(volume.read(), np.full((1, 8, 8), 3))

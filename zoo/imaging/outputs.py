@@ -65,6 +65,11 @@ def make_part(part):
     (part / _MARK).touch()
 
 
+def finish_part(part):
+    """Take the mark of `make_part` away: the folder is finished and gets its name."""
+    (part / _MARK).unlink()
+
+
 @contextlib.contextmanager
 def written(path):
     """Turn the system's errors of writing `path` into words: full disk, no permission, no folder."""
@@ -226,7 +231,7 @@ def output_folder(path, *, stale=(), inputs=()):
 def _publish(part, path, stale, inputs):
     if not path.exists():
         os.replace(part, path)
-        (path / _MARK).unlink()
+        finish_part(path)
         return
     stores = [store.relative_to(part) for store in part.rglob("*.zarr") if store.is_dir()]
     earlier = stale if (path / RUN_FILE).exists() else ()
@@ -245,7 +250,7 @@ def _publish(part, path, stale, inputs):
     for file, target in zip(files, targets, strict=True):
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(file, target)
-    (path / _MARK).unlink()
+    finish_part(path)
 
 
 def _refuse_replacing(inputs, targets, path):

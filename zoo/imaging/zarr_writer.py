@@ -9,7 +9,7 @@ import numpy as np
 from calzoo import __version__
 from calzoo.errors import CalzooError
 from calzoo.imaging.images import voxel_size
-from calzoo.imaging.outputs import clear_part, part_path, written
+from calzoo.imaging.outputs import clear_part, finish_part, make_part, part_path, written
 from calzoo.imaging.readers.ome_zarr import import_zarr, one_chunk_at_a_time
 
 _CHUNK = (16, 256, 256)
@@ -52,6 +52,7 @@ class ZarrWriter:
         _check_target(self.path)
         clear_part(self._part)
         with written(self.path):
+            make_part(self._part)
             group = zarr.create_group(os.fspath(self._part), zarr_format=2)
             self._levels = [self._level(group, number) for number in range(self._level_count())]
             group.attrs.update(self._metadata(labels))
@@ -128,6 +129,7 @@ class ZarrWriter:
                 self._flush(rest)
             with written(self.path):
                 shutil.rmtree(self.path, ignore_errors=True)
+                finish_part(self._part)
                 os.replace(self._part, self.path)
         except BaseException:
             self.abort()
