@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import json
 import os
+import pkgutil
 import subprocess
 import sys
 import tempfile
@@ -91,8 +92,7 @@ def main(folder):
     for module in job["modules"]:
         importlib.import_module(module)
     if "builder" in job:
-        module, function = job["builder"].split(":")
-        network = getattr(importlib.import_module(module), function)(**job["config"])
+        network = pkgutil.resolve_name(job["builder"])(**job["config"])
     else:
         network = keras.models.load_model(folder / "model.keras", compile=False)
     rng = np.random.default_rng(0)

@@ -17,7 +17,6 @@ The trainer knows a recipe by its attributes `name`, `seed` and `schedule` and b
 """
 
 import difflib
-import importlib
 import inspect
 import json
 import pkgutil
@@ -154,8 +153,7 @@ def _parse(text):
     if not kind.startswith("calzoo.training.recipes."):
         message = f"unknown kind {kind!r}"
         raise ValueError(message)
-    module, attribute = kind.split(":")
-    return _build(getattr(importlib.import_module(module), attribute), plain)
+    return _build(pkgutil.resolve_name(kind), plain)
 
 
 def _build(kind, plain):

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import pkgutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
@@ -154,8 +155,7 @@ class AxonsRecipe:
 
     def build(self):
         """Return the untrained network, a `keras.Model`."""
-        module, function = self.builder.split(":")
-        return getattr(importlib.import_module(module), function)(**self.network)
+        return pkgutil.resolve_name(self.builder)(**self.network)
 
     def loss(self):
         """Return Dice plus cross-entropy for `keras.Model.compile`."""

@@ -1,6 +1,6 @@
 """What the recipes of the two cell networks share."""
 
-import importlib
+import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -71,8 +71,7 @@ class CellsRecipe:
 
     def build(self):
         """Return the untrained network, a `keras.Model`."""
-        module, function = self.builder.split(":")
-        return getattr(importlib.import_module(module), function)(**self.network)
+        return pkgutil.resolve_name(self.builder)(**self.network)
 
     def normalisation(self):
         """Return what turns the grey values of each picture into network input."""

@@ -1,6 +1,7 @@
 """The recipe of the preset `centers-1p`: heat maps of cell centres, from simulated one-photon movies."""
 
 import importlib
+import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -85,7 +86,7 @@ class CentersRecipe:
 
     def build(self):
         """Return the untrained network, a `keras.Model`."""
-        return getattr(self._module(), self.builder.split(":")[1])(**self.network)
+        return pkgutil.resolve_name(self.builder)(**self.network)
 
     def loss(self):
         """Return the loss for `keras.Model.compile`."""

@@ -1,6 +1,7 @@
 """The recipe of the preset `registration-2p`: pairs of pictures of moving tissue, or users' movies."""
 
 import importlib
+import pkgutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -107,7 +108,7 @@ class RegistrationRecipe:
 
     def build(self):
         """Return the untrained network, a `keras.Model`."""
-        return getattr(self._module(), self.builder.split(":")[1])(**self.network)
+        return pkgutil.resolve_name(self.builder)(**self.network)
 
     def build_for_training(self):
         """Return the untrained network as it is trained: it shows the motion after each step."""

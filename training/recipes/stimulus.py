@@ -1,6 +1,6 @@
 """The recipes of stimulus networks: a lab trains on its own frames; the demo on a simulated field."""
 
-import importlib
+import pkgutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -127,8 +127,7 @@ class StimulusRecipe:
 
     def build(self):
         """Return the untrained network, a `keras.Model`."""
-        module, function = self.builder.split(":")
-        return getattr(importlib.import_module(module), function)(**self.network)
+        return pkgutil.resolve_name(self.builder)(**self.network)
 
     def graph(self, model):
         """Return what is exported: the network with its map."""
