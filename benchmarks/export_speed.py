@@ -10,8 +10,8 @@ Bar: ONNX Runtime at most 1.0 of TensorFlow, OpenVINO at most 0.85.
 
 import argparse
 import dataclasses
-import importlib
 import os
+import pkgutil
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -46,8 +46,7 @@ def files_of(preset, role, card):
 def network_of(preset, role):
     """Return the Keras network with its released weights."""
     entry = registry.preset(preset).network(role)
-    module, function = entry.builder.split(":")
-    model = getattr(importlib.import_module(module), function)(**entry.config)
+    model = pkgutil.resolve_name(entry.builder)(**entry.config)
     load_weights(model, registry.resolve(preset, role, kind="safetensors"))
     return model
 
