@@ -3,9 +3,9 @@
     python benchmarks/cuda.py [--provider cuda] [--preset axons] [--threads 16] [--rounds 9]
 
 One tile of the card's size, batch 1, runs take turns (A B A B ...), medians count. `difference` is the
-largest one of any output, over the largest absolute value of that output; the file for processors, where there
-is one, counts as the processor's. Ends with 1 if a difference is above 0.02 (TF32 convolutions
-have three digits) or a network does not run. `--provider openvino` or `tensorrt` compares these.
+largest one of any output, over the largest absolute value of that output; where there is a file for
+processors, the processor takes it. Ends with 1 if a difference is above 0.02 (TF32 convolutions have three
+digits) or a network does not run. `--provider openvino` or `tensorrt` compares these.
 """
 
 import argparse
