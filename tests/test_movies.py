@@ -306,9 +306,9 @@ def test_four_axes_without_names_are_ambiguous(tmp_path, rng):
 # ScanImage.
 
 
-def write_scanimage(path, pages, settings):
+def write_scanimage(path, pages, settings, *, bigtiff=True):
     text = "\n".join(f"{name} = {value}" for name, value in settings.items())
-    with tifffile.TiffWriter(path, bigtiff=True) as writer:
+    with tifffile.TiffWriter(path, bigtiff=bigtiff) as writer:
         for page in pages:
             writer.write(page, software=text, description="frameNumbers = 1", metadata=None)
 
@@ -364,6 +364,56 @@ def test_scanimage_slow_stack_is_frames_at_each_plane(tmp_path, rng):
     write_scanimage(tmp_path / "a.tif", pages, settings)
     with open_movie(tmp_path / "a.tif", plane=1, channel=0) as opened:
         np.testing.assert_array_equal(opened.frames(0, 9), pages.reshape(3, 2, 2, 24, 32)[1, :, 0])
+
+
+def stack_of(volumes, slices, repeats):
+    """Pages whose value tells plane (hundreds) and frame of the plane, in the order of the microscope."""
+    order = [(z, v * repeats + r) for v in range(volumes) for z in range(slices) for r in range(repeats)]
+    return np.array([np.full((24, 32), 100 * z + t) for z, t in order], "int16")
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_scanimage_volumes_are_joined_with_the_frames_of_a_slice(tmp_path, fast, repeats):
+    settings = SCANIMAGE | {
+        "SI.hChannels.channelSave": "2",
+        "SI.hStackManager.enable": "true",
+        "SI.hStackManager.numSlices": "3",
+        "SI.hStackManager.numVolumes": "4",
+        "SI.hStackManager.framesPerSlice": f"{repeats}",
+        "SI.hStackManager.numFramesPerVolumeWithFlyback": f"{3 * repeats}",
+        "SI.hFastZ.enable": str(fast).lower(),
+    }
+    pages = stack_of(4, 3, repeats)
+    write_scanimage(tmp_path / "a.tif", pages[:-1] if repeats == 2 else pages, settings)
+    whole = (3 if repeats == 2 else 4) * repeats  # a volume that was not finished is left out
+    for plane in range(3):
+        with open_movie(tmp_path / "a.tif", plane=plane) as opened:
+            assert opened.frames(0, 99)[:, 0, 0].tolist() == [100 * plane + t for t in range(whole)]
+            assert opened.frame_rate_hz == (7.5 * repeats if fast else None)
+
+
+def test_a_slow_scanimage_stack_that_was_stopped_early_is_not_guessed(tmp_path):
+    settings = SCANIMAGE | {
+        "SI.hChannels.channelSave": "2",
+        "SI.hStackManager.enable": "true",
+        "SI.hStackManager.numSlices": "3",
+        "SI.hStackManager.framesPerSlice": "4",
+    }
+    pages = stack_of(1, 3, 4)[:9]
+    write_scanimage(tmp_path / "a.tif", pages, settings)
+    np.testing.assert_array_equal(frames(tmp_path / "a.tif"), pages)
+    averaged = settings | {"SI.hScan2D.logAverageFactor": "2"}
+    write_scanimage(tmp_path / "b.tif", stack_of(1, 3, 2), averaged)
+    np.testing.assert_array_equal(frames(tmp_path / "b.tif", plane=1)[:, 0, 0], [100, 101])
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_all_pages_of_an_old_and_a_big_scanimage_file_are_read(tmp_path, rng, bigtiff):
+    pages = rng.integers(0, 255, (5, 24, 32)).astype("int16")
+    settings = SCANIMAGE | {"SI.hChannels.channelSave": "1"}
+    write_scanimage(tmp_path / "a.tif", pages, settings, bigtiff=bigtiff)
+    np.testing.assert_array_equal(frames(tmp_path / "a.tif"), pages)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ _SLICES = (
     "state.acq.numberOfZSlices",
 )
 _FAST = ("SI.hFastZ.enable", "SI5.fastZEnable", "SI4.fastZEnable")
+_REPEATS = ("SI.hStackManager.framesPerSlice",)
+_VOLUMES = ("SI.hStackManager.actualNumVolumes", "SI.hStackManager.numVolumes")
 _WITH_FLYBACK = ("SI.hStackManager.numFramesPerVolumeWithFlyback",)
 _FLYBACK = ("SI.hFastZ.numDiscardFlybackFrames",)
 
@@ -98,23 +100,48 @@ def layout_of(settings, n_pages):
         channels = max(len(saved), 1)
     else:
         channels = _count(saved) if "state.acq.numberOfChannelsSave" in settings else 1
-    slices, fast = _count(_first(settings, _SLICES)), bool(_first(settings, _FAST))
-    if "SI.hStackManager.enable" in settings and not settings["SI.hStackManager.enable"] and not fast:
-        slices = 1
-    stored = slices
+    slices, fast = _slices(settings), bool(_first(settings, _FAST))
+    repeats = _repeats(settings)
     if fast:
-        flyback = _first(settings, _FLYBACK)
-        whole = _first(settings, _WITH_FLYBACK)
-        stored = max(_count(whole) if whole else slices + (int(flyback) if flyback else 0), slices)
-    times = n_pages // (channels * stored)
-    if times == 0:  # a stack that was stopped early: only its pages are certain
+        stored, repeats = _fast_volume(settings)
+    elif slices > 1 and repeats:
+        stored = slices * repeats
+    else:  # one volume, each slice with all of its frames
+        repeats = n_pages // (channels * slices)
+        stored = slices * repeats
+    volumes = n_pages // (channels * stored) if stored else 0
+    if volumes == 0:  # a stack that was stopped early: only its pages are certain
         return "q", (n_pages,), np.arange(n_pages, dtype=np.int64)
-    counted = np.arange(times * stored * channels, dtype=np.int64)
-    if fast:  # one volume after the other
-        numbers = counted.reshape(times, stored, channels)[:, :slices]
+    counted = np.arange(volumes * stored * channels, dtype=np.int64).reshape(volumes, stored, channels)
+    numbers = counted[:, : slices * repeats].reshape(volumes, slices, repeats, channels)
+    if fast:
+        numbers = numbers.swapaxes(1, 2).reshape(-1, slices, channels)
         return "tzc", numbers.shape, numbers
-    numbers = counted.reshape(slices, times, channels)  # one slice after the other, repeated at each
+    numbers = numbers.swapaxes(0, 1).reshape(slices, -1, channels)
     return "ztc", numbers.shape, numbers
+
+
+def _slices(settings):
+    """Return the planes of a volume."""
+    enabled = settings.get("SI.hStackManager.enable", True) or _first(settings, _FAST)
+    return _count(_first(settings, _SLICES)) if enabled else 1
+
+
+def _fast_volume(settings):
+    """Return the pages of a volume, with those of the way back, and how many of each slice follow each other."""
+    slices, repeats = _slices(settings), _repeats(settings)
+    flyback, whole = _first(settings, _FLYBACK), _first(settings, _WITH_FLYBACK)
+    stored = _count(whole) if whole else slices + (int(flyback) if flyback else 0)
+    return max(stored, slices), repeats if repeats and slices * repeats <= stored else 1
+
+
+def _repeats(settings):
+    """Return how many pages of each slice follow each other in a volume, or None where nothing tells."""
+    frames, averaged = _first(settings, _REPEATS), _count(_first(settings, _AVERAGED))
+    try:
+        return int(frames) // averaged if int(frames) % averaged == 0 else None
+    except (TypeError, ValueError, OverflowError):  # absent, or "as many as come"
+        return None
 
 
 def facts_of(settings, page):
@@ -135,7 +162,10 @@ def facts_of(settings, page):
     if rate is not None:
         rate /= _count(_first(settings, _AVERAGED))
         volume_rate = seconds(settings.get("SI.hRoiManager.scanVolumeRate"))
-        rate = volume_rate if _first(settings, _FAST) and volume_rate else rate
+        if _first(settings, _FAST):
+            rate = volume_rate * _fast_volume(settings)[1] if volume_rate else rate
+        elif _slices(settings) > 1 and _count(_first(settings, _VOLUMES)) > 1:
+            rate = None  # a plane's frames wait for the other planes, nobody says how long
     height, width = _field(settings)
     voxel = (
         micrometres(_first(settings, _STEP), "um"),

@@ -112,10 +112,15 @@ def _pages(path, tif):
 
 def _scanimage_pages(path, tif):
     """Return ScanImage's pages in our own order: to tifffile, every volume of a fast stack is more planes."""
+    import tifffile
+
     count = _count_pages(path, tif)
+    settings = scanimage.settings_of(tif)
+    if len(tif.pages) < count:  # tifffile's short cut for files below 4 GB ends before the last page
+        tif.close()
+        tif = tifffile.TiffFile(path, is_scanimage=False)
     pages, first = tif.pages, tif.pages.first
     pages.useframes = True
-    settings = scanimage.settings_of(tif)
     lead, lengths, numbers = scanimage.layout_of(settings, count)
     facts = scanimage.facts_of(settings, first)
     shape = (*lengths, first.imagelength, first.imagewidth)
