@@ -134,7 +134,7 @@ def test_padding_takes_the_level_beside_it(rng):
     cut[2] = 0
     card = Normalisation(kind="percentile", low=1, high=99.8, ignore_zeros=True)
     scaling = measure(lambda: iter([cut]), card)
-    assert scaling.padding
+    assert scaling.padding == 0
     scaled = scaling.apply(cut)
     np.testing.assert_allclose(scaled[:2, :30], (whole[:2, :30] - scaling.offset) / scaling.span, atol=1e-5)
     just_inside, just_outside = scaled[:2, 30:, 44:50].mean(), scaled[:2, 30:, 50:56].mean()
@@ -149,3 +149,35 @@ def test_zeros_of_a_photon_starved_stack_are_measurements(rng):
     scaled = scaling.apply(counts)
     assert len(np.unique(scaled[counts == 0])) == 1
     assert scaled[counts == 0].max() < scaled[counts > 0].min()
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "i4", "f4", "f8"])
+@pytest.mark.parametrize("offset", [0, 7, 100, -300])
+def test_a_detector_with_an_offset_counts_photons_too(rng, dtype, offset):
+    """Whatever number stands for no light, the same voxels get the same values."""
+    if offset < 0 and dtype[0] == "u":
+        offset = 3
+    counts = 2 * rng.poisson(0.5, (4, 50, 50))
+    card = Normalisation(kind="percentile", low=1, high=99.8, clip=(-1.0, 4.0), ignore_zeros=True)
+    plain = measure(lambda: iter(counts.astype("u1")), card).apply(counts)
+    shifted = (counts + offset).astype(dtype)
+    scaling = measure(lambda: iter(shifted), card)  # plane by plane, as a stream comes
+    np.testing.assert_allclose(scaling.apply(shifted), plain, atol=1e-5)
+    assert scaling.padding is None
+
+
+def test_what_was_never_recorded_may_have_any_value(rng):
+    volume = rng.normal(1000, 10, (2, 60, 80)).astype(np.float32)
+    volume[:, 30:, 50:] = 100
+    scaling = measure(
+        lambda: iter(volume), Normalisation(kind="percentile", low=1, high=99.8, ignore_zeros=True)
+    )
+    assert scaling.padding == 100
+    scaled = scaling.apply(volume)
+    assert abs(scaled[:, 30:, 44:50].mean() - scaled[:, 30:, 50:56].mean()) < 0.05
+
+
+def test_a_rare_lowest_level_counts(rng):
+    volume = rng.normal(1000, 10, (4, 60, 80)).astype("u2")
+    card = Normalisation(kind="percentile", low=1, high=99.8, ignore_zeros=True)
+    assert measure(lambda: iter(volume), card).offset == np.percentile(volume, 1)

@@ -37,8 +37,9 @@ class Normalisation:
     "percentile": ``(x - P_low) / (P_high - P_low)``, clipped to `clip`, with the
     percentiles of the whole recording (`scope` "recording") or of each frame;
     where `ignore_zeros`, voxels that are exactly 0 (padding, photon-free) do not
-    count in the percentiles, and take the level beside them if they lie far below
-    all that was recorded. "zscore": ``(x - mean) / sd``. "none": as it is.
+    count in the percentiles, nor does the lowest level if it holds a twentieth of the
+    recording (photon-free, with an offset); they take the level beside them if they lie far
+    below all that was recorded. "zscore": ``(x - mean) / sd``. "none": as it is.
     """
 
     kind: str = "none"

@@ -7,10 +7,9 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.masks import read_masks, write_masks
-from calzoo.imaging.outputs import write_table
+from calzoo.imaging.outputs import CURATION_FILES, write_table
 
-STATE_FILE = "curation.csv"
-KEPT_FILE = "curated.npz"
+STATE_FILE, KEPT_FILE = CURATION_FILES
 
 
 class Curation:

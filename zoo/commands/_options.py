@@ -20,7 +20,7 @@ def add_inputs(parser, metavar, what):
         required=True,
         type=Path,
         metavar="DIR",
-        help=f"folder of the results; of several {metavar.lower()}s each gets a folder of its name in it",
+        help="folder of the results; of several inputs each gets a folder of its name in it",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="do again what is finished (default: skip it)"

@@ -17,10 +17,14 @@ def add_arguments(parser):
     """Add the movie, the masks, and how to show them."""
     parser.add_argument("movie", type=Path, metavar="MOVIE", help="any recording that calzoo reads")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT", help=".avi, .gif or .png")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file of that name")
     parser.add_argument("--masks", type=Path, metavar="M", help="masks.npz, or a label image as TIFF")
     parser.add_argument("--group", help="which group of masks.npz (default: the only one, or 'cells')")
     parser.add_argument(
-        "--frames", type=frame_range, metavar="A:B", help="from frame A to before frame B (default: all)"
+        "--frames",
+        type=frame_range,
+        metavar="A:B",
+        help="from frame A to before frame B (default: all); the last twenty are --frames=-20:",
     )
     parser.add_argument(
         "--average", type=_options.positive, default=1, metavar="N", help="show the mean of every N frames"
@@ -42,12 +46,14 @@ def run(args):
     """Write the film or the picture."""
     from calzoo.errors import CalzooError
     from calzoo.imaging.movies import open_movie
-    from calzoo.imaging.outputs import refuse_inputs
+    from calzoo.imaging.outputs import refuse_existing, refuse_inputs
 
     if args.output.suffix.lower() not in (".avi", ".gif", ".png"):
         message = f"{args.output}: expected a name that ends in .avi, .gif or .png."
         raise CalzooError(message)
     refuse_inputs([args.output], [args.movie, *([args.masks] if args.masks else [])])
+    if not args.overwrite:
+        refuse_existing([args.output])
     with open_movie(args.movie, **_options.movie_reading(args)) as movie:
         masks = _read_masks(args.masks, args.group) if args.masks else None
         shown = _shown(movie, args)

@@ -3,7 +3,8 @@
 Of each movie: OUT.tif in the data type of the input where Fiji opens it (else bool as
 uint8, int8 as int16, all others as float32), OUT.json (correlation with the template
 before and after, crispness, residual motion, bad frames, valid area), OUT.png, and with
---flow OUT.flow.npy, (T, Y, X, 2) float32: registered(y, x) = movie(y + dy, x + dx).
+--flow OUT.flow.npy, (T, Y, X, 2) float32: registered(y, x) = movie(y + dy, x + dx); with --bidirectional
+odd lines of the movie are to be moved first, by "scan_offset_px" of OUT.json.
 What was interrupted goes on from OUT.part.
 """
 
@@ -102,7 +103,7 @@ def run(args):
     several = len(args.inputs) > 1
     if several:
         args.output.mkdir(parents=True, exist_ok=True)
-    template = None if args.template is None else _picture(args.template)
+    template = None if args.template is None else _picture(args.template, _options.movie_reading(args))
     options = checked_options(
         joint=args.joint,
         reach=args.reach,
@@ -155,17 +156,32 @@ def run(args):
     )
 
 
-def _picture(path):
-    """Read a template: a picture, or a movie, of which the mean of the first 200 frames is taken."""
+def _picture(path, reading):
+    """Read a template: a picture, or a movie, of which the mean of the first 200 frames is taken.
+
+    What tells how the movies are read holds for the template too, where it can.
+    """
     from calzoo.errors import CalzooError
     from calzoo.imaging.movies import open_movie
-    from calzoo.imaging.picture_files import read_pictures
+    from calzoo.imaging.picture_files import SUFFIXES, read_pictures
 
-    try:
-        with open_movie(path) as movie:
-            return movie.frames(0, 200).mean(axis=0)
-    except CalzooError:
-        return next(iter(read_pictures(path).values()))
+    reasons = []
+    for options in (reading, {}):
+        try:
+            with open_movie(path, **options) as movie:
+                return movie.frames(0, 200).mean(axis=0)
+        except CalzooError as error:
+            reasons.append(error)
+    if path.suffix.lower() not in SUFFIXES:
+        raise reasons[0]
+    pictures = read_pictures(path)
+    if "brightness" not in pictures:
+        message = (
+            f"{path}: expected a template, a picture of the tissue such as the mean, got "
+            f"{', '.join(pictures)}; give the mean of a movie."
+        )
+        raise CalzooError(message)
+    return pictures["brightness"]
 
 
 def _offset(text):

@@ -12,6 +12,8 @@ from calzoo.errors import CalzooError
 
 _BINS = 1 << 16
 _PIECE = 1 << 22  # voxels that are counted at once: np.bincount makes 8 bytes of each
+# A lowest level that holds this share of a recording is a detector's zero, whatever its number is.
+_FLOOR_SHARE = 0.05
 # Zeros that lie this far (in spans) below the lower percentile of the rest were never recorded ...
 _FAR_BELOW = 0.25
 # ... unless this percentile is as low: then they are what photon counters write, and the rest is one photon.
@@ -29,16 +31,16 @@ class Scaling:
         In the units of the intensities; `span` is never 0.
     clip : tuple of float, optional
         Smallest and largest value of the result.
-    padding : bool, optional
-        Values that are exactly 0 were never recorded (black frames, corners that a
-        registration left): `apply` gives them the level of the nearest that were, so
-        that their outline is no edge to the network.
+    padding : float, optional
+        The value of what was never recorded (black frames, corners that a registration
+        left): `apply` gives it the level of the nearest that was, so that its outline is
+        no edge to the network.
     """
 
     offset: float = 0.0
     span: float = 1.0
     clip: tuple[float, float] | None = None
-    padding: bool = False
+    padding: float | None = None
 
     def apply(self, array):
         """Scale intensities.
@@ -62,8 +64,8 @@ class Scaling:
         if self.clip is not None:
             np.clip(scaled, *self.clip, out=scaled)
         scaled = scaled.astype(np.float32, copy=False)
-        if self.padding:
-            recorded = array != 0
+        if self.padding is not None:
+            recorded = array != self.padding
             level = scaled[recorded].mean() if recorded.any() else 0.0
             for plane in np.ndindex(array.shape[:-2]):
                 _fill(scaled[plane], recorded[plane], level)
@@ -98,7 +100,10 @@ def percentile_range(array, low, high, *, ignore_zeros=False):
     >>> percentile_range(np.uint16([0, 0, 10, 20, 30]), 0, 50, ignore_zeros=True)
     (10.0, 20.0)
     """
-    ranks = _ranks(lambda: _pieces(np.asarray(array)), (low, high), ignore_zeros)
+    counts = _Counts(lambda: _pieces(np.asarray(array)))
+    if ignore_zeros:
+        counts.leave_out(0)
+    ranks = counts.ranks((low, high))
     return float(ranks[0]), float(ranks[1])
 
 
@@ -109,8 +114,9 @@ def measure(chunks, normalisation):
     16-bit integers in one pass over the recording, exact to float32 in two
     passes for every other dtype. Where both percentiles are one value (a stack
     that is nearly all background), the largest value takes the place of the upper
-    one; a constant recording becomes 0. Where the card ignores zeros and they lie
-    far below all else, they are taken for padding; see `Scaling`.
+    one; a constant recording becomes 0. Where the card ignores zeros, so is the lowest
+    level if it holds a twentieth of the recording: zero with an offset. Where what is
+    ignored lies far below all else, it is taken for padding; see `Scaling`.
 
     Parameters
     ----------
@@ -135,10 +141,14 @@ def measure(chunks, normalisation):
         offset, span = _moments(chunks, normalisation.ignore_zeros)
     else:
         percentiles = (normalisation.low, normalisation.high, _FEW_LEVELS)
-        offset, high, quarter, largest = _ranks(chunks, percentiles, normalisation.ignore_zeros)
+        counts = _Counts(chunks)
+        zero = counts.floor() if normalisation.ignore_zeros else None
+        if zero is not None:
+            counts.leave_out(zero)
+        offset, high, quarter, largest = counts.ranks(percentiles)
         span = (high - offset) or (largest - offset) or 1.0
-        padding = normalisation.ignore_zeros and offset > _FAR_BELOW * span and quarter > offset
-        return Scaling(offset, span, normalisation.clip, padding)
+        never = zero is not None and offset - zero > _FAR_BELOW * span and quarter > offset
+        return Scaling(offset, span, normalisation.clip, zero if never else None)
     return Scaling(offset, span or 1.0, normalisation.clip)
 
 
@@ -209,52 +219,88 @@ def _moments(chunks, ignore_zeros):
     return mean, float(np.sqrt(squares / max(count, 1)))
 
 
-def _ranks(chunks, percentiles, ignore_zeros):
-    """Return the percentiles and, last, the largest value of a stream; zeros where it is empty."""
-    coarse, dtype = _count_high_halves(chunks, ignore_zeros)
-    total = int(coarse.sum())
-    if total == 0:
-        return [0.0] * (len(percentiles) + 1)
-    positions = [(total - 1) * (percentile / 100) for percentile in percentiles] + [total - 1]
-    wanted = sorted({int(rank) for p in positions for rank in (np.floor(p), np.ceil(p))})
-    ends = np.cumsum(coarse)
-    bins = np.searchsorted(ends, wanted, side="right")
-    if _is_narrow(dtype):
-        found = {rank: _value_of_narrow(b, dtype) for rank, b in zip(wanted, bins, strict=True)}
-    else:
-        fine = _count_low_halves(chunks, ignore_zeros, set(bins.tolist()))
-        found = {}
-        for rank, b in zip(wanted, bins.tolist(), strict=True):
-            before = int(ends[b] - coarse[b])
-            low_half = int(np.searchsorted(np.cumsum(fine[b]), rank - before, side="right"))
-            found[rank] = _value_of_wide(b, low_half)
-    return [_between(found[int(np.floor(p))], found[int(np.ceil(p))], p - np.floor(p)) for p in positions]
+class _Counts:
+    """How often each value of a stream occurs, by the upper halves of sortable keys.
+
+    Parameters
+    ----------
+    chunks : callable
+        See `measure`.
+    """
+
+    def __init__(self, chunks):
+        self._chunks, self._left_out = chunks, None
+        self._coarse, self._dtype = np.zeros(_BINS, np.int64), np.dtype(np.uint8)
+        # Bins of wide types hold many values: how often zero came, and the lowest value.
+        self._zeros, self._lowest, self._count = 0, 0.0, 0
+        for chunk in chunks():
+            self._dtype = chunk.dtype
+            self._coarse += np.bincount(_keys(chunk)[0], minlength=_BINS)
+            if chunk.size and not _is_narrow(chunk.dtype):
+                self._zeros += int(np.count_nonzero(chunk == 0))
+                self._see_lowest(chunk)
+
+    def _see_lowest(self, chunk):
+        low = chunk.min().item()
+        if not self._count or low < self._lowest:
+            self._lowest, self._count = low, 0
+        if low == self._lowest:
+            self._count += int(np.count_nonzero(chunk == low))
+
+    def floor(self):
+        """Return the lowest value if it is as frequent as a detector's zero, else 0."""
+        total = int(self._coarse.sum())
+        if _is_narrow(self._dtype):
+            first = int(np.argmax(self._coarse > 0))
+            value, count = _value_of_narrow(first, self._dtype), int(self._coarse[first])
+        else:
+            value, count = self._lowest, self._count
+        return value if _FLOOR_SHARE * total <= count < total else 0.0
+
+    def leave_out(self, value):
+        """Leave out what is exactly `value`: 0, or what `floor` returned."""
+        self._left_out = value
+        if _is_narrow(self._dtype):
+            self._coarse[int(value) + _shift_of_narrow(self._dtype)] = 0
+        else:
+            place = _keys(np.array([value], self._dtype))[0][0]
+            self._coarse[place] -= self._zeros if value == 0 else self._count
+
+    def ranks(self, percentiles):
+        """Return the percentiles and, last, the largest value; zeros where no value is left."""
+        coarse, total = self._coarse, int(self._coarse.sum())
+        if total == 0:
+            return [0.0] * (len(percentiles) + 1)
+        positions = [(total - 1) * (percentile / 100) for percentile in percentiles] + [total - 1]
+        wanted = sorted({int(rank) for p in positions for rank in (np.floor(p), np.ceil(p))})
+        ends = np.cumsum(coarse)
+        bins = np.searchsorted(ends, wanted, side="right")
+        if _is_narrow(self._dtype):
+            found = {rank: _value_of_narrow(b, self._dtype) for rank, b in zip(wanted, bins, strict=True)}
+        else:
+            fine = self._fine(set(bins.tolist()))
+            found = {}
+            for rank, b in zip(wanted, bins.tolist(), strict=True):
+                before = int(ends[b] - coarse[b])
+                low_half = int(np.searchsorted(np.cumsum(fine[b]), rank - before, side="right"))
+                found[rank] = _value_of_wide(b, low_half)
+        return [_between(found[int(np.floor(p))], found[int(np.ceil(p))], p - np.floor(p)) for p in positions]
+
+    def _fine(self, bins):
+        """Count the lower 16 bits of the keys whose upper 16 bits are one of `bins`."""
+        counts = {b: np.zeros(_BINS, np.int64) for b in bins}
+        for chunk in self._chunks():
+            high, low = _keys(chunk, self._left_out)
+            for b in bins:
+                counts[b] += np.bincount(low[high == b], minlength=_BINS)
+        return counts
 
 
-def _count_high_halves(chunks, ignore_zeros):
-    """Count the upper 16 bits of every sortable key; return the counts and the dtype."""
-    counts, dtype = np.zeros(_BINS, np.int64), np.dtype(np.uint8)
-    for chunk in chunks():
-        dtype = chunk.dtype
-        counts += np.bincount(_keys(chunk, ignore_zeros)[0], minlength=_BINS)
-    return counts, dtype
-
-
-def _count_low_halves(chunks, ignore_zeros, bins):
-    """Count the lower 16 bits of the keys whose upper 16 bits are one of `bins`."""
-    counts = {b: np.zeros(_BINS, np.int64) for b in bins}
-    for chunk in chunks():
-        high, low = _keys(chunk, ignore_zeros)
-        for b in bins:
-            counts[b] += np.bincount(low[high == b], minlength=_BINS)
-    return counts
-
-
-def _keys(chunk, ignore_zeros):
+def _keys(chunk, left_out=None):
     """Return sortable keys as two flat arrays of 16-bit halves; the second is None for narrow dtypes."""
     values = _real(chunk).ravel()
-    if ignore_zeros:
-        values = values[values != 0]
+    if left_out is not None:
+        values = values[values != left_out]
     if _is_narrow(chunk.dtype):
         return (values.astype(np.int32) + _shift_of_narrow(chunk.dtype)), None
     # IEEE floats sort as integers once negative ones are inverted and positive

@@ -13,8 +13,11 @@ import numpy as np
 
 from calzoo import __version__
 from calzoo.errors import CalzooError
+from calzoo.imaging.readers.ome_zarr import is_store
 
 RUN_FILE = "run.json"
+#: What a result gets when its cells are looked through: which were kept, and their masks.
+CURATION_FILES = ("curation.csv", "curated.npz")
 _MARK = ".calzoo-part"  # in every folder of begun work: such folders may be removed
 _CELLS_AT_A_TIME = 2**16  # of a table
 _FIRST_COLUMNS = ("y", "x", "score")
@@ -148,6 +151,28 @@ def refuse_inputs(targets, inputs):
             message = (
                 f"{target}: expected a place of its own for the result, got an input, which is never "
                 "replaced; give another -o."
+            )
+            raise CalzooError(message)
+
+
+def refuse_existing(files):
+    """Refuse to replace files that are there, whoever wrote them.
+
+    Parameters
+    ----------
+    files : sequence of pathlib.Path
+        What is to be written.
+
+    Raises
+    ------
+    CalzooError
+        If one of them is there.
+    """
+    for file in files:
+        if file.exists():
+            message = (
+                f"{file}: expected a name that is free, got a file that is there already; give another -o, "
+                "or replace it with --overwrite (overwrite=True)."
             )
             raise CalzooError(message)
 
@@ -360,7 +385,7 @@ def source_facts(path):
     Parameters
     ----------
     path : path or sequence of path
-        Of a folder, the files that are directly in it count.
+        Of a folder, the files that are directly in it count; of a Zarr store all.
 
     Returns
     -------
@@ -370,7 +395,9 @@ def source_facts(path):
     if not isinstance(path, (str, os.PathLike)):
         return [source_facts(one) for one in path]
     path = Path(path).resolve()
-    files = [file for file in path.iterdir() if file.is_file()] if path.is_dir() else [path]
+    files = [path]
+    if path.is_dir():
+        files = [file for file in path.glob("**/*" if is_store(path) else "*") if file.is_file()]
     found = [file.stat() for file in files if file.exists()]
     if not found:
         return {"path": str(path)}

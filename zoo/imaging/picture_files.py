@@ -14,6 +14,9 @@ NAMES = {
     "deviation": ("deviation", "standard_deviation", "std", "sd", "sdImg"),
 }
 
+#: Of files that may hold a picture.
+SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".npy", ".npz")
+
 
 def read_pictures(path):
     """Read one picture of a recording, or three.
@@ -128,20 +131,41 @@ def _read(path):
     if suffix == ".npz":
         return _read_npz(path)
     if suffix in (".tif", ".tiff"):
-        import tifffile
-
-        array = tifffile.imread(path)
-        return array.astype(array.dtype.newbyteorder("="), copy=False)
+        return _read_tiff(path)
     from PIL import Image
 
     with Image.open(path) as image:
         if image.mode in ("P", "RGB", "RGBA", "CMYK", "YCbCr"):
-            colours = np.asarray(image.convert("RGB"))
-            if (colours != colours[..., :1]).any():
-                message = f"{path}: expected a grey picture, got one in colours; convert it to grey."
-                raise CalzooError(message)
-            return colours[..., 0]
+            return _grey(path, np.asarray(image.convert("RGB")), -1)
         return np.asarray(image.convert("L") if image.mode in ("1", "LA") else image)
+
+
+def _read_tiff(path):
+    import tifffile
+
+    with tifffile.TiffFile(path) as tif:
+        series = tif.series[0]
+        axes, array = series.axes, series.asarray()
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if "S" in axes:  # samples of a pixel: red, green, blue and perhaps how opaque it is
+        return _grey(path, array, axes.index("S"))
+    channels = array.shape[axes.index("C")] if "C" in axes else 1
+    if channels > 1:
+        message = (
+            f"{path}: expected one picture, or a stack of correlation, median and standard deviation, got "
+            f"{channels} channels; save the one you mean, or what are no channels as a stack of slices."
+        )
+        raise CalzooError(message)
+    return array
+
+
+def _grey(path, array, axis):
+    """Return a picture of colours that are all grey as one picture."""
+    colours = np.moveaxis(array, axis, -1)[..., :3]
+    if (colours != colours[..., :1]).any():
+        message = f"{path}: expected a grey picture, got one in colours; convert it to grey."
+        raise CalzooError(message)
+    return colours[..., 0]
 
 
 def _read_npz(path):

@@ -16,6 +16,7 @@ from calzoo.imaging.diameters import diameter_px
 from calzoo.imaging.frames import as_movie
 from calzoo.imaging.masks import Masks
 from calzoo.imaging.normalisation import normalise
+from calzoo.imaging.outputs import CURATION_FILES
 from calzoo.imaging.peaks import local_maxima
 from calzoo.imaging.picture_files import as_pictures
 from calzoo.imaging.suite2p_folder import FILES
@@ -28,7 +29,7 @@ PRESET = "cells-2p"
 _FILES = ("masks.npz", "labels.tif", "rois.zip", "cells.csv", "caiman_A.npz", "overlay.png")
 _OF_MOVIES = ("traces.csv", *(f"suite2p/{name}" for name in FILES))
 #: What an earlier result may hold of other cells: not every run writes it, or it was made by hand since.
-_STALE = ("cells.nwb", "curation.csv", "curated.npz", *_OF_MOVIES)
+_STALE = ("cells.nwb", *CURATION_FILES, *_OF_MOVIES)
 
 
 @dataclass(frozen=True)

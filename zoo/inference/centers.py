@@ -14,12 +14,15 @@ from calzoo.imaging.center_traces import cell_masks, extract_activity
 from calzoo.imaging.diameters import diameter_px
 from calzoo.imaging.frames import as_movie
 from calzoo.imaging.masks import Masks
+from calzoo.imaging.outputs import CURATION_FILES
 from calzoo.inference.center_network import OUTPUTS, CenterNetwork
 
 #: Faster movies are averaged down to about this for the search; traces keep every frame.
 FASTEST_HZ = 10.0
 _FILES = ("centers.csv", "traces.csv", "masks.npz", "overlay.png", "stages.png")
 _DETAILS = ("pictures.png", "histograms.png")
+#: What an earlier result may hold of other cells: not every run writes it, or it was made by hand since.
+_STALE = ("on_mask.png", *CURATION_FILES, *_DETAILS)
 
 
 @dataclass(frozen=True)
@@ -253,7 +256,7 @@ def run_centers(
         if movie.pixel_um is None:
             print(f"calzoo: {path}: the pixel size is not known, columns in um stay empty.", file=sys.stderr)
         inputs = [path] if mask is None else [path, mask]
-        with output_folder(out, stale=("on_mask.png", *_DETAILS), inputs=inputs) as folder:
+        with output_folder(out, stale=_STALE, inputs=inputs) as folder:
             _write_tables(folder, found, movie)
             _draw(folder, found, movie, known, name=shown_name(path))
             if details:

@@ -28,7 +28,8 @@ class Registration:
     movie : ndarray, (T, Y, X)
         In the data type of the input, bool as uint8; computed in single precision.
     flow : ndarray of float32, (T, Y, X, 2), or None
-        (dy, dx) in pixels: registered(y, x) = movie(y + dy, x + dx).
+        (dy, dx) in pixels: registered(y, x) = movie(y + dy, x + dx), where `movie` has its odd lines
+        moved back already, see `scan_offset`.
     template : ndarray of float32, (Y, X)
     motion : ndarray of float32, (T, 2)
         Mean of the flow of each frame.
@@ -42,6 +43,9 @@ class Registration:
         What OUT.json says; see docs/registration.md.
     others : tuple of ndarray
         Further channels, moved like the first.
+    scan_offset : float
+        By how many pixels odd lines were moved back before all else; 0 without `bidirectional`. To move
+        another channel along `flow` give it to `calzoo.imaging.scanning.correct_scan_offset` first.
     """
 
     movie: np.ndarray
@@ -53,6 +57,7 @@ class Registration:
     valid: np.ndarray
     report: Mapping
     others: tuple = ()
+    scan_offset: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -233,6 +238,7 @@ def register_movie(
         valid=quality.valid,
         report=quality.report(),
         others=tuple(moved[1:]),
+        scan_offset=job.offset,
     )
 
 

@@ -21,6 +21,7 @@ from calzoo.imaging.outputs import (
     output_file,
     part_path,
     plain,
+    refuse_existing,
     refuse_inputs,
     shown_name,
     source_facts,
@@ -66,7 +67,7 @@ def register_file(path, out, *, flow, open_options, all_channels, overwrite, **o
         }
         work = _Work(folder, facts, overwrite)
         if not (overwrite or work.done):
-            _refuse_existing(result_files(out, flow))
+            refuse_existing(result_files(out, flow))
         template = work.template(template)  # begun work keeps the one it was begun with
         job = _Job(movies[0], network, template=template, others=movies[1:], **options)
         dtype = _file_type(job.inputs)
@@ -83,16 +84,6 @@ def result_files(out, flow):
     """Return the files of a registered movie: TIFF, report, picture and, where wanted, flow."""
     endings = (".json", ".png", ".flow.npy") if flow else (".json", ".png")
     return [out, *(out.with_suffix(ending) for ending in endings)]
-
-
-def _refuse_existing(files):
-    for file in files:
-        if file.exists():
-            message = (
-                f"{file}: expected a name that is free, got a file that is there already; give another -o, "
-                "or replace it with --overwrite (overwrite=True)."
-            )
-            raise CalzooError(message)
 
 
 def _open(path, options, all_channels, files):

@@ -103,6 +103,7 @@ def channel_number(pages, channel):
         )
         raise CalzooError(message)
     if isinstance(channel, str) and channel in names:
+        _refuse_two_meanings(pages, channel, names)
         return names.index(channel), count
     try:
         number = int(channel)
@@ -112,6 +113,18 @@ def channel_number(pages, channel):
         message = f"{pages.name}: no channel {channel!r}: there are {count}, counted from 0 ({listed})."
         raise CalzooError(message)
     return number % count, count
+
+
+def _refuse_two_meanings(pages, channel, names):
+    """Refuse a text that names one channel and counts another, as where they are called "1" and "2"."""
+    if not channel.isdecimal() or not int(channel) < len(names) or int(channel) == names.index(channel):
+        return
+    ways = ", ".join(f"{i - len(names)} {name!r}" for i, name in enumerate(names))
+    message = (
+        f"{pages.name}: channel {channel!r} is the name of channel {names.index(channel)} and the number of "
+        f"{names[int(channel)]!r}; count from the end, with --channel=-1 for the last ({ways})."
+    )
+    raise CalzooError(message)
 
 
 def page_numbers(pages, along, fixed):

@@ -128,7 +128,7 @@ def _slices(settings):
 
 
 def _fast_volume(settings):
-    """Return the pages of a volume, with those of the way back, and how many of each slice follow each other."""
+    """Return the pages of a volume, also those of the way back, and how many of a slice follow each other."""
     slices, repeats = _slices(settings), _repeats(settings)
     flyback, whole = _first(settings, _FLYBACK), _first(settings, _WITH_FLYBACK)
     stored = _count(whole) if whole else slices + (int(flyback) if flyback else 0)
