@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tifffile
 from scipy import ndimage
 
 from calzoo.errors import CalzooError
@@ -166,3 +167,22 @@ def test_file_that_is_no_picture_is_refused(rng, tmp_path):
         CalzooError, match="expected pictures named correlation, brightness, deviation, got mean"
     ):
         as_pictures({"mean": np.zeros((4, 4))})
+
+
+def test_colours_and_channels_are_no_stack_of_pictures(rng, tmp_path):
+    picture = rng.random((20, 24)).astype("f4")
+    three = np.stack([picture, 2 * picture, picture[::-1]])
+    tifffile.imwrite(tmp_path / "c.tif", three, imagej=True, metadata={"axes": "CYX"})
+    with pytest.raises(CalzooError, match="got 3 channels; save the one you mean"):
+        read_pictures(tmp_path / "c.tif")
+    levels = (255 * three / three.max()).astype("u1")
+    tifffile.imwrite(tmp_path / "s.tif", levels, photometric="rgb", planarconfig="separate")
+    tifffile.imwrite(tmp_path / "i.tif", np.moveaxis(levels, 0, -1), photometric="rgb")
+    for name in ("s.tif", "i.tif"):
+        with pytest.raises(CalzooError, match="expected a grey picture, got one in colours"):
+            read_pictures(tmp_path / name)
+    grey = np.stack([levels[0]] * 3, -1)
+    tifffile.imwrite(tmp_path / "g.tif", grey, photometric="rgb")
+    np.testing.assert_array_equal(read_pictures(tmp_path / "g.tif")["brightness"], levels[0])
+    tifffile.imwrite(tmp_path / "z.tif", three, imagej=True, metadata={"axes": "ZYX"})
+    assert list(read_pictures(tmp_path / "z.tif")) == ["correlation", "brightness", "deviation"]

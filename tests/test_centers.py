@@ -9,6 +9,7 @@ import pytest
 import tifffile
 
 import calzoo.cli
+from calzoo.annotation.curate import Curation
 from calzoo.errors import CalzooError
 from calzoo.imaging import center_drawings as drawings
 from calzoo.imaging.frames import ArrayMovie
@@ -271,6 +272,15 @@ def test_command_finds_centres_draws_them_on_a_mask_and_skips_what_is_finished(m
     write_masks(tmp_path / "known.npz", cells=Masks.from_stack(np.ones((2, 54, 66), bool)))
     assert calzoo.cli.main([str(word) for word in command]) == 1
     assert "holds the result of other options (mask)" in capsys.readouterr().err
+
+
+def test_what_was_kept_of_earlier_cells_goes_with_them(movie_file, tmp_path):
+    run_centers(movie_file, tmp_path / "out", **SUMMITS)
+    curation = Curation(tmp_path / "out")
+    curation.toggle()
+    curation.save()
+    run_centers(movie_file, tmp_path / "out", **SUMMITS | {"count": 2})
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == FILES
 
 
 def test_a_mask_that_is_read_is_not_replaced(movie_file, tmp_path):

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from calzoo import cli
 from calzoo.imaging import films
@@ -132,7 +133,6 @@ def played(tmp_path, monkeypatch, capsys):
         complaint = capsys.readouterr().err
         if not out.exists():
             return status, complaint, None
-        from PIL import Image
 
         with Image.open(out) as film:
             return status, complaint, (film.n_frames, *film.size[::-1])
@@ -141,7 +141,6 @@ def played(tmp_path, monkeypatch, capsys):
 
 
 def test_a_plane_and_a_channel_are_chosen(tmp_path, rng, played):
-    from PIL import Image
 
     pages = rng.integers(0, 255, (5, 3, 2, 24, 32), dtype=np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", pages, imagej=True, metadata={"axes": "TZCYX"})
@@ -205,7 +204,6 @@ def test_masks_that_are_no_picture_are_refused(tmp_path, rng, played):
 
 
 def test_the_frame_rate_is_given(tmp_path, rng):
-    from PIL import Image
 
     np.save(tmp_path / "a.npy", rng.integers(0, 255, (5, 24, 32), dtype=np.uint8))
     assert cli.main(["play", str(tmp_path / "a.npy"), "-o", str(tmp_path / "a.gif"), "--rate", "4"]) == 0
@@ -265,7 +263,6 @@ def test_what_is_no_movie_is_one_line_and_nothing_is_written(tmp_path, capsys, c
 def test_a_full_disk_or_an_interruption_leaves_nothing(
     tmp_path, rng, monkeypatch, capsys, name, error, status
 ):
-    from PIL import Image
 
     def fail(*args, **kwargs):
         raise error
@@ -276,3 +273,15 @@ def test_a_full_disk_or_an_interruption_leaves_nothing(
     assert cli.main(["play", str(tmp_path / "a.npy"), "-o", str(tmp_path / name)]) == status
     assert ("No space left" if status == 1 else "interrupted") in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
+
+
+def test_a_film_replaces_nothing_unasked(tmp_path, rng, capsys):
+    np.save(tmp_path / "a.npy", rng.integers(0, 99, (4, 24, 32), np.uint8))
+    (tmp_path / "mine.gif").write_bytes(b"hello")
+    command = ["play", str(tmp_path / "a.npy"), "-o", str(tmp_path / "mine.gif")]
+    assert cli.main(command) == 1
+    assert re.search(r"expected a name that is free.*--overwrite", capsys.readouterr().err)
+    assert (tmp_path / "mine.gif").read_bytes() == b"hello"
+    assert cli.main([*command, "--overwrite", "--frames=-2:"]) == 0
+    with Image.open(tmp_path / "mine.gif") as film:
+        assert film.n_frames == 2

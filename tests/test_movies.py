@@ -262,6 +262,18 @@ def test_a_pixel_has_two_sides(tmp_path, movie, value):
     refused(as_npy(tmp_path, movie), "pixel size: expected two lengths", pixel_um=value)
 
 
+def test_a_channel_that_is_called_by_a_number_is_not_guessed(tmp_path, rng):
+    data = rng.integers(0, 255, (5, 3, 24, 32)).astype("uint8")
+    names = {"Channel": {"Name": ["1", "2", "3"]}}
+    tifffile.imwrite(tmp_path / "a.ome.tif", data, metadata={"axes": "TCYX", **names})
+    reason = (
+        r"channel '1' is the name of channel 0 and the number of '2'; count from the end.*\(-3 '1', -2 '2'"
+    )
+    refused(tmp_path / "a.ome.tif", reason, channel="1")
+    for channel, index in ((1, 1), ("0", 0), ("3", 2), ("-2", 1)):
+        np.testing.assert_array_equal(frames(tmp_path / "a.ome.tif", channel=channel), data[:, index])
+
+
 def test_channel_and_plane_of_a_hyperstack_are_chosen(tmp_path, rng):
     data = rng.integers(0, 255, (4, 3, 2, 24, 32)).astype("uint8")
     write_imagej(tmp_path / "a.tif", data, "TZCYX")

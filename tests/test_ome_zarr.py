@@ -14,6 +14,7 @@ from calzoo import cli
 from calzoo.errors import CalzooError
 from calzoo.imaging.images import read_volume
 from calzoo.imaging.movies import open_movie
+from calzoo.imaging.outputs import source_facts
 from calzoo.imaging.zarr_writer import ZarrWriter
 from calzoo.inference.axons import run_axons, segment_axons
 
@@ -359,3 +360,12 @@ def test_a_store_that_a_killed_process_has_begun_is_begun_anew(tmp_path):
     assert not (tmp_path / "a.zarr" / ".calzoo-part").exists()
     with read_volume(tmp_path / "a.zarr") as volume:
         np.testing.assert_array_equal(volume.read(), np.full((1, 8, 8), 3))
+
+
+def test_pixels_that_changed_in_a_store_are_another_input(tmp_path, rng):
+    array = rng.integers(0, 9, (10, 24, 20)).astype("u1")
+    path = store(tmp_path / "a.zarr", array, "zyx")
+    before = source_facts(path)
+    assert source_facts(path) == before
+    zarr.open(str(path), mode="r+")["full"][5:] = 9 - array[5:]
+    assert source_facts(path) != before

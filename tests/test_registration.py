@@ -383,6 +383,40 @@ def test_template_comes_from_a_picture_or_a_movie(recorded, network, tmp_path, k
         np.testing.assert_array_equal(registered.frames(0, 14), expected.movie)
 
 
+def test_the_template_of_a_summary_is_the_picture_of_the_tissue(recorded, network, tmp_path, capsys):
+    path, movie = recorded
+    mean = movie.mean(axis=0).astype(np.float32)
+    np.savez(tmp_path / "summary.npz", corr=np.zeros_like(mean), mean=mean)
+    np.savez(tmp_path / "corr.npz", corr=np.zeros_like(mean))
+    command = ["register", str(path), "-o", str(tmp_path / "out.tif"), "--model", str(RIGID), "--template"]
+    assert main([*command, str(tmp_path / "corr.npz")]) == 1
+    assert (
+        "expected a template, a picture of the tissue such as the mean, got corr" in capsys.readouterr().err
+    )
+    assert main([*command, str(tmp_path / "summary.npz")]) == 0
+    expected = register_movie(movie, model=network, template=mean)
+    with open_movie(tmp_path / "out.tif") as registered:
+        np.testing.assert_array_equal(registered.frames(0, 14), expected.movie)
+
+
+def test_the_template_is_read_as_the_movie_is(recorded, network, tmp_path, capsys):
+    h5py = pytest.importorskip("h5py")
+    _, movie = recorded
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["a"], file["b"] = movie, movie[:3]
+    command = ["register", str(tmp_path / "a.h5"), "-o", str(tmp_path / "out.tif"), "--model", str(RIGID)]
+    template = ["--template", str(tmp_path / "a.h5")]
+    assert main([*command, *template, "--dataset", "/b"]) == 0
+    expected = register_movie(movie[:3], model=network, template=movie[:3].mean(axis=0))
+    with open_movie(tmp_path / "out.tif") as registered:
+        np.testing.assert_array_equal(registered.frames(0, 3), expected.movie)
+    tifffile.imwrite(tmp_path / "t.tif", movie[:3], photometric="minisblack")  # knows no data sets
+    again = ["--template", str(tmp_path / "t.tif"), "--dataset", "/b", "--overwrite"]
+    assert main([*command, *again]) == 0
+    assert main([*command, *template, "--overwrite"]) == 1
+    assert "--dataset" in capsys.readouterr().err
+
+
 def test_finished_movies_are_skipped_and_others_are_not_replaced(recorded, tmp_path, capsys):
     path, _ = recorded
     arguments = ["register", str(path), "-o", str(tmp_path / "out.tif"), "--model", str(RIGID)]
