@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from calzoo.inference import onnx_file
 from calzoo.weights import card as cards
+from calzoo.weights import registry
 from calzoo.weights.card import Card, Normalisation, Score, Tensor, TrainingData
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -108,3 +110,17 @@ def test_documentation_names_every_field():
     for kind in PARTS:
         for field in dataclasses.fields(kind):
             assert f"`{field.name}`" in text, f"{kind.__name__}.{field.name}"
+
+
+IN_WHEEL = [
+    network.onnx
+    for preset in registry.presets().values()
+    for network in preset.networks.values()
+    if network.onnx.where == "wheel"
+]
+
+
+@pytest.mark.parametrize("file", IN_WHEEL, ids=lambda file: file.name)
+def test_cards_of_released_files_follow_the_schema(file):
+    data = (registry.FOLDER / registry.PLACES["wheel"] / file.name).read_bytes()
+    assert problems(json.loads(onnx_file.card_text(data))) == []

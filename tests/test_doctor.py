@@ -73,9 +73,19 @@ def test_extras_are_listed_with_versions_and_licences(capsys):
 
 
 def test_an_extra_that_is_missing_names_its_packages(monkeypatch):
-    requirements = [("numpy", None), ("whale-song", "sea"), ("numpy", "sea")]
-    monkeypatch.setattr(doctor, "_requirements", lambda: requirements)
-    assert list(doctor._extras()) == ["sea         not installed: whale-song"]
+    requirements = {
+        "calzoo": [
+            "numpy>=1.26",
+            'whale-song>=2; extra == "sea"',
+            'numpy[deep,blue]<3; extra == "sea"',
+            "numpy>=1.26; extra == 'land'",
+        ],
+        "numpy": ['scipy; extra == "deep"', 'kelp~=1.0; extra == "blue"', 'sand; extra == "beach"'],
+    }
+    monkeypatch.setattr(doctor.metadata, "requires", requirements.get)
+    sea, land = doctor._extras()
+    assert sea == "sea         not installed: whale-song, kelp"
+    assert land.startswith("land        installed: numpy")
 
 
 def test_the_cache_and_the_switches_are_shown(registry, capsys, monkeypatch, tmp_path):

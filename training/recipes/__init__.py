@@ -56,7 +56,11 @@ def recipe(name):
     """
     if name not in RECIPES:
         near = difflib.get_close_matches(name, RECIPES, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(RECIPES)}"
+        # What fits one movie has a name of its own in here, and is asked for with --movie.
+        names = ", ".join(known for known in RECIPES if not known.endswith("-movie"))
+        hint = (
+            f"did you mean {near[0]!r}?" if near else f"choose from {names}; with --movie also centers-seed"
+        )
         message = f"no recipe is called {name!r}; {hint}"
         raise CalzooError(message)
     return pkgutil.resolve_name(RECIPES[name])()

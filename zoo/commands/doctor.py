@@ -130,7 +130,7 @@ def _versions():
     yield f"calzoo {_version('calzoo')}, {Path(__file__).resolve().parents[1]}"
     system = f"{platform.system()} {platform.machine()}"
     yield f"Python {platform.python_version()}, {system}, {os.cpu_count()} cores"
-    names = sorted({name for name, extra in _requirements() if extra is None} | _runtimes())
+    names = sorted({name for name, _, extra in _requirements() if extra is None} | _runtimes())
     yield ", ".join(f"{name} {_version(name)}" for name in names)
 
 
@@ -149,18 +149,27 @@ def _problems(starts):
     return problems
 
 
-def _requirements():
-    """Yield (distribution, extra or None) from the metadata of the installation."""
-    for line in metadata.requires("calzoo") or ():
+def _requirements(of="calzoo"):
+    """Yield (distribution, its own extras, extra of `of` or None) from the metadata of an installation."""
+    for line in metadata.requires(of) or ():
         extra = re.search(r"extra == [\"']([\w-]+)[\"']", line)
-        yield re.match(r"[\w.-]+", line)[0].lower(), extra and extra[1]
+        name, asked = re.match(r"([\w.-]+)(?:\[([\w,-]+)\])?", line).groups()
+        yield name.lower(), asked.split(",") if asked else [], extra and extra[1]
+
+
+def _with_extras(name, asked):
+    """Yield a distribution, and what its extras `asked` bring where it is installed."""
+    yield name
+    found = _distribution(name)
+    if found is not None and asked:
+        yield from (part for part, _, extra in _requirements(found.name) if extra in asked)
 
 
 def _extras():
     found = {}
-    for name, extra in _requirements():
+    for name, asked, extra in _requirements():
         if extra is not None:
-            found.setdefault(extra, []).append(name)
+            found.setdefault(extra, []).extend(_with_extras(name, asked))
     for extra, names in found.items():
         missing = [name for name in names if _distribution(name) is None]
         if missing:

@@ -61,7 +61,7 @@ def _facts(card):
         "scale": ", ".join(f"{key} {value:g}" for key, value in card.scale.items()),
         "network": f"{card.builder}, {card.parameters:,} parameters",
         "recipe": card.recipe,
-        "trained on": "; ".join(f"{data.name} ({data.licence})" for data in card.data),
+        "trained on": "; ".join(f"{data.name} ({data.licence}; {data.source})" for data in card.data),
         "licence": card.licence,
         "versions": ", ".join(f"{key} {value}" for key, value in card.versions.items()),
     }

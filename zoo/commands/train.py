@@ -2,7 +2,8 @@
 
 SIGTERM and Ctrl-C save a checkpoint and stop; the same command goes on from there
 (not with --movie and the recipe centers, which takes minutes and begins anew).
-The folder gets history.csv, curves.png, preview_*.png and weights.safetensors.
+The folder gets history.csv, curves.png, preview_*.png and weights.safetensors; of a movie that
+centers or centers-seed fit, the files that docs/centers.md names.
 """
 
 import json
@@ -19,7 +20,7 @@ REGISTRATION, STIMULUS = "registration", "stimulus"
 
 def add_arguments(parser):
     """Add recipe, run folder, data and settings."""
-    parser.add_argument("recipe", metavar="RECIPE", help="such as: axons")
+    parser.add_argument("recipe", metavar="RECIPE", help="such as: axons; a name that is none lists them all")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="RUN", help="folder of the run")
     parser.add_argument(
         "--data",

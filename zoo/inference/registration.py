@@ -32,7 +32,7 @@ class Registration:
         moved back already, see `scan_offset`.
     template : ndarray of float32, (Y, X)
     motion : ndarray of float32, (T, 2)
-        Mean of the flow of each frame.
+        Mean of the flow of each frame, of every eighth row and column.
     uncertainty : ndarray of float32, (T,)
         Expected length of the error of the flow in pixels, mean of each frame.
     bad : ndarray of bool, (T,)
