@@ -181,3 +181,12 @@ def test_a_rare_lowest_level_counts(rng):
     volume = rng.normal(1000, 10, (4, 60, 80)).astype("u2")
     card = Normalisation(kind="percentile", low=1, high=99.8, ignore_zeros=True)
     assert measure(lambda: iter(volume), card).offset == np.percentile(volume, 1)
+
+
+@pytest.mark.parametrize("levels", [(0, 1), (0, 9), (7, 9)])
+@pytest.mark.parametrize("dtype", ["u1", "f4"])
+def test_of_two_levels_none_is_left_out(rng, levels, dtype):
+    counts = np.where(rng.random((3, 20, 20)) < 0.1, levels[1], levels[0]).astype(dtype)
+    card = Normalisation(kind="percentile", low=1, high=99.8, ignore_zeros=True)
+    scaled = measure(lambda: iter(counts), card).apply(counts)
+    np.testing.assert_array_equal(scaled, counts == levels[1])

@@ -146,6 +146,9 @@ def measure(chunks, normalisation):
         if zero is not None:
             counts.leave_out(zero)
         offset, high, quarter, largest = counts.ranks(percentiles)
+        if zero is not None and offset == largest:  # two levels: what is left has no contrast of its own
+            zero = None
+            offset, high, quarter, largest = _Counts(chunks).ranks(percentiles)
         span = (high - offset) or (largest - offset) or 1.0
         never = zero is not None and offset - zero > _FAR_BELOW * span and quarter > offset
         return Scaling(offset, span, normalisation.clip, zero if never else None)
