@@ -4,7 +4,6 @@
 
 Batch 1, one process, runs take turns (A B C D A B C D ...), medians count. `processor`
 is the time that all threads spent: with --threads 1 it compares on a busy machine too.
-A file for processors that is not released is written for the occasion.
 Bar: ONNX Runtime at most 1.0 of TensorFlow, OpenVINO at most 0.85.
 """
 
@@ -16,31 +15,21 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import onnx
-
-from calzoo.export.graph import Graph
-from calzoo.export.planes import to_planes
 from calzoo.export.timing import time_files
 from calzoo.inference.models import load_model
 from calzoo.training.variables import load_weights
 from calzoo.weights import registry
 
 
-def files_of(preset, role, card):
-    """Return the bytes of the plain file and of the one for processors."""
+def files_of(preset, role):
+    """Return the bytes of the plain file and, if there is one, of that for processors."""
     kinds = registry.preset(preset).network(role).files
-    plain = Path(registry.resolve(preset, role, kind="onnx")).read_bytes()
-    if "onnx_cpu" in kinds:
-        twin = Path(registry.resolve(preset, role, kind="onnx_cpu")).read_bytes()
-    else:
-        proto = onnx.load_from_string(plain)
-        planes = to_planes(Graph(proto), card.divisor.get("z", 1))
-        if planes is None:
-            return {"plain.onnx": plain}
-        model = planes.model()
-        model.metadata_props.extend(proto.metadata_props)
-        twin = model.SerializeToString()
-    return {"plain.onnx": plain, "planes.onnx": twin}
+    names = {"onnx": "plain.onnx", "onnx_cpu": "planes.onnx"}
+    return {
+        name: Path(registry.resolve(preset, role, kind=kind)).read_bytes()
+        for kind, name in names.items()
+        if kind in kinds
+    }
 
 
 def network_of(preset, role):
@@ -65,7 +54,7 @@ def main():
         axes = [axis for axis in card.inputs[0].axes if axis in card.tile]
         sides = [int(side) for side in args.tile.split(",")]
         card = dataclasses.replace(card, tile=dict(zip(axes, sides, strict=True)))
-    files = files_of(args.preset, args.role, card)
+    files = files_of(args.preset, args.role)
     model = network_of(args.preset, args.role)
     seconds = time_files(model, files, card, threads=args.threads, rounds=args.rounds)
     tile = ", ".join(f"{axis} {side}" for axis, side in seconds["tile"].items())
