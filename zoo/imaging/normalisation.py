@@ -114,9 +114,10 @@ def measure(chunks, normalisation):
     16-bit integers in one pass over the recording, exact to float32 in two
     passes for every other dtype. Where both percentiles are one value (a stack
     that is nearly all background), the largest value takes the place of the upper
-    one; a constant recording becomes 0. Where the card ignores zeros, so is the lowest
-    level if it holds a twentieth of the recording: zero with an offset. Where what is
-    ignored lies far below all else, it is taken for padding; see `Scaling`.
+    one; a constant recording becomes 0. Where the card ignores zeros, the lowest level is
+    ignored in their place if it holds a twentieth of the recording: zero with an offset.
+    What is ignored and lies far below all else is taken for padding; see `Scaling`. Of two
+    levels none is ignored.
 
     Parameters
     ----------
