@@ -19,8 +19,8 @@ from calzoo.export.planes import to_planes
 from calzoo.export.timing import time_files
 from calzoo.export.tracing import IR_VERSION, OPSET, channels_first, trace
 from calzoo.export.verification import check_file, check_weights, differences
+from calzoo.weights.card import CARD_KEY
 
-CARD_KEY = "calzoo.card"
 _PACKAGES = ("calzoo", "keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime", "numpy")
 
 

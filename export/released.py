@@ -9,8 +9,8 @@ what is to be changed.
 """
 
 import argparse
+import json
 import shutil
-import sys
 from pathlib import Path
 
 from calzoo.errors import CalzooError
@@ -18,6 +18,7 @@ from calzoo.inference.models import load_model
 from calzoo.training import recipes
 from calzoo.training.checkpoints import write_json
 from calzoo.training.runs import WEIGHTS
+from calzoo.weights.card import Card
 from calzoo.weights.registry import preset as find_preset
 from calzoo.weights.registry import resolve, sha256
 
@@ -62,6 +63,8 @@ def _unpack(name, role, run):
     if hasattr(recipe, "postprocessing"):
         kept["postprocessing"] = dict(card.postprocessing)
     recipe = recipes.changed(recipe, {**kept, **schedule, "seed": facts.get("seed", recipe.seed)})
+    found = recipes.sources_of(recipe, card) or ["simulation"]
+    _check_settings(recipe, card, found)
     weights = resolve(name, role, kind="safetensors")
     run.mkdir(parents=True, exist_ok=True)
     (run / "recipe.json").write_text(recipes.to_json(recipe) + "\n", encoding="utf-8")
@@ -70,17 +73,26 @@ def _unpack(name, role, run):
     write_json(run / "ledger.json", facts | {"sessions": [], "versions": dict(card.versions)})
     shutil.copy(weights, run / WEIGHTS)
     released = {"preset": name, "weights": sha256(weights)}
-    write_json(
-        run / "fingerprint.json", {f"{source}/released": released for source in _sources(recipe, card)}
-    )
+    write_json(run / "fingerprint.json", {f"{source}/released": released for source in found})
 
 
-def _sources(recipe, card):
-    """Return what the recipe calls the data that the card names."""
-    modules = (sys.modules[kind.__module__] for kind in type(recipe).__mro__)
-    terms = next((module.TERMS for module in modules if hasattr(module, "TERMS")), {})
-    names = {data.name for data in card.data}
-    return [source for source, data in terms.items() if data.name in names] or ["simulation"]
+def _check_settings(recipe, card, sources):
+    """Refuse a preset whose file was written with settings that its recipe does not have by itself."""
+    again = json.loads(Card(**recipe.card_fields(recipe.build(), sources)).to_json())
+    now = json.loads(card.to_json())
+    # Cards of earlier versions lack some settings.
+    other = [
+        f"{name}.{key}"
+        for name in ("normalisation", "divisor", "tile", "postprocessing", "scale")
+        for key, value in now.get(name, {}).items()
+        if again.get(name, {}).get(key, value) != value
+    ]
+    if other:
+        message = (
+            f"{card.name}: its {', '.join(other)} are not those of the recipe {card.recipe!r}, so its run "
+            "cannot be written again; export and release the run that it was trained in."
+        )
+        raise CalzooError(message)
 
 
 def main(argv=None):

@@ -49,6 +49,14 @@ def test_the_mean_of_two_runs_is_a_run_with_the_mean_of_their_weights(tmp_path, 
     assert "best_score" not in run.ledger
 
 
+def test_the_mean_has_seen_what_each_of_them_has(tmp_path):
+    older, newer = (write_run(tmp_path / name, seed) for name, seed in (("older", 1), ("newer", 2)))
+    (older / "fingerprint.json").write_text(json.dumps({"trailmap/trailmap": "1"}))
+    for number, runs in enumerate(((older, newer), (newer, older))):
+        mean = averaging.average_runs(runs, tmp_path / f"mean{number}")
+        assert set(mean.sources) == {"simulation", "trailmap"}
+
+
 def test_one_run_is_not_averaged(tmp_path):
     run = write_run(tmp_path / "one", 1)
     with pytest.raises(CalzooError, match="at least two runs to average, got 1"):

@@ -382,6 +382,24 @@ def test_batch_depends_on_seed_epoch_and_step_alone(folder, name):
     assert not np.array_equal(one.batch(3, 1)[0]["image"], one.batch(3, 2)[0]["image"])
 
 
+def test_another_marked_region_is_another_fingerprint(folder, tmp_path):
+    before = read_cell_pictures(folder)[0].fingerprint()
+    other = tmp_path / "other"
+    shutil.copytree(folder, other, ignore=shutil.ignore_patterns("other"))
+    (other / "p0_region.json").write_text(json.dumps({"r": [0, 0, 20, 20]}))
+    assert read_cell_pictures(other)[0].fingerprint() != before
+
+
+def test_pictures_without_cells_or_all_held_out_are_refused(folder, tmp_path):
+    alone = tmp_path / "alone"
+    shutil.copytree(folder, alone, ignore=shutil.ignore_patterns("alone", "p[123]*"))
+    with pytest.raises(CalzooError, match=r"beside those that are held out \(p0\), got none.*fold=-1"):
+        tiny("cells-proposal", fold=0).data([alone])
+    write_masks(alone / "p0_masks.npz", cells=Masks.from_pixels(read_cell_pictures(alone)[0].masks.shape, []))
+    with pytest.raises(CalzooError, match="expected labels with cells in them, got none in 1 pictures"):
+        tiny("cells-proposal").data([alone])
+
+
 def test_recipe_without_pictures_says_how_to_make_some():
     with pytest.raises(CalzooError, match=r"none was given.*cells_pool -o POOL draws simulated ones"):
         recipes.recipe("cells-proposal").data([])

@@ -1,6 +1,8 @@
 """The run of a released preset, written again."""
 
+import dataclasses
 import json
+import types
 
 import numpy as np
 import pytest
@@ -40,6 +42,16 @@ def test_command_names_the_runs_that_it_wrote(tmp_path, capsys):
     main(["cells-2p", "-o", str(tmp_path / "runs")])
     written = [str(tmp_path / "runs" / role) for role in ("proposal", "instance")]
     assert capsys.readouterr().out.split() == written
+
+
+def test_settings_that_the_recipe_does_not_have_by_itself_are_refused(monkeypatch, tmp_path):
+    card = load_model("axons", provider="cpu").card
+    other = dataclasses.replace(card, postprocessing={**card.postprocessing, "min_voxels": 7})
+    model = types.SimpleNamespace(card=other)
+    monkeypatch.setattr("calzoo.export.released.load_model", lambda *args, **kwargs: model)
+    with pytest.raises(CalzooError, match=r"postprocessing\.min_voxels are not those of the recipe 'axons'"):
+        unpack("axons", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_runs_are_not_overwritten(tmp_path):

@@ -230,15 +230,18 @@ def test_fingerprint_shows_any_change_of_a_movie_whatever_its_name(movie, tmp_pa
         data = tiny("registration-movie").data([tmp_path / "a", tmp_path / "b"])
         return json.loads(json.dumps(data.fingerprint()))
 
-    before, later, shorter = (
+    between = frames.copy()
+    between[1] = between[1, ::-1]
+    before, later, shorter, inside = (
         prints(frames),
         prints(np.concatenate([frames[:1], 0 * frames[1:]])),
         prints(frames[:30]),
+        prints(between),
     )
     assert list(before) == ["movies/movie.npy", "movies/movie.npy (2)"]
     assert before["movies/movie.npy"] == before["movies/movie.npy (2)"]
     assert before["movies/movie.npy (2)"]["shape"] == [40, 64, 64]
-    for other in (later, shorter):
+    for other in (later, shorter, inside):
         assert other["movies/movie.npy"] == before["movies/movie.npy"]
         assert other["movies/movie.npy (2)"] != before["movies/movie.npy (2)"]
 

@@ -17,6 +17,7 @@ from calzoo.simulation.stimulus import simulate_stimulus
 from calzoo.simulation.stimulus_files import write_stimulation
 from calzoo.training import recipes
 from calzoo.training.runs import build_model, load_run
+from calzoo.training.stimulus_data import _fingerprint
 from calzoo.training.stimulus_evaluate import (
     logistic_regression,
     recordings_of,
@@ -228,6 +229,18 @@ def test_recordings_of_one_name_have_fingerprints_of_their_own(folder, tmp_path)
     prints = tiny().data([tmp_path / place / "rec" for place in "ab"]).fingerprint()
     assert list(prints) == ["own/rec", "own/rec (2)"]
     assert prints["own/rec"] == prints["own/rec (2)"]
+
+
+@pytest.mark.parametrize("column", ["trial", "frames", "offset", "event"])
+def test_another_table_is_another_fingerprint(folder, column):
+    (recording,) = tiny().data([folder]).recordings
+    changed = dataclasses.replace(recording.stimuli, **{column: getattr(recording.stimuli, column)[::-1]})
+    before, after = (
+        _fingerprint(one) for one in (recording, dataclasses.replace(recording, stimuli=changed))
+    )
+    assert before != after
+    masks = np.ones((2, *recording.frames.shape[1:]), bool)
+    assert _fingerprint(dataclasses.replace(recording, masks=masks)) != before
 
 
 def test_trials_that_number_all_stimuli_are_refused(folder, tmp_path):

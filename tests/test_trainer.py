@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -332,8 +331,19 @@ def test_a_run_remembers_what_its_first_weights_have_seen(whole, tmp_path):
     ("name", "sources"),
     [("cells-2p-research-proposal.safetensors", ["simulation", "abo", "neurofinder"]), ("x.safetensors", [])],
 )
-def test_a_preset_for_research_hands_its_terms_on(name, sources):
-    assert _sources_of(Path(name), recipes.recipe("cells-proposal")) == sources
+def test_weights_for_research_hand_their_terms_on(tmp_path, name, sources):
+    (tmp_path / name).touch()
+    assert _sources_of(tmp_path / name, recipes.recipe("cells-proposal"), "proposal") == sources
+
+
+def test_a_preset_hands_on_what_it_was_trained_on():
+    assert _sources_of("axons", recipes.recipe("axons"), "model") == ["simulation", "trailmap", "dlmbmap"]
+    assert _sources_of("cells-2p", recipes.recipe("cells-instance"), "instance") == ["simulation"]
+
+
+def test_the_weights_of_a_run_hand_on_what_it_has_seen(tmp_path):
+    train(tiny_recipe(), tmp_path / "run", quiet=True)
+    assert _sources_of(tmp_path / "run" / "weights.safetensors", tiny_recipe(), "model") == ["simulation"]
 
 
 def test_a_seed_is_a_count(tmp_path):

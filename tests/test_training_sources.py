@@ -145,6 +145,25 @@ def test_labels_of_another_shape_are_refused(tmp_path, volume):
         read_recordings(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [(np.float32([0, 0.25, 1]), "float32 values between whole numbers"), (np.int32([-1, 0, 1]), "got -1")],
+)
+def test_labels_that_number_no_axons_are_refused(tmp_path, volume, labels, reason):
+    write(tmp_path / "a_volume.tif", volume)
+    write(tmp_path / "a_instances.tif", np.resize(labels, volume.shape))
+    with pytest.raises(CalzooError, match=reason):
+        read_recordings(tmp_path)
+
+
+def test_axons_may_have_any_number(tmp_path, volume):
+    labels = np.resize(np.uint32([0, 3_000_000_000, 7]), volume.shape)
+    write(tmp_path / "a_volume.tif", volume)
+    write(tmp_path / "a_instances.tif", labels)
+    (recording,) = read_recordings(tmp_path)
+    np.testing.assert_array_equal(recording.labels, np.resize([0, 2, 1], volume.shape))
+
+
 def test_numbered_axons_in_a_file_of_classes_are_refused(tmp_path, volume):
     labels = np.zeros(volume.shape, np.uint8)
     labels[0, 0, :3] = [1, 2, 17]

@@ -29,7 +29,8 @@ def average_runs(runs, out):
     Parameters
     ----------
     runs : sequence of path-like
-        Folders of at least two runs of the same network. Recipe and data are those of the last.
+        Folders of at least two runs of the same network. The recipe is that of the last; the sources of
+        data are those of all.
     out : path-like
         A folder that does not exist yet.
 
@@ -66,6 +67,11 @@ def average_runs(runs, out):
     for name in _COPIED:
         if (last.path / name).exists():
             (out / name).write_bytes((last.path / name).read_bytes())
+    # What any of them has seen, the mean has.
+    seen = list(dict.fromkeys(source for run in runs for source in run.sources))
+    if set(seen) - set(last.sources):
+        begun = out / "init.json"
+        write_json(begun, (read_json(begun) if begun.exists() else {}) | {"sources": seen})
     ledger = read_json(last.path / "ledger.json")
     for score in ("best_epoch", "best_score"):  # of other weights
         ledger.pop(score, None)

@@ -62,6 +62,12 @@ class CellData:
         self.recipe = recipe
         found = [p for folder in folders for p in read_cell_pictures(folder, scenes=recipe.scenes)]
         used = [p for p in found if recipe.shares.get(p.source) and len(p.masks)]
+        if found and not any(len(p.masks) for p in found):
+            message = (
+                f"{', '.join(map(str, folders))}: expected labels with cells in them, got none in "
+                f"{len(found)} pictures; check that labels and pictures belong together."
+            )
+            raise CalzooError(message)
         if not used:
             message = (
                 f"recipe {recipe.name!r} trains on {', '.join(recipe.shares)}, but none was given. "
@@ -80,6 +86,12 @@ class CellData:
             elif np.isfinite(picture.diameter()):
                 self.training.setdefault(picture.source, []).append(self.ready(trusted(picture)))
         self.sources = tuple(source for source in recipe.shares if source in self.training)
+        if not self.sources:
+            message = (
+                f"recipe {recipe.name!r}: expected pictures to train on beside those that are held out "
+                f"({', '.join(sorted(held))}), got none; give more, or set fold=-1 to hold none out."
+            )
+            raise CalzooError(message)
 
     def ready(self, picture):
         """Return what samples of a picture are drawn from; for a subclass to define."""

@@ -55,7 +55,17 @@ _NEUROFINDER = re.compile(r"(\d\d)\.(\d\d)(\.test)?_mean")
 _VOLUMES = {"00": 4}
 #: How many cells cover each pixel; one cell is not told from another.
 _COVER = "_semantic.tif"
-_LABELS = ("_masks.npz", "_labels.tif", "_label.tif", "_rois.zip", ".zip", "_regions.json", _COVER)
+_LABELS = (
+    "_masks.npz",
+    "_labels.tif",
+    "_labels.tiff",
+    "_label.tif",
+    "_label.tiff",
+    "_rois.zip",
+    ".zip",
+    "_regions.json",
+    _COVER,
+)
 _SHARED_LABELS = ("regions.json", "consensus_regions.json")
 
 
@@ -147,6 +157,7 @@ class CellPicture:
         for kind in sorted(self.pictures):
             content.update(kind.encode() + np.ascontiguousarray(self.pictures[kind]).tobytes())
         content.update(self.masks.row.tobytes() + self.masks.col.tobytes() + self.masks.indptr.tobytes())
+        content.update(np.packbits(self.known).tobytes() + bytes([self.parted]))
         return {"shape": list(self.shape), "cells": len(self.masks), "sha256": content.hexdigest()}
 
 
@@ -253,9 +264,10 @@ def _read_pictures(path):
         return {"mean": picture}
     import tifffile
 
-    array = tifffile.imread(path)
-    if array.ndim == 2:
-        return {"mean": array.astype(np.float32)}
+    with tifffile.TiffFile(path) as tif:  # a movie may be larger than the memory
+        series = tif.series[0]
+        if series.ndim == 2:
+            return {"mean": series.asarray().astype(np.float32)}
     from calzoo.imaging.movies import open_movie
     from calzoo.imaging.summary import summary_images
 

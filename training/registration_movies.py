@@ -40,7 +40,7 @@ class MovieTiles:
                     "shows no motion: give the whole recording."
                 )
                 raise CalzooError(message)
-            frames = _some(movie)
+            frames = sample_frames(movie)
             template = rigid_template(frames)
             shifts, _ = RigidSearch(template)(frames)
             self._movies.append((_padded(frames, size), _padded(template[None], size)[0], shifts))
@@ -95,7 +95,7 @@ def still_scenes(movie):
             f"{movie.shape[0]}; give the whole recording, or leave it away."
         )
         raise CalzooError(message)
-    frames = _some(movie)
+    frames = sample_frames(movie)
     scenes = []
     for start in range(0, len(frames) - TOGETHER + 1, TOGETHER):
         piece = frames[start : start + TOGETHER]
@@ -103,7 +103,7 @@ def still_scenes(movie):
     return scenes
 
 
-def _some(movie):
+def sample_frames(movie):
     """Return up to `FRAMES` frames as float32; frames stored as roots (NAME_sqrt8.tif) are squared."""
     count = movie.shape[0]
     frames = (

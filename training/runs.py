@@ -5,7 +5,7 @@
 ``init.json``               the weights that the run began from, if any: name and SHA-256
 ``fingerprint.json``        shapes, hashes and class frequencies of the data
 ``history.csv``             one line per epoch; drawn in ``curves.png``
-``weights.safetensors``     the weights of the best score: variable path -> array
+``weights.safetensors``     the weights of the best score, or the last: variable path -> array
 ``preview_*.png``           picture, truth and prediction at the last score
 ``ledger.json``             steps, samples, seconds, backend, versions, summed over sessions
 ``scores.json``             what ``calzoo evaluate`` measured, if it was run

@@ -214,7 +214,7 @@ def _own(path):
     name = stem.rstrip("_") or path.parent.name
     if instances.exists():
         volume, labels = _pair(path, instances)
-        return Recording(name, "own", volume, labels.astype(np.int32), instances=True)
+        return Recording(name, "own", volume, _numbered(labels, instances), instances=True)
     volume, labels = _pair(path, path.with_name(f"{stem}label.tif"))
     strange = np.setdiff1d(labels, _KNOWN_CLASSES)
     if strange.size:
@@ -224,6 +224,23 @@ def _own(path):
         )
         raise CalzooError(message)
     return Recording(name, "own", volume, labels.astype(np.uint8), instances=False)
+
+
+def _numbered(labels, path):
+    """Return labels of axons as int32, numbered anew where they would not fit; refuse what is no number."""
+    if labels.dtype.kind == "f" and (labels != np.rint(labels)).any():
+        message = (
+            f"{path}: expected one whole number per axon and 0 for none, got {labels.dtype} values between "
+            "whole numbers; save the labels without scaling them, e.g. as uint16."
+        )
+        raise CalzooError(message)
+    if labels.min(initial=0) < 0:
+        message = f"{path}: expected one number from 1 on per axon and 0 for none, got {labels.min()}."
+        raise CalzooError(message)
+    if labels.max(initial=0) > np.iinfo(np.int32).max:
+        names, numbers = np.unique(labels, return_inverse=True)
+        labels = numbers.reshape(labels.shape) + (0 if names[0] == 0 else 1)
+    return labels.astype(np.int32)
 
 
 def _pair(volume_path, labels_path):

@@ -228,7 +228,17 @@ def _fingerprint(recording):
         "conditions": len(stimuli.conditions),
         "trials": int(stimuli.trial.max()),
         "labels_sha256": hashlib.sha256(stimuli.targets.tobytes()).hexdigest(),
+        # Which rows are tested on, and what lies around them, hangs on these too.
+        "rows_sha256": _digest(stimuli.frames, stimuli.trial, stimuli.offset, stimuli.event),
+        "masks_sha256": None if recording.masks is None else _digest(recording.masks),
     }
+
+
+def _digest(*arrays):
+    content = hashlib.sha256()
+    for array in arrays:
+        content.update(np.ascontiguousarray(array).tobytes())
+    return content.hexdigest()
 
 
 def _last_trials(stimuli, count):

@@ -35,6 +35,7 @@ from calzoo.training.variables import (
     save_weights,
     values_of,
 )
+from calzoo.weights.card import CARD_KEY, Card
 from calzoo.weights.registry import resolve, sha256
 from calzoo.weights.release import RESEARCH
 
@@ -92,8 +93,11 @@ def train(recipe, run, *, folders=(), init=None, strategy=None, threads=None, qu
     if recipe.seed < 0:
         message = f"recipe {recipe.name!r}: seed must be 0 or more, got {recipe.seed}."
         raise CalzooError(message)
+    seen = []  # what the weights to begin with have seen
     if init is not None:
-        init = _located(init, getattr(recipe, "role", "model"))
+        role = getattr(recipe, "role", "model")
+        seen = _sources_of(init, recipe, role)
+        init = _located(init, role)
     _check_recipe(run, recipe)
     _check_init(run, init)
     schedule = recipe.schedule
@@ -107,7 +111,7 @@ def train(recipe, run, *, folders=(), init=None, strategy=None, threads=None, qu
         _check_fingerprint(run, fingerprint)
         with _policy(schedule.precision), strategy.scope() if strategy else _nothing():
             loop = _Loop(recipe, run, data, init, strategy, quiet)
-            _begin(run, recipe, fingerprint, init)
+            _begin(run, recipe, fingerprint, init, seen)
             with Ledger(run, recipe, threads=threads) as ledger, _stop_signals() as stop:
                 loop.go(stop, ledger)
         return loop.progress
@@ -306,25 +310,34 @@ def _check_fingerprint(run, fingerprint):
         raise CalzooError(message)
 
 
-def _begin(run, recipe, fingerprint, init):
+def _begin(run, recipe, fingerprint, init, seen):
     """Write what the run is, now that nothing can keep it from beginning: a later command goes by it."""
     run.mkdir(parents=True, exist_ok=True)
     if init is not None and not has_checkpoint(run):
         facts = {"name": init.name, "sha256": sha256(_weights_in(init))}
-        write_json(run / "init.json", facts | {"sources": _sources_of(init, recipe)})
+        write_json(run / "init.json", facts | {"sources": seen})
     if not (run / "fingerprint.json").exists():
         write_json(run / "fingerprint.json", fingerprint)
     if not (run / "recipe.json").exists():
         (run / "recipe.json").write_text(recipes.to_json(recipe) + "\n", encoding="utf-8")
 
 
-def _sources_of(init, recipe):
+def _sources_of(init, recipe, role):
     """Return what the weights to begin with have seen that has terms of its own, as far as that is known."""
-    if init.is_dir():
-        before = load_run(init)
+    path = Path(init)
+    if path.name == WEIGHTS and (path.parent / "recipe.json").is_file():
+        path = path.parent
+    if path.is_dir():
+        before = load_run(path)
         return list(before.sources) if type(before.recipe) is type(recipe) else []
+    if not path.exists():  # a preset
+        import onnx
+
+        file = onnx.load(resolve(str(init), role), load_external_data=False)
+        texts = {entry.key: entry.value for entry in file.metadata_props}
+        return recipes.sources_of(recipe, Card.from_json(texts[CARD_KEY]))
     name = recipe.name.removesuffix(RESEARCH) + RESEARCH
-    if RESEARCH in init.name and name in recipes.RECIPES:
+    if RESEARCH in path.name and name in recipes.RECIPES:
         return [source for source in recipes.recipe(name).shares if source != "own"]
     return []
 

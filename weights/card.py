@@ -13,6 +13,7 @@ from types import MappingProxyType
 from calzoo.errors import CalzooError
 
 SCHEMA_VERSION = 1
+CARD_KEY = "calzoo.card"  # of the file's metadata
 TASKS = ("axons", "cells", "registration", "centers", "stimulus")
 ROLES = ("model", "proposal", "instance")
 NORMALISATIONS = ("none", "percentile", "zscore")

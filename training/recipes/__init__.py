@@ -20,6 +20,7 @@ import difflib
 import inspect
 import json
 import pkgutil
+import sys
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
@@ -137,6 +138,25 @@ def changed(recipe, settings):
         message = f"recipe {recipe.name!r} cannot take {given}: {error}"
         raise CalzooError(message) from error
     return new
+
+
+def sources_of(recipe, card):
+    """Return what a recipe calls the data that a card names.
+
+    Parameters
+    ----------
+    recipe : dataclass
+    card : calzoo.weights.card.Card
+
+    Returns
+    -------
+    list of str
+        In the order of the recipe's terms; empty where it knows none of them.
+    """
+    modules = (sys.modules[kind.__module__] for kind in type(recipe).__mro__)
+    terms = next((module.TERMS for module in modules if hasattr(module, "TERMS")), {})
+    names = {data.name for data in card.data}
+    return [source for source, data in terms.items() if data.name in names]
 
 
 def _check_network(recipe):

@@ -195,7 +195,10 @@ class AxonsRecipe:
         )
 
     def score(self, model, data):
-        """Return the axon F1 of each validation group with their mean, ``"score"``, and previews."""
+        """Return the axon F1 of each validation group with their mean, ``"score"``, and previews.
+
+        Where own recordings are trained on there is no ``"score"``, and the last weights are kept.
+        """
         groups, previews = {}, []
         for recording in data.validation:
             truth = recording.semantic(self.border_recipe)
@@ -211,7 +214,10 @@ class AxonsRecipe:
             f"f1_{name}": float(np.nan_to_num(scores_by_class(counts).f1[1]))
             for name, counts in groups.items()
         }
-        return {"score": float(np.mean(list(scores.values()))), **scores} if scores else {}, previews
+        # Own stacks are not scored here, so what does best on others is no choice for them: the last is kept.
+        if scores and "own" not in data.sources:
+            scores = {"score": float(np.mean(list(scores.values()))), **scores}
+        return scores, previews
 
     def card_fields(self, model, sources=("simulation",)):
         """Return the arguments of a card that follow from the recipe.

@@ -13,7 +13,7 @@ from calzoo.imaging.movies import open_movie
 from calzoo.training.fingerprints import numbered
 from calzoo.training.ledger import versions
 from calzoo.training.registration_losses import registration_loss
-from calzoo.training.registration_movies import MovieTiles, still_scenes
+from calzoo.training.registration_movies import MovieTiles, sample_frames, still_scenes
 from calzoo.training.registration_pairs import Conditions, draw_pair
 from calzoo.training.registration_scenes import draw_scene
 from calzoo.training.schedule import Schedule, check_sides
@@ -330,9 +330,8 @@ def _levelled(pair):
 
 
 def _fingerprint(movie):
-    """Return what a movie is, as JSON: its shape, and a hash of frames spread over it."""
-    numbers = np.unique(np.linspace(0, movie.shape[0] - 1, 16).astype(int))
-    return {"shape": [int(side) for side in movie.shape], "frames_sha256": digest(movie.take(numbers))}
+    """Return what a movie is, as JSON: its shape, and a hash of the frames that are trained on."""
+    return {"shape": [int(side) for side in movie.shape], "frames_sha256": digest(sample_frames(movie))}
 
 
 def _coarse(target):

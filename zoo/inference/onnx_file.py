@@ -5,8 +5,7 @@ millisecond, needs no package, and skips the weights without copying them.
 """
 
 from calzoo.errors import CalzooError
-
-CARD_KEY = "calzoo.card"
+from calzoo.weights.card import CARD_KEY
 
 # Field numbers of onnx.proto3 (ModelProto, GraphProto, ...): https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 _MODEL_GRAPH, _MODEL_METADATA, _MODEL_FUNCTIONS = 7, 14, 25
