@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from calzoo.inference import onnx_file
 from calzoo.weights import card as cards
-from calzoo.weights import registry
+from calzoo.weights import onnx_file, registry
 from calzoo.weights.card import Card, Normalisation, Score, Tensor, TrainingData
 
 jsonschema = pytest.importorskip("jsonschema")

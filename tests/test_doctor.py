@@ -4,8 +4,8 @@ import pytest
 
 from calzoo import cli
 from calzoo.commands import doctor
-from calzoo.inference import onnx_file
 from calzoo.inference.models import PROVIDERS
+from calzoo.weights import onnx_file
 from calzoo.weights.card import Card
 
 onnxruntime = pytest.importorskip("onnxruntime")

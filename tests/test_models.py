@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from calzoo.errors import CalzooError
-from calzoo.inference import models, onnx_file
+from calzoo.inference import models
 from calzoo.inference.models import Model, load_model
+from calzoo.weights import onnx_file
 
 MODELS = Path(__file__).resolve().parent / "models"
 PIXEL = MODELS / "pixel.onnx"

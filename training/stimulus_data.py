@@ -1,6 +1,5 @@
 """Recordings with stimuli as a network trains on them: read, parted by trial, varied."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from calzoo.imaging.rest import RestTrack, noise_level, rest_picture, scaled
 from calzoo.imaging.stimuli import read_stimuli
 from calzoo.simulation.stimulus import simulate_stimulus
 from calzoo.training.fingerprints import numbered
+from calzoo.training.sources import digest
 
 _MOVIES = ("frames.tif", "movie.tif", "frames.npy", "movie.npy", "frames.tiff", "movie.h5", "frames.zip")
 _TABLES = ("stimuli.csv", "labels.csv")
@@ -224,21 +224,14 @@ def _fingerprint(recording):
     return {
         "shape": list(frames.shape),
         "dtype": str(frames.dtype),
-        "frames_sha256": hashlib.sha256(np.ascontiguousarray(frames)).hexdigest(),
+        "frames_sha256": digest(frames),
         "conditions": len(stimuli.conditions),
         "trials": int(stimuli.trial.max()),
-        "labels_sha256": hashlib.sha256(stimuli.targets.tobytes()).hexdigest(),
+        "labels_sha256": digest(stimuli.targets),
         # Which rows are tested on, and what lies around them, hangs on these too.
-        "rows_sha256": _digest(stimuli.frames, stimuli.trial, stimuli.offset, stimuli.event),
-        "masks_sha256": None if recording.masks is None else _digest(recording.masks),
+        "rows_sha256": digest(np.stack([stimuli.frames, stimuli.trial, stimuli.offset, stimuli.event])),
+        "masks_sha256": None if recording.masks is None else digest(recording.masks),
     }
-
-
-def _digest(*arrays):
-    content = hashlib.sha256()
-    for array in arrays:
-        content.update(np.ascontiguousarray(array).tobytes())
-    return content.hexdigest()
 
 
 def _last_trials(stimuli, count):

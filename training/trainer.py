@@ -35,7 +35,8 @@ from calzoo.training.variables import (
     save_weights,
     values_of,
 )
-from calzoo.weights.card import CARD_KEY, Card
+from calzoo.weights.card import Card
+from calzoo.weights.onnx_file import card_text
 from calzoo.weights.registry import resolve, sha256
 from calzoo.weights.release import RESEARCH
 
@@ -331,11 +332,8 @@ def _sources_of(init, recipe, role):
         before = load_run(path)
         return list(before.sources) if type(before.recipe) is type(recipe) else []
     if not path.exists():  # a preset
-        import onnx
-
-        file = onnx.load(resolve(str(init), role), load_external_data=False)
-        texts = {entry.key: entry.value for entry in file.metadata_props}
-        return recipes.sources_of(recipe, Card.from_json(texts[CARD_KEY]))
+        card = Card.from_json(card_text(resolve(str(init), role).read_bytes()))
+        return recipes.sources_of(recipe, card)
     name = recipe.name.removesuffix(RESEARCH) + RESEARCH
     if RESEARCH in path.name and name in recipes.RECIPES:
         return [source for source in recipes.recipe(name).shares if source != "own"]

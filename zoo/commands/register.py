@@ -166,7 +166,8 @@ def _picture(path, reading):
     from calzoo.imaging.picture_files import SUFFIXES, read_pictures
 
     reasons = []
-    for options in (reading, {}):
+    said = any(value is not None for value in reading.values())
+    for options in (reading, {}) if said else (reading,):
         try:
             with open_movie(path, **options) as movie:
                 return movie.frames(0, 200).mean(axis=0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from calzoo.errors import CalzooError
-from calzoo.inference import onnx_file
+from calzoo.weights import onnx_file
 from calzoo.weights.card import Card
 
 PROVIDERS = ("auto", "cpu", "cuda", "tensorrt", "openvino")

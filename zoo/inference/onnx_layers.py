@@ -6,7 +6,7 @@ The file is changed as bytes, field by field, so that no package for ONNX is nee
 from dataclasses import dataclass
 
 from calzoo.errors import CalzooError
-from calzoo.inference.onnx_file import _fields, _text, metadata_of
+from calzoo.weights.onnx_file import _fields, _text, metadata_of
 
 _MODEL_GRAPH, _GRAPH_NODE, _GRAPH_INPUT, _GRAPH_OUTPUT = 7, 1, 11, 12
 _NODE_INPUT, _NODE_OUTPUT, _NODE_KIND = 1, 2, 4
