@@ -41,7 +41,7 @@ SCORES = tuple(np.round(np.arange(0.3, 0.91, 0.05), 2))
 
 
 def networks_of(args, pictures):
-    """Return a function from a picture to the networks that score it, and the fold of each picture's name."""
+    """Return a function from a picture to the networks that score it, and the fold of each field of view."""
     load = {"provider": "cpu", "threads": args.threads}
     if args.folds:
         folds = [
@@ -51,8 +51,8 @@ def networks_of(args, pictures):
             for k in range(FOLDS)
             if (args.folds / f"fold{k}").is_dir()
         ]
-        fold_of = {name: k for k in range(len(folds)) for name in held_out(pictures, k, 0)}
-        return lambda picture: folds[fold_of[picture.name]] if picture.name in fold_of else None, fold_of
+        fold_of = {field: k for k in range(len(folds)) for field in held_out(pictures, k, 0)}
+        return lambda picture: folds[fold_of[picture.field]] if picture.field in fold_of else None, fold_of
     roles = dict(text.split("=", 1) for text in args.model) or None
     one = CellNetworks.load(roles, args.preset, **load)
     return lambda picture: one, {}
@@ -131,7 +131,7 @@ def choose(networks, pictures, fold_of, args):
     choice = Choice(networks, pictures, args.known_diameter, args.keep)
     used = {}
     for fold in sorted(set(fold_of.values())):
-        f1, *used[fold] = choice.best([p.name for p in pictures if fold_of[p.name] != fold])
+        f1, *used[fold] = choice.best([p.name for p in pictures if fold_of[p.field] != fold])
         heat, weight, score = used[fold]
         print(f"fold {fold}: heat {heat}, its weight {weight}, score {score}, F1 {f1:.3f} on the others")
     f1, heat, weight, score = choice.best([p.name for p in pictures])
@@ -142,7 +142,7 @@ def choose(networks, pictures, fold_of, args):
         chosen = {"heat_threshold": heat, "heat_weight": weight, "score_threshold": float(score)}
         recipe["postprocessing"] |= {k: v for k, v in chosen.items() if k in recipe["postprocessing"]}
         path.write_text(json.dumps(recipe, indent=1) + "\n")
-    return lambda picture, shown, diameter: choice.detection(picture.name, *used[fold_of[picture.name]])
+    return lambda picture, shown, diameter: choice.detection(picture.name, *used[fold_of[picture.field]])
 
 
 def draw(folder, picture, networks, args):

@@ -36,7 +36,7 @@ def cases(args, scenes):
     """Yield (group, case) of everything that is scored."""
     pool = read_cell_pictures(args.pool, scenes=scenes)
     kept = held_out(pool, -1, args.scenes)
-    pictures = [p for p in pool if p.name in kept]
+    pictures = [p for p in pool if p.field in kept]
     pictures += pictures_of(args.data) if args.data else []
     for picture in pictures:
         for group, chosen in shown_pictures(picture):

@@ -74,8 +74,9 @@ def differences(model, data, card):
         except Exception as error:  # onnxruntime's exceptions have no common base but this one
             message = f"ONNX Runtime fails on {shapes}: {error}"
             raise CalzooError(message) from error
-        largest = max(_largest(expected[name], r) for name, r in zip(names, results, strict=True))
-        if not largest <= TOLERANCES["cpu"]:  # NaN is refused as well
+        apart = [_largest(expected[name], r) for name, r in zip(names, results, strict=True)]
+        largest = float(np.max(apart))  # not max(), which loses a NaN behind a number
+        if not largest <= TOLERANCES["cpu"]:
             message = (
                 f"the exported network differs from the Keras network by {largest:g} on {shapes}; at most "
                 f"{TOLERANCES['cpu']:g} is allowed. Look for a layer that tf2onnx writes wrongly."

@@ -44,6 +44,19 @@ def test_every_roi_is_a_polygon_with_the_number_of_its_cell(masks, tmp_path):
     assert (rois[3].bottom, rois[3].right) == (50, 64)
 
 
+def test_cells_without_pixels_are_refused(tmp_path):
+    empty = Masks.from_pixels((8, 8), [([1, 1, 2, 2], [1, 2, 1, 2]), ([], [])])
+    for write in (
+        lambda: imagej_rois.write_rois(tmp_path / "a.zip", empty),
+        lambda: suite2p_folder.suite2p_stat(empty, 3.0),
+    ):
+        with pytest.raises(
+            CalzooError, match="pixels in every mask, got none in 1 of them, the first is 1; leave"
+        ):
+            write()
+    assert not list(tmp_path.iterdir())
+
+
 def test_rectangles_and_ovals_are_areas_too(tmp_path):
     roifile = pytest.importorskip("roifile")
     box = roifile.ImagejRoi(roitype=roifile.ROI_TYPE.RECT, top=2, left=3, bottom=6, right=10)

@@ -98,8 +98,8 @@ def test_covers_are_read_where_there_are_no_other_labels(neurofinder):
 def test_planes_of_one_volume_never_part(neurofinder):
     pictures = read_cell_pictures(neurofinder)
     assert [p.field for p in pictures] == [f"neurofinder/{f}" for f in ("00.00", "00.00", "00.04", "01.00")]
-    assert cells_data.held_out(pictures, 0, 0) == {"00.00", "00.01"}
-    assert cells_data.held_out(pictures, 1, 0) == {"01.00"}
+    assert cells_data.held_out(pictures, 0, 0) == {"neurofinder/00.00"}
+    assert cells_data.held_out(pictures, 1, 0) == {"neurofinder/01.00"}
     assert [cells_data.held_out(pictures, fold, 0) for fold in (2, 3)] == [set(), set()]
 
 

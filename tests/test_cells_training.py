@@ -168,6 +168,23 @@ def test_folder_without_labelled_pictures_is_refused(tmp_path):
         read_cell_pictures(tmp_path)
 
 
+def test_pictures_without_labels_are_left_out_and_named(tmp_path, capsys):
+    import tifffile
+
+    for name in "abcde":
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.ones((20, 30), np.uint16))
+    write_masks(tmp_path / "e_masks.npz", cells=Masks.from_pixels((20, 30), [([1], [1])]))
+    assert [p.name for p in read_cell_pictures(tmp_path)] == ["e"]
+    assert (
+        "without labels beside them, and left out: a.tif, b.tif, c.tif and 1 more." in capsys.readouterr().err
+    )
+    write_masks(tmp_path / "a_masks.npz", cells=Masks.from_pixels((20, 30), [([1], [1])]))
+    for name in "bcd":
+        (tmp_path / f"{name}.tif").unlink()
+    assert len(read_cell_pictures(tmp_path)) == 2
+    assert not capsys.readouterr().err
+
+
 def test_masks_of_another_frame_are_refused(tmp_path):
     import tifffile
 
@@ -236,9 +253,7 @@ def test_heat_of_a_turned_view_lies_on_the_cells(rng):
     for _ in range(5):
         view = cells_samples.draw_view(rng, (60, 75), 31.5, 1.0, variation)
         image, present = cells_samples.image_sample(rng, picture, [None, "mean", None], view, 64)
-        heat = cells_data.heat_sample(
-            picture, picture.masks.labels(), picture.masks.centers, present, view, 64
-        )
+        heat = cells_data.heat_sample(picture, picture.masks.centers, present, view, 64)
         soma, border, center, weight = np.moveaxis(heat, -1, 0)
         known = weight > 0
         assert (
@@ -248,6 +263,25 @@ def test_heat_of_a_turned_view_lies_on_the_cells(rng):
         peaks = np.argwhere((center > 0.9) & known)
         assert len(peaks)
         assert all(soma[tuple(p)] for p in peaks)
+
+
+def test_what_cannot_be_seen_hides_nothing_that_can():
+    y, x = np.mgrid[:48, :48]
+    near = lambda cy, cx, r: np.nonzero((y - cy) ** 2 + (x - cx) ** 2 <= r**2)  # noqa: E731
+    masks = Masks.from_pixels((48, 48), [near(24, 24, 9), near(24, 24, 4), near(24, 36, 4)])
+    facts = {"clarity": np.array([0.9, 0.0, 0.4]), "snr": np.zeros(3), "active": np.ones(3)}
+    facts |= {"in_focus": np.ones(3, bool)}
+    picture = CellPicture(
+        "one", "simulation", "simulation/one", {"mean": np.zeros((48, 48), np.float32)}, masks,
+        np.ones((48, 48), bool), facts,
+    )  # fmt: skip
+    assert picture.status((False, True, False)).tolist() == [1, -1, 0]
+    view = cells_samples.plain_view((23.5, 23.5), 23.5)
+    heat = cells_data.heat_sample(picture, masks.centers, np.array([0, 1, 0]), view, 48)
+    assert heat[..., 0].sum() == len(masks[0][0])
+    # The doubtful cell is unknown where it does not lie on the other.
+    assert 0 < (heat[..., -1] == 0).sum() <= 1.5 * len(masks[2][0])
+    assert heat[24, 24, 0] == 1
 
 
 def test_mask_of_a_turned_view_is_that_of_the_cell_in_the_middle(rng):
@@ -294,9 +328,9 @@ def test_fields_of_view_never_part(rng):
     twin = picture_of_disks(rng, name="x.test", source="neurofinder", count=1)
     pictures.append(CellPicture(**vars(twin) | {"field": "neurofinder/x"}))
     folds = [cells_data.held_out(pictures, fold, 0) for fold in range(4)]
-    assert folds[0] == {"a", "e", "x", "x.test"}
-    assert set.union(*folds) == {p.name for p in pictures}
-    assert sum(map(len, folds)) == len(pictures)
+    assert folds[0] == {"abo/a", "abo/e", "neurofinder/x"}
+    assert set.union(*folds) == {p.field for p in pictures}
+    assert sum(map(len, folds)) == len({p.field for p in pictures})
     assert cells_data.held_out(pictures, -1, 0) == set()
 
 

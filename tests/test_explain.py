@@ -111,6 +111,17 @@ def test_enlarging_is_linear_between_the_middles_of_pixels():
         (np.zeros((2, 8, 8)), {"layer": "nothing"}, "expected the name of a tensor inside .* got 'nothing'"),
         (np.zeros((2, 8, 8)), {"output_name": "other"}, "expected the output 'other', got logits"),
         (np.zeros((2, 8, 8)), {"method": "occlusion", "patch": 9}, "a side from 1 to 8 pixels, got 9"),
+        (np.zeros((2, 8, 8)), {"axes": "xx"}, "axes must be one of bcyx, byxc, got 'xx'"),
+        (np.zeros((2, 8, 8)), {"target": 1.7}, "target: expected a whole number, got 1.7"),
+        (np.zeros((2, 8, 8)), {"patch": "a"}, "patch: expected a whole number, got 'a'"),
+        (np.zeros((2, 8, 8)), {"threads": -1}, "threads must be a whole number of at least 1, got -1"),
+        (
+            np.zeros((2, 8, 8)),
+            {"baseline": np.zeros(3)},
+            r"baseline: expected a number, or an array .*\(3,\)",
+        ),
+        (np.zeros((2, 8, 8)), {"baseline": "a", "method": "occlusion"}, "baseline: expected a number"),
+        ("picture", {}, "expected a picture of real numbers, got str"),
     ],
 )
 def test_what_does_not_fit_is_refused(image, options, match):
@@ -119,6 +130,8 @@ def test_what_does_not_fit_is_refused(image, options, match):
 
 
 def test_files_that_are_no_classifier_are_refused(tmp_path, picture):
+    with pytest.raises(CalzooError, match=r"expected the path of an \.onnx file .*, got 5"):
+        explain(5, picture)
     with pytest.raises(CalzooError, match="cannot be read"):
         explain(tmp_path / "none.onnx", picture)
     (tmp_path / "bad.onnx").write_bytes(b"not a network")

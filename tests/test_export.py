@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ import conformance
 import onnxruntime
 
 from calzoo.errors import CalzooError
-from calzoo.export import export_model, export_run
+from calzoo.export import export_model, export_run, verification
 from calzoo.export import models as exporter
 from calzoo.export.graph import Graph
 from calzoo.export.passes import simplify
@@ -150,6 +151,23 @@ def test_graph_that_differs_from_the_network_is_refused(tmp_path, monkeypatch):
     refuse(
         model, UNET.card(model), tmp_path, r"differs from the Keras network by .* at most 0.0001 is allowed"
     )
+
+
+def test_outputs_that_are_not_numbers_are_refused_whichever_they_are(monkeypatch):
+    image = keras.Input((None, None, 1), name="image")
+    heads = [keras.layers.Conv2D(1, 1, name=name)(image) for name in ("first", "second")]
+    model = keras.Model(image, heads)
+    card = SimpleNamespace(
+        inputs=(SimpleNamespace(name="image", axes="byxc", channels=()),),
+        outputs=tuple(SimpleNamespace(name=name, axes="byxc") for name in ("first", "second")),
+    )
+    good = np.zeros((1, 4, 4, 1), np.float32)
+    session = SimpleNamespace(run=lambda names, feeds: [good, good * np.nan])
+    monkeypatch.setattr(verification, "_session", lambda data: session)
+    monkeypatch.setattr(verification, "_shape", lambda *args: (1, 4, 4, 1))
+    monkeypatch.setattr(verification, "keras_outputs", lambda *args: {"first": good, "second": good})
+    with pytest.raises(CalzooError, match="differs from the Keras network by nan"):
+        verification.differences(model, b"", card)
 
 
 def test_network_that_tf2onnx_writes_wrongly_is_refused(tmp_path):

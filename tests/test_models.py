@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -88,6 +89,21 @@ def test_openvino_gives_what_onnxruntime_gives(rng):
             np.testing.assert_allclose(*results, atol=1e-5)
 
 
+def test_openvino_answers_several_threads_as_it_answers_one(rng):
+    pytest.importorskip("openvino")
+    model = load_model(MODELS / "smooth.onnx", provider="openvino", threads=1)
+    arrays = [rng.random((1, 1, 12, side, 16), np.float32) for side in (16, 24, 32, 16)]
+    alone = [model.run({"image": array}, ["probability"])["probability"] for array in arrays]
+
+    def several(number):
+        return [model.run({"image": arrays[number]})["probability"] for _ in range(20)]
+
+    with ThreadPoolExecutor(len(arrays)) as pool:
+        for expected, found in zip(alone, pool.map(several, range(len(arrays))), strict=True):
+            for result in found:
+                np.testing.assert_allclose(result, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize(("package", "provider"), [("openvino", "openvino"), ("onnxruntime", "cpu")])
 def test_a_missing_runtime_is_named_with_the_line_that_installs_it(monkeypatch, package, provider):
     monkeypatch.setitem(sys.modules, package, None)
@@ -115,6 +131,12 @@ def test_a_preset_is_found_and_a_processor_gets_the_form_made_for_it(monkeypatch
     assert load_model("axons", provider="cpu").card.name == ("smooth" if twin else "pixel")
     pytest.importorskip("openvino")
     assert load_model("axons", provider="openvino").card.name == "pixel"
+
+
+@pytest.mark.parametrize("name", [None, 5, b"axons"])
+def test_what_is_no_name_is_refused(name):
+    with pytest.raises(CalzooError, match=r"expected the name of a preset or the path of an \.onnx file"):
+        load_model(name)
 
 
 def test_an_unknown_name_is_refused():

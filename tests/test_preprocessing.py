@@ -9,6 +9,7 @@ from scipy import ndimage
 from calzoo.errors import CalzooError
 from calzoo.imaging.frames import ArrayMovie, ComputedMovie, as_movie, chunk_length
 from calzoo.imaging.preprocessing import (
+    RunningBaseline,
     band_pass,
     bin_frames,
     delta_f_over_f,
@@ -81,12 +82,19 @@ def test_dff_follows_bleaching():
 
 def test_the_baseline_is_a_percentile_where_it_is_taken(rng):
     movie = rng.gamma(2, 100, size=(101, 6, 7)).astype(np.float32) + 10
-    # 20 frames are 20 bins of one frame, and frame 50 is one of every five where the percentile is taken.
-    change = whole(delta_f_over_f(movie, window=20, percentile=30))
-    resting = np.percentile(movie[40:60], 30, axis=0)
+    # 21 frames are 21 bins of one frame, and frame 50 is one of every five where the percentile is taken.
+    change = whole(delta_f_over_f(movie, window=21, percentile=30))
+    resting = np.percentile(movie[40:61], 30, axis=0)
     np.testing.assert_allclose(change[50], movie[50] / resting - 1, rtol=1e-4, atol=1e-5)
-    between = 0.4 * resting + 0.6 * np.percentile(movie[45:65], 30, axis=0)
+    between = 0.4 * resting + 0.6 * np.percentile(movie[45:66], 30, axis=0)
     np.testing.assert_allclose(change[53], movie[53] / between - 1, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [20, 21, 200, 205])
+def test_the_baseline_does_not_lag(window):
+    ramp = np.repeat(np.arange(1000.0) + 500, 4).reshape(-1, 2, 2)
+    baseline = RunningBaseline(ArrayMovie(ramp), window, 50).at(300, 700)
+    np.testing.assert_allclose(baseline, ramp[300:700], atol=1e-3)
 
 
 def test_dff_reads_the_movie_little_more_than_twice(rng):

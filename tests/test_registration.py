@@ -216,8 +216,18 @@ def test_a_frame_at_a_time_gives_the_same(network, still, shifts):
     np.testing.assert_allclose(one.frame, whole.movie[4], atol=1e-3)
     assert one.flow.shape == (100, 120, 2)
     assert one.uncertainty == 0.25
+    assert one.clarity > 5
+    assert not one.bad
     with pytest.raises(CalzooError, match=r"one frame \(Y, X\)"):
         registrar(movie)
+
+
+@pytest.mark.parametrize("level", [0, 0.1, 65535])
+def test_a_blank_frame_does_not_move_and_is_bad(still, level):
+    one = Registrar(still, model=load_model(RIGID, provider="cpu", threads=1))(np.full(still.shape, level))
+    assert np.abs(one.flow).max() < 1
+    assert one.clarity == 0
+    assert one.bad
 
 
 @pytest.mark.parametrize(

@@ -48,11 +48,19 @@ def test_no_shift_is_longer_than_the_reach(rng):
     assert np.abs(found).max() <= 6
 
 
-def test_constant_frames_have_finite_shifts():
-    template = np.ones((64, 64))
-    found, clarity = RigidSearch(template)(np.zeros((2, 64, 64)))
-    assert np.isfinite(found).all()
-    assert np.isfinite(clarity).all()
+@pytest.mark.parametrize("level", [0, 0.1, 7, 65535])
+def test_constant_frames_do_not_move(rng, level):
+    blank = np.full((64, 64), level)
+    for template, frame in ((texture(rng, (64, 64)), blank), (blank, texture(rng, (64, 64))), (blank, blank)):
+        found, clarity = RigidSearch(template)(frame[None])
+        np.testing.assert_array_equal(found, 0)
+        np.testing.assert_array_equal(clarity, 0)
+
+
+def test_faint_structure_on_a_large_offset_is_no_blank_frame(rng):
+    template, frame = views(texture(rng), [(0, 0), (5, -3)])
+    found, _ = RigidSearch(1e4 + 0.01 * template)((1e4 + 0.01 * frame)[None])
+    np.testing.assert_allclose(found[0], (5, -3), atol=0.35)
 
 
 @pytest.mark.parametrize("shape", [(3, 64, 64), (2, 64)])

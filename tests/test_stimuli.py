@@ -71,6 +71,14 @@ def test_labels_are_read_frame_by_frame(table):
     np.testing.assert_array_equal(stimuli.condition, [0, 0, 1, 1, 2, 0])
 
 
+def test_a_condition_of_two_groups_is_refused(table):
+    write(table, "frame,cells,group,trial", "0,2,1,1", "2,,1,1", "4,3,2,1", "6,,2,1", "8,2,2,2")
+    with pytest.raises(
+        CalzooError, match=r"row 6: expected one group .* group 2 for cells 2, .* group 1 before"
+    ):
+        read_stimuli(table, frames=10, after=1)
+
+
 def test_conditions_are_looked_up(table, tmp_path):
     write(table, "condition", "5", "5", "6", "8")
     listed = write(tmp_path / "conditions.csv", "condition,cells", "5,4", "6,2+4", "8,")

@@ -38,6 +38,16 @@ OF_PAIRS = {"comparison.csv", "zncc_before.csv", "zncc_after.csv", "report.html"
 OF_PAIRS |= {"matrices.png", "changes.png", "spread.png", "maps.png"}
 
 
+class Lazy:
+    """An array that is none of NumPy's, as those of Zarr and h5py are."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.array, dtype)
+
+
 def recording(
     rng, *, side=32, trials=5, bright=1.0, noise=0.02, answer=0.6, coupling=0.0, drives=0.0, dtype=np.uint16
 ):
@@ -91,6 +101,16 @@ def test_every_dtype_gives_the_same_answers(rng, dtype):
     result = decode_stimuli(np.round(frames).astype(dtype), model=MODEL, cams=False)
     np.testing.assert_allclose(result.logits, expected.logits, atol=1e-3)
     assert result.cams is None
+
+
+def test_arrays_that_are_not_numpys_give_the_same_answers(recorded):
+    frames, stimuli = recorded
+    given = (frames, Lazy(frames), frames.tolist())
+    mine, *others = (decode_stimuli(f, model=MODEL, stimuli=stimuli) for f in given)
+    for other in others:
+        np.testing.assert_allclose(mine.logits, other.logits, atol=1e-4)
+    mine, other = (analyse_stimuli(f, stimuli=stimuli, model=MODEL) for f in (frames, Lazy(frames)))
+    np.testing.assert_array_equal(mine.mean_cams, other.mean_cams)
 
 
 def test_brightness_of_a_frame_does_not_matter(recorded):
@@ -193,6 +213,7 @@ def test_noise_is_that_of_a_pixel_of_mean_brightness(rng):
         (np.full((3, 8, 8), np.nan), "NaN or infinity in frame 0"),
         (np.where(np.arange(3)[:, None, None] < 2, np.ones((3, 8, 8)), np.inf), "infinity in frame 2"),
         (np.zeros((3, 8, 8), complex), "expected intensities .*complex128"),
+        (Lazy(np.full((3, 8, 8), np.nan)), "NaN or infinity in frame 0"),
     ],
 )
 def test_what_is_no_movie_is_refused(frames, match):
@@ -247,8 +268,8 @@ def test_a_table_of_a_longer_recording_is_refused(recorded, function):
     frames, stimuli = recorded
     with pytest.raises(CalzooError, match=r"goes to frame 69, but the recording has the frames 0 to 59"):
         function(frames[:60], stimuli=stimuli, model=MODEL)
-    with pytest.raises(CalzooError, match=r"an array or an opened movie, got list; .* open_movie"):
-        function(frames.tolist(), stimuli=stimuli, model=MODEL)
+    with pytest.raises(CalzooError, match=r"expected frames \(T, Y, X\), got shape \(\)"):
+        function("movie.tif", stimuli=stimuli, model=MODEL)
 
 
 def test_a_network_of_another_task_is_refused():

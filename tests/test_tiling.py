@@ -84,6 +84,13 @@ def test_the_padding_is_the_mirror_image():
     np.testing.assert_array_equal(tiles[0].ravel(), [0, 1, 2, 1, 0, 1, 2, 1])
 
 
+@pytest.mark.parametrize(("depth", "block"), [(33, 32), (65, 32), (9, 4), (33, 8), (41, 8)])
+def test_the_last_plane_is_its_own_where_a_tile_begins_on_it(rng, depth, block):
+    volume = rng.random((depth, 8, 8), dtype=np.float32)
+    grid = plan(volume.shape, tile=(block, 8, 8), divisor=(block, 8, 8))
+    np.testing.assert_array_equal(tiled(lambda batch: batch[:, None], volume, grid)[0], volume)
+
+
 @pytest.mark.parametrize("size", [1, 17, 36, 63, 64, 65, 100, 303, 1024])
 @pytest.mark.parametrize(("tile", "divisor"), [(64, 16), (32, 4), (96, 8)])
 @pytest.mark.parametrize("overlap", [0, 0.25, 0.5])

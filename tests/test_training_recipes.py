@@ -1,4 +1,5 @@
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ pytestmark = pytest.mark.train
 keras = pytest.importorskip("keras")
 
 from calzoo.errors import CalzooError
-from calzoo.training import pictures, recipes
+from calzoo.simulation.axon_styles import draw
+from calzoo.simulation.axons import simulate_axons
+from calzoo.training import pictures, recipes, simulated
 from calzoo.training.augmentation import Variation
 from calzoo.training.frozen import has_frozen_norm, with_frozen_norm
 from calzoo.training.prediction import predict_volume
@@ -102,6 +105,29 @@ def test_a_simulated_stack_depends_on_seed_and_number_alone():
     np.testing.assert_array_equal(one.volume, again.volume)
     assert one.name == again.name
     assert other.name.endswith(str(VALIDATION))
+
+
+def test_the_style_does_not_decide_what_is_in_a_stack(monkeypatch):
+    """From one stream the number that chooses the style would be the first of its parameters."""
+    made = []
+    nothing = SimpleNamespace(volume=None, instances=None)
+    monkeypatch.setattr(
+        simulated, "simulate_axons", lambda seed, shape, style: made.append((seed, style)) or nothing
+    )
+    for number in range(300):
+        simulated_recording(2, number, (4, 24, 24), {"confocal": 1, "lightsheet": 1})
+    for style in ("confocal", "lightsheet"):
+        drawn = [
+            draw(np.random.default_rng(seed), style)["background"] for seed, name in made if name == style
+        ]
+        free = [draw(np.random.default_rng(number), style)["background"] for number in range(300)]
+        assert len(drawn) > 100
+        assert 0.35 < np.mean(drawn < np.median(free)) < 0.65
+
+
+def test_no_stack_is_one_that_the_command_writes():
+    recording = simulated_recording(2, 5, (4, 24, 24), {"confocal": 1})
+    assert not np.array_equal(recording.volume, simulate_axons((2, 5), (4, 24, 24), style="confocal").volume)
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ class CellData:
         self.training, self.validation = {}, []
         for picture in used:
             picture = picture.normalised(normalisation).scaled(recipe.diameter)
-            if picture.name in held:
+            if picture.field in held:
                 if picture.parted:
                     self.validation.append(picture)
             elif np.isfinite(picture.diameter()):
@@ -137,7 +137,7 @@ class CellData:
 
 
 def held_out(pictures, fold, scenes):
-    """Return the names of the pictures that are never trained on.
+    """Return the fields of view that are never trained on.
 
     Parameters
     ----------
@@ -152,14 +152,13 @@ def held_out(pictures, fold, scenes):
     set of str
     """
     held = set()
-    simulated = [p.name for p in pictures if p.source == "simulation"]
+    simulated = [p.field for p in pictures if p.source == "simulation"]
     if scenes and len(simulated) > scenes:
         held |= {simulated[int(i)] for i in np.linspace(0, len(simulated) - 1, scenes)}
     if fold >= 0:
         for source in {p.source for p in pictures} - {"simulation"}:
             fields = sorted({p.field for p in pictures if p.source == source and p.parted})
-            kept = set(fields[fold % FOLDS :: FOLDS])
-            held |= {p.name for p in pictures if p.field in kept}
+            held |= set(fields[fold % FOLDS :: FOLDS])
     return held
 
 
@@ -182,7 +181,7 @@ class HeatData(CellData):
     """Tiles with heat maps: the data of the proposal network."""
 
     def ready(self, picture):
-        """Return a picture, its labels, the centres of its cells and the middles of its tiles."""
+        """Return a picture, the centres of its cells and the middles of its tiles."""
         recipe = self.recipe
         planes = np.where(picture.known, picture.masks.count() > 0, IGNORE)[None]
         step = max(recipe.side // 3, 1)
@@ -192,30 +191,30 @@ class HeatData(CellData):
         grid = np.stack(np.unravel_index(tiles.kept, tiles.images.shape[:3]), axis=1)[:, 1:]
         middles = np.minimum(grid * step + recipe.side / 2, picture.shape)
         middles = middles if len(middles) else np.array([picture.shape]) / 2
-        return picture, picture.masks.labels(), picture.masks.centers, middles
+        return picture, picture.masks.centers, middles
 
     def sample(self, rng, ready, source):
         """Return a tile: image, present; heat with its weight."""
-        picture, labels, centers, middles = ready
+        picture, centers, middles = ready
         recipe, side = self.recipe, self.recipe.side
         variation = recipe.varied(source)
         chosen = choose_pictures(rng, picture, variation)
         middle = middles[rng.integers(len(middles))] + rng.uniform(-0.2, 0.2, 2) * side
         view = draw_view(rng, middle, (side - 1) / 2, 1.0, variation)
         image, present = image_sample(rng, picture, chosen, view, side, variation)
-        heat = heat_sample(picture, labels, centers, present, view, side)
+        heat = heat_sample(picture, centers, present, view, side)
         heat[..., -1] *= recipe.trust[source]
         return {"image": np.clip(image, *recipe.clip), "present": present}, {"heat": heat}
 
 
-def heat_sample(picture, labels, centers, present, view, side):
+def heat_sample(picture, centers, present, view, side):
     """Return soma, border, spots and weight of a view, (side, side, 4)."""
     status = picture.status(present > 0)
-    seen = np.concatenate([[0], status])
-    cells = look(np.where(seen[labels] > 0, labels, 0), view, side, order=0, outside=0)
-    weight = look(
-        (picture.known & ~((labels > 0) & (seen[labels] == 0))).astype(np.float32), view, side, outside=0
-    )
+    # What cannot be seen must not hide what can, though it may lie above.
+    seen = picture.masks.select(status > 0).labels()
+    unsure = (picture.masks.select(status == 0).count() > 0) & (seen == 0)
+    cells = look(seen, view, side, order=0, outside=0)
+    weight = look((picture.known & ~unsure).astype(np.float32), view, side, outside=0)
     inside = view.back(centers[status > 0])
     return heat_targets(cells, inside, (weight > 0.99).astype(np.float32))
 
@@ -237,8 +236,7 @@ def score_heat(recipe, model, pictures):
             status = picture.status(present > 0)
             counts = matched.setdefault(group, np.zeros((len(recipe.thresholds), 3)))
             counts += _count_peaks(heat[..., 2], picture, status, recipe)
-        labels = picture.masks.labels()
-        seen = np.concatenate([[0], status])[labels] > 0
+        seen = picture.masks.select(status > 0).count() > 0
         classes = np.where((heat[..., 1] > 0.5) & (heat[..., 0] > 0.5), 2, heat[..., 0] > 0.5)
         if len(previews) < 6:
             shown = image[..., 1] if present[1] else image.sum(-1)

@@ -27,6 +27,7 @@ References
 import hashlib
 import json
 import re
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -190,7 +191,7 @@ def read_cell_pictures(folder, *, scenes=None):
     Returns
     -------
     list of CellPicture
-        By name.
+        By name. Pictures without labels are left out, which is said on the standard error.
 
     Raises
     ------
@@ -200,14 +201,18 @@ def read_cell_pictures(folder, *, scenes=None):
     folder = Path(folder)
     if pool_files(folder):
         return [scene_picture(read_scene(path), path.stem) for path in pool_files(folder)[:scenes]]
-    found = [_picture(path, folder) for path in sorted(folder.glob("*")) if _may_be_picture(path)]
-    found = [picture for picture in found if picture is not None]
+    read = {path.name: _picture(path, folder) for path in sorted(folder.glob("*")) if _may_be_picture(path)}
+    found = [picture for picture in read.values() if picture is not None]
     if not found:
         message = (
             f"{folder}: expected a pool of scenes (python -m calzoo.training.cells_pool -o DIR), or pictures "
             f"with labels (NAME.tif with one of NAME{', NAME'.join(_LABELS)}), found none."
         )
         raise CalzooError(message)
+    without = [name for name, picture in read.items() if picture is None]
+    if without:
+        listed = ", ".join(without[:3]) + f" and {len(without) - 3} more" * (len(without) > 3)
+        print(f"calzoo: {folder}: without labels beside them, and left out: {listed}.", file=sys.stderr)
     return found
 
 

@@ -165,8 +165,9 @@ def active_frames(movie, grid, count):
     levels, kept, highest, before = [], [], np.full(grid.shape, -np.inf, np.float32), None
     for _, block in chunks(movie):
         sharp = (grid.band_passed(block)[0] - rest) / np.float32(noise)
-        last = sharp[:1] if before is None else before
-        highest = np.maximum(highest, np.minimum(sharp, np.concatenate([last, sharp[:-1]])).max(axis=0))
+        pairs = sharp if before is None else np.concatenate([before, sharp])
+        if len(pairs) > 1:
+            highest = np.maximum(highest, np.minimum(pairs[1:], pairs[:-1]).max(axis=0))
         before = sharp[-1:].copy()
         levels.extend(np.maximum(sharp - 4, 0).sum(axis=(1, 2)))
         kept.extend(sharp)

@@ -33,7 +33,7 @@ from calzoo.training.pools import claim
 from calzoo.training.simulated import VALIDATION
 
 #: Changes whenever the same number would give another recording.
-POOL_VERSION = 5
+POOL_VERSION = 6
 #: How clearly a cell must stand out to be one that should be found, and from when on it may be found.
 CLEAR, DOUBTFUL = 5.0, 2.0
 #: Least contrast of a cell that should be found, over that of an evenly bright disk: else it is out of focus.
@@ -90,7 +90,8 @@ def draw_recording(seed, number):
     -------
     Simulated
     """
-    rng = np.random.default_rng([seed, number])
+    # The simulator draws from (seed, number, 0), which is the same stream as (seed, number).
+    rng = np.random.default_rng([seed, number, 2])
     cell_um, diameter = rng.uniform(10, 17), rng.uniform(6.5, 11.5)
     # The pipeline knows the diameter only about, and the network is to say what it is.
     taken = diameter * np.exp(np.clip(rng.normal(0, 0.15), -0.35, 0.35))
@@ -259,7 +260,7 @@ def training_windows(seed, number):
     """Return the windows of a training recording: the whole, and two parts of it."""
     simulated = draw_recording(seed, number)
     count = simulated.recording.shape[0]
-    rng = np.random.default_rng([seed, number, 1])
+    rng = np.random.default_rng([seed, number, 4])
     frames = simulated.recording.frames()
     if rng.random() < _STREAKED:
         frames = with_streaks(rng, frames, simulated.diameter_px)

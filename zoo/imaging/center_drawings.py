@@ -254,9 +254,11 @@ def draw_losses(path, history):
 
 def _picture(path):
     """Return the pixels of an image file, (Y, X); of colours the brightest."""
+    import tifffile
+
     try:
         pixels = _read_tiff(path) if path.suffix.lower() in (".tif", ".tiff") else _read_image(path)
-    except (OSError, ValueError) as error:  # those of Pillow and of tifffile are of these kinds
+    except (OSError, ValueError, tifffile.TiffFileError) as error:  # Pillow's are of the first two kinds
         message = f"{path}: expected masks (.npz) or a picture of known cells, got a file that is neither."
         raise CalzooError(message) from error
     if pixels.ndim == 3 and pixels.shape[-1] in (3, 4):

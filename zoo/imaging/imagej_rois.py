@@ -7,7 +7,7 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.contours import outline_polygons
-from calzoo.imaging.masks import Masks
+from calzoo.imaging.masks import Masks, refuse_empty
 from calzoo.imaging.outputs import output_file
 
 
@@ -25,6 +25,7 @@ def write_rois(path, masks, *, prefix="cell"):
     """
     import roifile
 
+    refuse_empty(masks)
     with output_file(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         for number, polygons in enumerate(outline_polygons(masks), 1):
             # ImageJ's pixel (0, 0) reaches from 0 to 1, ours from -0.5 to 0.5.

@@ -173,6 +173,22 @@ class Masks:
         return stack
 
 
+def refuse_empty(masks):
+    """Refuse masks of which one has no pixel.
+
+    Raises
+    ------
+    CalzooError
+    """
+    empty = np.flatnonzero(masks.areas == 0)
+    if empty.size:
+        message = (
+            f"expected pixels in every mask, got none in {empty.size} of them, the first is {empty[0]}; "
+            "leave them out: masks.select(masks.areas > 0)."
+        )
+        raise CalzooError(message)
+
+
 def read_masks(path, group=None):
     """Read one group of masks from a ``.npz`` file.
 

@@ -150,7 +150,10 @@ class RunningBaseline:
 
     def at(self, start, stop):
         """Return the baseline of frames `start` to `stop`, float32 (n, Y, X)."""
-        position = (np.arange(start, stop) - (self._bin - 1) / 2) / (self._bin * BINS_PER_KNOT)
+        # A window of an even number of bins reaches one bin farther back than on.
+        behind = 0.5 * (self._n_window % 2 == 0)
+        bins = (np.arange(start, stop) - (self._bin - 1) / 2) / self._bin
+        position = (bins + behind) / BINS_PER_KNOT
         position = np.clip(position, 0, self._n_knots - 1)
         result = np.empty((stop - start, *self._movie.shape[1:]), np.float32)
         for index, place in enumerate(position):

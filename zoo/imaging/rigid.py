@@ -38,6 +38,7 @@ class RigidSearch:
         self.shape = template.shape
         self.factor = max(1, min(template.shape) // SIDE)
         small = binned(template[None], self.factor)[0]
+        self._flat = bool(_flat(small[None])[0])
         self._size = small.shape
         self._taper = np.outer(*(_taper(side) for side in small.shape)).astype(np.float32)
         spectrum = fft.rfft2(self._prepared(small[None]))[0]
@@ -62,9 +63,12 @@ class RigidSearch:
         shifts : ndarray of float32, (T, 2)
             (dy, dx) in pixels, to about a third of a pixel of the smaller picture.
         clarity : ndarray of float32, (T,)
-            Height of the peak in standard deviations of all places; below about 5 it is a guess.
+            Height of the peak in standard deviations of all places; below about 5 it is a guess. A blank
+            frame, and any before a blank template, has shift and clarity 0.
         """
-        small = self._prepared(binned(frames, self.factor))
+        small = binned(frames, self.factor)
+        blank = _flat(small) | self._flat
+        small = self._prepared(small)
         cross = fft.irfft2(fft.rfft2(small) * self._spectrum, self._size)
         ry, rx = self._reach
         cross = np.roll(cross, (ry, rx), axis=(1, 2))[:, : 2 * ry + 1, : 2 * rx + 1]
@@ -74,10 +78,18 @@ class RigidSearch:
             py, px = np.unravel_index(surface.argmax(), surface.shape)
             shifts[index] = _vertex(surface[:, px], py) - ry, _vertex(surface[py], px) - rx
             clarity[index] = (surface[py, px] - surface.mean()) / (surface.std() + 1e-12)
+        # Rounding alone would put the peak of nothing anywhere, the farthest corner first.
+        shifts[blank], clarity[blank] = 0, 0
         return shifts * self.factor, clarity
 
     def _prepared(self, small):
         return (small - small.mean(axis=(1, 2), keepdims=True)) * self._taper
+
+
+def _flat(small):
+    """Tell of each picture (T, Y, X) whether it is constant, but for rounding."""
+    low, high = small.min(axis=(1, 2)), small.max(axis=(1, 2))
+    return high - low <= 1e-6 * np.maximum(np.abs(low), np.abs(high))
 
 
 def binned(frames, factor):

@@ -380,7 +380,16 @@ def _trials(path, rows, found, heads):
 def _groups(path, rows, found):
     """Return the group of each set of cells."""
     given = _numbers(path, rows, "group", 0)
-    return {} if given is None else dict(zip(found, given.tolist(), strict=True))
+    groups = {}
+    for row, (cells, group) in enumerate(zip(found, [] if given is None else given.tolist(), strict=False)):
+        # Frames without stimulus are recorded beside every group.
+        if cells and groups.setdefault(cells, group) != group:
+            message = (
+                f"{path}: row {row + 2}: expected one group for each condition, got group {group} for cells "
+                f"{' and '.join(map(str, cells))}, which were in group {groups[cells]} before."
+            )
+            raise CalzooError(message)
+    return groups
 
 
 def _stimuli(found, count, numbers, event, trial, offset, groups):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from calzoo.imaging.masks import refuse_empty
 from calzoo.imaging.traces import neuropil_rings, without_shared
 
 #: What is written, within the folder.
@@ -77,6 +78,7 @@ def deconvolved(traces):
 
 def suite2p_stat(masks, diameter):
     """Return what stat.npy holds: one dict for each cell, an object array (N,)."""
+    refuse_empty(masks)
     own = without_shared(masks)
     rings = neuropil_rings(masks)
     width = masks.shape[1]

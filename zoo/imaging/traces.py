@@ -7,7 +7,7 @@ from scipy import ndimage, sparse
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.frames import as_movie, chunks
-from calzoo.imaging.masks import Masks
+from calzoo.imaging.masks import Masks, refuse_empty
 from calzoo.imaging.preprocessing import delta_f_over_f
 
 
@@ -171,7 +171,4 @@ def _check(movie, masks):
             "Take the masks of this movie, or resample one of them."
         )
         raise CalzooError(message)
-    empty = np.flatnonzero(masks.areas == 0)
-    if empty.size:
-        message = f"expected pixels in every mask, got none in {empty.size} of them, the first is {empty[0]}"
-        raise CalzooError(message)
+    refuse_empty(masks)

@@ -77,9 +77,13 @@ class AxonNetwork:
             0 background, 1 axon, 2 border, in the voxels of `volume`.
         """
         scaled = grid.shape != tuple(volume.shape)
+        scale = scaling.apply
+        if scaled and scaling.padding is not None:
+            # Filled first: between padding and tissue lie no grey values to tell padding by.
+            volume, scale = _Scaled(volume, scaling), lambda batch: batch
         source = Resampled(volume, grid.shape) if scaled else volume
         slabs = tiling.predict(
-            lambda batch: self._run(scaling.apply(batch)),
+            lambda batch: self._run(scale(batch)),
             source.planes,
             grid,
             batch=_BATCHES.get(self.model.provider, 1),
@@ -122,6 +126,16 @@ class AxonNetwork:
         if self._threshold is not None:
             classes[probability[self._codes.index(AXON)] >= self._threshold] = AXON
         return classes
+
+
+class _Scaled:
+    """A volume as network input, read like a volume."""
+
+    def __init__(self, volume, scaling):
+        self.shape, self._volume, self._scaling = volume.shape, volume, scaling
+
+    def planes(self, start, stop):
+        return self._scaling.apply(self._volume.planes(start, stop))
 
 
 def _tensors(model):

@@ -14,16 +14,19 @@ References
 .. [3] Zeiler and Fergus, ECCV 2014. arXiv:1311.2901
 """
 
+import os
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.inference import onnx_layers
-from calzoo.inference.models import Model
+from calzoo.inference.models import Model, checked_threads
 
 METHODS = ("score-cam", "eigen-cam", "occlusion")
+_AXES = ("bcyx", "byxc")
 _BATCH = 16
 
 
@@ -105,6 +108,14 @@ def explain(
     if method not in METHODS:
         message = f"method must be one of {', '.join(METHODS)}, got {method!r}."
         raise CalzooError(message)
+    if axes not in (None, *_AXES):
+        message = f"axes must be one of {', '.join(_AXES)}, got {axes!r}."
+        raise CalzooError(message)
+    whole = {"target": target, "patch": patch}
+    wrong = [n for n, v in whole.items() if v is not None and (not isinstance(v, Integral) or v is True)]
+    if wrong:
+        message = f"{wrong[0]}: expected a whole number, got {whole[wrong[0]]!r}."
+        raise CalzooError(message)
     data, path = _bytes(model)
     if method != "occlusion":
         layer = onnx_layers.last_maps(data) if layer is None else layer
@@ -151,7 +162,7 @@ class _Classifier:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
-        options.intra_op_num_threads = threads or 0
+        options.intra_op_num_threads = checked_threads(threads) or 0
         try:
             self.session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions have no common base but this one
@@ -167,7 +178,11 @@ class _Classifier:
 
     def picture(self, image):
         """Return the picture as (C, Y, X) float32."""
-        image = np.asarray(image, np.float32)
+        try:
+            image = np.asarray(image, np.float32)
+        except (TypeError, ValueError) as error:
+            message = f"expected a picture of real numbers, got {type(image).__name__}."
+            raise CalzooError(message) from error
         if image.ndim == 2:
             image = image[..., None] if self.last else image[None]
         if image.ndim != 3 or not np.isfinite(image).all():
@@ -211,6 +226,9 @@ class _Classifier:
 
 
 def _bytes(model):
+    if not isinstance(model, (Model, str, os.PathLike)):
+        message = f"expected the path of an .onnx file or what load_model returned, got {model!r}."
+        raise CalzooError(message)
     path = model.path if isinstance(model, Model) else Path(model)
     try:
         return path.read_bytes(), path
@@ -231,7 +249,7 @@ def _choose(path, kind, values, name, rank):
 
 def _score_cam(network, picture, maps, target, baseline):
     """Weight each feature map by how much of the score is left in the part that it lets through."""
-    hidden = np.broadcast_to(np.float32(0 if baseline is None else baseline), picture.shape)
+    hidden = _hidden(0 if baseline is None else baseline, picture.shape)
     still = network.scores(hidden[None])[0, target]
     weights = np.zeros(len(maps))
     live = [k for k, cam in enumerate(maps) if np.ptp(cam) > 0]
@@ -240,6 +258,18 @@ def _score_cam(network, picture, maps, target, baseline):
         masks = np.stack([_from_0_to_1(m) for m in stretch(maps[part], picture.shape[1:])])[:, None]
         weights[part] = network.scores(hidden + masks * (picture - hidden))[:, target] - still
     return np.maximum(np.tensordot(weights, maps, 1), 0)
+
+
+def _hidden(baseline, shape):
+    """Return what hidden pixels show, (C, Y, X)."""
+    try:
+        return np.broadcast_to(np.asarray(baseline, np.float32), shape)
+    except (TypeError, ValueError) as error:
+        message = (
+            f"baseline: expected a number, or an array that fits a picture of shape {shape}, got "
+            f"{np.shape(baseline) or baseline!r}."
+        )
+        raise CalzooError(message) from error
 
 
 def _eigen(maps):
@@ -259,8 +289,8 @@ def _occlusion(network, picture, target, score, baseline, patch):
     if not 1 <= patch <= min(sides):
         message = f"patch: expected a side from 1 to {min(sides)} pixels, got {patch}."
         raise CalzooError(message)
-    hidden = picture.mean(axis=(1, 2), keepdims=True) if baseline is None else baseline
-    hidden = np.broadcast_to(np.float32(hidden), picture.shape)
+    baseline = picture.mean(axis=(1, 2), keepdims=True) if baseline is None else baseline
+    hidden = _hidden(baseline, picture.shape)
     step = max(patch // 2, 1)
     places = [(y, x) for y in _starts(sides[0], patch, step) for x in _starts(sides[1], patch, step)]
     lost, count = np.zeros(sides), np.zeros(sides)

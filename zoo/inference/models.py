@@ -2,7 +2,9 @@
 
 import contextlib
 import hashlib
+import os
 import sys
+import threading
 from numbers import Integral
 from pathlib import Path
 
@@ -132,6 +134,9 @@ def load_model(name_or_path, *, provider="auto", threads=None, role="model"):
         message = f"provider must be one of {', '.join(PROVIDERS)}; got {provider!r}."
         raise CalzooError(message)
     threads = checked_threads(threads)
+    if not isinstance(name_or_path, (str, os.PathLike)):
+        message = f"expected the name of a preset or the path of an .onnx file, got {name_or_path!r}."
+        raise CalzooError(message)
     if provider == "auto":
         model = _load_on_device(name_or_path, role, threads)
         if model is not None:
@@ -270,16 +275,20 @@ def _openvino(data, card, provider, threads):
     if threads:
         config["INFERENCE_NUM_THREADS"] = threads
     compiled = {}
+    named = [tensor.name for tensor in card.outputs]
+    # A compiled network has one set of buffers for whoever calls it.
+    alone = threading.Lock()
 
-    def run(feeds):
+    def run(feeds, outputs=named):
         shapes = tuple(sorted((name, array.shape) for name, array in feeds.items()))
-        if shapes not in compiled:
-            compiled.clear()
-            # Known sides make a faster program, and a run has one tile shape.
-            network.reshape({name: list(shape) for name, shape in shapes})
-            compiled[shapes] = core.compile_model(network, "CPU", config)
-        result = compiled[shapes](dict(feeds))
-        return {tensor.name: result[tensor.name].copy() for tensor in card.outputs}
+        with alone:
+            if shapes not in compiled:
+                compiled.clear()
+                # Known sides make a faster program, and a run has one tile shape.
+                network.reshape({name: list(shape) for name, shape in shapes})
+                compiled[shapes] = core.compile_model(network, "CPU", config)
+            result = compiled[shapes](dict(feeds))
+            return {name: result[name].copy() for name in outputs}
 
     return run
 

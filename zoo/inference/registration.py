@@ -13,7 +13,7 @@ from calzoo.imaging.frames import as_movie
 from calzoo.imaging.rigid import rigid_template
 from calzoo.imaging.scanning import correct_scan_offset, fill_lines, find_bad_lines, scan_offset
 from calzoo.inference.registration_network import Aligner, RegistrationNetwork, check_template
-from calzoo.inference.registration_quality import Quality
+from calzoo.inference.registration_quality import Quality, uncertainty_limit
 
 SAMPLE_BYTES = 96 * 2**20  # float32 frames that the template is made of
 SAMPLE_FRAMES = 200
@@ -71,11 +71,17 @@ class Registered:
         (dy, dx) in pixels.
     uncertainty : float
         Expected length of the error of the flow in pixels, mean of the frame.
+    clarity : float
+        Height of the peak of the rigid search in its standard deviations; below about 5 it is a guess.
+    bad : bool
+        The frame is blank, or its uncertainty exceeds the limit of the network's card.
     """
 
     frame: np.ndarray
     flow: np.ndarray
     uncertainty: float
+    clarity: float
+    bad: bool
 
 
 class Registrar:
@@ -115,6 +121,7 @@ class Registrar:
             model = load_model(preset if model is None else model, provider=provider, threads=threads)
         prepare = _preparation(options["highpass"], None)
         network = RegistrationNetwork(model, 1)
+        self._limit = uncertainty_limit(network.card)
         self._align = Aligner(
             network, template, reach=options["reach"], prepare=prepare, interpolation=interpolation
         )
@@ -143,7 +150,11 @@ class Registrar:
             )
             raise CalzooError(message)
         found = self._align(frame[None])
-        return Registered(found.registered[0], found.flow[0], float(found.uncertainty.mean()))
+        uncertainty = float(found.uncertainty.mean())
+        bad = bool(frame.min() == frame.max() or uncertainty > self._limit)
+        return Registered(
+            found.registered[0], found.flow[0], uncertainty, float(np.asarray(found.clarity)[0]), bad
+        )
 
 
 def register_movie(

@@ -74,7 +74,7 @@ class Quality:
 
     def finish(self, read, align):
         """Flag bad frames, and measure what moves still."""
-        limit = float(self.card.postprocessing.get("bad_uncertainty_px", 1.5))
+        limit = uncertainty_limit(self.card)
         known = self.after[np.isfinite(self.after)]
         usual = np.median(known) if len(known) else 0.0
         spread = 1.4826 * np.median(np.abs(known - usual)) if len(known) else 0.0
@@ -147,6 +147,11 @@ class Quality:
         middle -= middle.mean()
         norm = self._norm * float(np.sqrt(np.vdot(middle, middle)))
         return float(np.vdot(middle, self._centred)) / norm if norm > 0 else np.nan
+
+
+def uncertainty_limit(card):
+    """Return from which uncertainty on, in pixels, a frame is bad."""
+    return float(card.postprocessing.get("bad_uncertainty_px", 1.5))
 
 
 def crispness(picture):

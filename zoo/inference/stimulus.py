@@ -112,7 +112,7 @@ class StimulusNetwork:
         mask : ndarray of bool, (Y, X), optional
             Pixels that the network may see.
         """
-        check_shape(movie)
+        movie = checked_movie(movie)
         _check_values(movie)
         if mask is not None:
             mask = _pixels(mask, movie, "a mask")
@@ -256,7 +256,7 @@ def decode_stimuli(
         If the frames, the network or an option cannot be used.
     """
     network = StimulusNetwork.load(model, preset, provider=provider, threads=threads)
-    check_shape(frames)
+    frames = checked_movie(frames)
     if isinstance(target, str):
         _check_target(target)
         if target == "stimulated" and stimuli is None:
@@ -300,17 +300,14 @@ def check_table(movie, stimuli):
         raise CalzooError(message)
 
 
-def check_shape(movie):
-    """Refuse what is no movie: other than three axes, no pixels."""
-    if not hasattr(movie, "shape"):
-        message = (
-            f"expected frames (T, Y, X), an array or an opened movie, got {type(movie).__name__}; give "
-            "what open_movie returns."
-        )
-        raise CalzooError(message)
+def checked_movie(movie):
+    """Return an opened movie as it is, and what NumPy can read as an array; refuse other than three axes."""
+    if not hasattr(movie, "frames"):
+        movie = np.asanyarray(movie)
     if len(movie.shape) != 3 or 0 in movie.shape:
         message = f"expected frames (T, Y, X), got shape {tuple(movie.shape)}; give a movie."
         raise CalzooError(message)
+    return movie
 
 
 def _check_values(movie):

@@ -77,7 +77,8 @@ def plan(shape, *, tile, divisor=(1, 1, 1), overlap=0.25):
         What the sides of a tile must be multiples of.
     overlap : float, optional
         Share of a tile that its neighbour covers again, 0 to below 1; it is
-        rounded to a multiple of the divisor, but not to 0.
+        rounded to a multiple of the divisor, but not to 0 unless a tile is
+        no longer than the divisor.
 
     Returns
     -------
@@ -401,7 +402,7 @@ def _read_padded(read, start, grid):
         )
     )
     planes = read(z.min(), z.max() + 1)
-    if len(planes) != len(z):
+    if not np.array_equal(z, np.arange(z.min(), z.max() + 1)):
         planes = planes[z - z.min()]
     return planes if planes.shape[1:] == grid.padded[1:] else planes[:, y[:, None], x]
 

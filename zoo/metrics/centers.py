@@ -175,6 +175,13 @@ def trace_correlation(true, found):
     ndarray of float, (N,)
         NaN where a trace is constant.
     """
-    true, found = (np.asarray(t, float) - np.mean(t, axis=1, keepdims=True) for t in (true, found))
-    norm = np.sqrt((true**2).sum(axis=1) * (found**2).sum(axis=1))
-    return np.divide((true * found).sum(axis=1), norm, out=np.full(len(true), np.nan), where=norm > 0)
+    (true, true_norm), (found, found_norm) = (_centred(np.asarray(traces, float)) for traces in (true, found))
+    return (true * found).sum(axis=1) / (true_norm * found_norm)
+
+
+def _centred(traces):
+    """Return traces less their means, and their lengths: NaN where nothing but rounding is left."""
+    around = traces - traces.mean(axis=1, keepdims=True)
+    length = np.sqrt((around**2).sum(axis=1))
+    constant = np.ptp(traces, axis=1) <= 1e-12 * np.abs(traces).max(axis=1)
+    return around, np.where(constant, np.nan, length)

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from calzoo.simulation.fields import enlarge, smooth_field
+from calzoo.simulation.fields import linear_weights, smooth_field
 
 
 def psf_sigma(style):
@@ -40,11 +40,11 @@ def blur(rng, light, style):
 def glare(light, style):
     """Return the light that the far tails of the point spread function scatter around."""
     a, coarse = style["anisotropy"], 4
-    small = ndimage.uniform_filter1d(light, coarse, axis=1)[:, ::coarse]
-    small = ndimage.uniform_filter1d(small, coarse, axis=2)[:, :, ::coarse]
+    small = ndimage.gaussian_filter(light, (0, coarse / 2, coarse / 2), truncate=2)[:, ::coarse, ::coarse]
     reach = style["glare_px"]
     small = ndimage.gaussian_filter(small, (reach / a, reach / coarse, reach / coarse), truncate=2)
-    return enlarge(small, light.shape)
+    rows, columns = (linear_weights(*s, coarse) for s in zip(light.shape[1:], small.shape[1:], strict=True))
+    return rows @ small @ columns.T
 
 
 def illuminate(rng, shape, style):

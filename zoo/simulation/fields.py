@@ -74,6 +74,12 @@ def _interpolation(rng, side, step, sigma):
     return weights
 
 
+def linear_weights(fine, coarse, step):
+    """Return the matrix (fine, coarse) that interpolates samples `step` apart, the first at 0."""
+    distance = np.abs(np.minimum(np.arange(fine) / step, coarse - 1)[:, None] - np.arange(coarse))
+    return np.clip(1 - distance, 0, None).astype(np.float32)
+
+
 def enlarge(coarse, shape):
     """Interpolate a coarse volume linearly, so that its ends become the ends of the result.
 

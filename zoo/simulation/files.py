@@ -55,7 +55,7 @@ def write_recording(folder, recording, *, prefix="", flow=False):
         "time_s": np.arange(len(recording)) / recording.frame_rate_hz,
     }
     for name, values in (("traces", cells.traces), ("spikes", cells.spikes)):
-        columns = {f"cell_{number}": row for number, row in enumerate(values)}
+        columns = {f"cell_{number}": row for number, row in enumerate(values, 1)}
         write_table(folder / f"{prefix}{name}.csv", frame | columns)
     if flow:
         _write_flow(folder / f"{prefix}flow.npy", recording)

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
+from calzoo.simulation.fields import linear_weights
+
 SAMPLES = 40  # frames that the still images and the scale are measured on
 
 
@@ -57,7 +59,9 @@ class Look:
         disk = (side[:, None] ** 2 + side**2 <= (radius + 0.5) ** 2)[None]
         coarse = ndimage.gaussian_filter(frames, (0, step / 2, step / 2))[:, ::step, ::step]
         opened = ndimage.grey_opening(coarse, footprint=disk)
-        rows, cols = (_linear(*sizes, step) for sizes in zip(frames.shape[1:], coarse.shape[1:], strict=True))
+        rows, cols = (
+            linear_weights(*sizes, step) for sizes in zip(frames.shape[1:], coarse.shape[1:], strict=True)
+        )
         return np.minimum(rows @ opened @ cols.T, frames)
 
     def apply(self, frames):
@@ -76,12 +80,6 @@ def smooth(frames, smoothing):
     if max(smoothing) == 0:
         return frames
     return ndimage.gaussian_filter(frames, (0,) * (frames.ndim - 2) + tuple(smoothing), mode="nearest")
-
-
-def _linear(fine, coarse, step):
-    """Return the matrix (fine, coarse) that interpolates samples `step` apart."""
-    distance = np.abs(np.minimum(np.arange(fine) / step, coarse - 1)[:, None] - np.arange(coarse))
-    return np.clip(1 - distance, 0, None).astype(np.float32)
 
 
 def measured_look(recording, kind, smoothing, opening):

@@ -149,7 +149,7 @@ def detect(rng, expected, detector, *, columns=None, exposures=1):
         grey = ndimage.gaussian_filter1d(grey, detector.bandwidth, axis=1, mode="nearest")
     if detector.dropped_lines > 0:
         lost = rng.integers(0, len(grey), rng.poisson(detector.dropped_lines * exposures))
-        grey[lost] *= np.float32(1 - 0.5 / exposures)
+        np.multiply.at(grey, lost, np.float32(1 - 0.5 / exposures))
     calm = np.float32(1 / np.sqrt(exposures))
     grey += np.float32(detector.offset)
     if detector.frame_noise > 0:

@@ -320,7 +320,7 @@ class Recording:
         motion = replace(
             self.motion, rigid=0 * self.motion.rigid, weights=0 * self.motion.weights, row_jitter=None
         )
-        return replace(self, motion=motion, seed=(*self.seed, 1))
+        return replace(self, motion=motion, seed=(*self.seed, 3))
 
     def _range(self, start, stop):
         start, stop, _ = slice(start, stop).indices(len(self))

@@ -276,7 +276,7 @@ def _answers(rng, plan, coupling, style):
     drive = np.zeros((len(plan), len(coupling)))
     for row, (stimulated, _, _) in enumerate(plan):
         drive[row] = coupling[:, [c - 1 for c in stimulated]].sum(axis=1)
-    # Answers level off: twice the drive gives 1.5 times the answer.
+    # Answers level off: a drive of 1 gives the amplitude, of 2 1.2 times that, and no drive more than 1.5.
     answer = style.amplitude * 1.5 * drive / (drive + 0.5)
     shared, own = rng.normal(0, style.variation, (len(plan), 1)), rng.normal(0, style.variation, answer.shape)
     trial = np.array([trial for _, trial, _ in plan])

@@ -6,7 +6,7 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.stimuli import Stimuli
-from calzoo.inference.stimulus import PRESET, StimulusNetwork, check_shape, check_table, probability
+from calzoo.inference.stimulus import PRESET, StimulusNetwork, check_table, checked_movie, probability
 from calzoo.metrics.correlation import TrialSimilarity, block_means, ssd_matrix, zncc_matrix
 from calzoo.metrics.decoding import authors_rule, decoding_scores, exact_match
 from calzoo.metrics.spread import influence
@@ -120,7 +120,7 @@ def analyse_stimuli(
         If the movie, the table, the network or an option cannot be used.
     """
     network = StimulusNetwork.load(model, preset, provider=provider, threads=threads)
-    check_shape(movie)
+    movie = checked_movie(movie)
     check_table(movie, stimuli)
     wanted = network.targets(stimuli, target)
     rows = network.rows(stimuli)
