@@ -264,6 +264,8 @@ def test_the_smallest_axon_follows_card_caller_and_scale():
         CalzooError, match=r"10 um\^3 was asked for, but the voxel size is not known; give it"
     ):
         least_voxels(CARD, (None, 1, 1), (1, 1, 1), min_um3=10)
+    with pytest.raises(CalzooError, match=r"expected a size of at least 0, got 'a'"):
+        least_voxels(CARD, None, (1, 1, 1), min_voxels="a")
     with pytest.raises(CalzooError, match=r"expected a size of at least 0, got -1"):
         least_voxels(CARD, None, (1, 1, 1), min_voxels=-1)
     with pytest.raises(CalzooError, match=r"expected min_voxels or min_um3, got both \(1, 2\)"):

@@ -11,7 +11,7 @@ from test_centers import Counted
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.masks import Masks, read_masks
-from calzoo.inference import cell_masks
+from calzoo.inference import cell_masks, cells
 from calzoo.inference.cell_networks import CellNetworks, _spans
 from calzoo.inference.cells import find_cells, run_cells
 from calzoo.metrics.matching import assign
@@ -87,6 +87,15 @@ def test_movie_is_read_in_parts(rng):
     movie = Counted(rng.poisson(50, (1500, 40, 50)).astype(np.uint16))
     find_cells(movie, model=cell_fakes.fake_networks(), diameter=12)
     assert max(movie.asked) < 750
+
+
+def test_where_nothing_can_be_written_nothing_is_computed(rng, tmp_path, monkeypatch):
+    np.save(tmp_path / "movie.npy", rng.random((10, 40, 50)))
+    (tmp_path / "out.part").mkdir()
+    (tmp_path / "out.part" / "mine.txt").touch()
+    monkeypatch.setattr(cells, "find_cells", lambda *args, **options: pytest.fail("the work was begun"))
+    with pytest.raises(CalzooError, match="work goes there until it is finished"):
+        run_cells(tmp_path / "movie.npy", tmp_path / "out", model=cell_fakes.fake_networks())
 
 
 @pytest.mark.parametrize("value", [0, 65535])

@@ -14,6 +14,7 @@ from calzoo.errors import CalzooError
 from calzoo.imaging import center_drawings as drawings
 from calzoo.imaging.frames import ArrayMovie
 from calzoo.imaging.masks import Masks, read_masks, write_masks
+from calzoo.inference import centers
 from calzoo.inference.center_network import CenterNetwork
 from calzoo.inference.centers import find_centers, run_centers
 from calzoo.inference.models import load_model
@@ -197,6 +198,8 @@ def test_what_is_no_movie_is_refused(frames, reason):
     [
         ({"threshold": 1.5}, "threshold: expected a probability between 0 and 1, got 1.5"),
         ({"count": 0}, "count: expected a whole number from 1 on, got 0"),
+        ({"count": True}, "count: expected a whole number from 1 on, got True"),
+        ({"threshold": "x"}, "threshold: expected a probability between 0 and 1, got 'x'"),
         ({"diameter": "wide"}, "diameter: expected a size above 0, such as 12, 12px or 10um; got 'wide'"),
         ({"diameter": "14um"}, "the pixel size is not known"),
         ({"diameter": 90}, "expected 2 pixels to half of the longer side"),
@@ -218,6 +221,14 @@ def test_windows_cover_every_frame_once():
     spans = network.spans(200)
     assert [b for _, b in spans[:-1]] == [a for a, _ in spans[1:]]
     assert (spans[0][0], spans[-1][1], len(spans)) == (0, 200, 3)
+
+
+def test_where_nothing_can_be_written_nothing_is_computed(movie_file, tmp_path, monkeypatch):
+    (tmp_path / "out.part").mkdir()
+    (tmp_path / "out.part" / "mine.txt").touch()
+    monkeypatch.setattr(centers, "find_centers", lambda *args, **options: pytest.fail("the work was begun"))
+    with pytest.raises(CalzooError, match="work goes there until it is finished"):
+        run_centers(movie_file, tmp_path / "out", diameter=8, **SUMMITS)
 
 
 def test_a_run_writes_all_files_with_their_columns(movie_file, tmp_path, capsys):

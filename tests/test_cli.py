@@ -1,10 +1,12 @@
 """The command line: what goes where, and the exit status."""
 
+import importlib
 import importlib.machinery
 import importlib.util
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -123,18 +125,49 @@ def test_the_version_goes_to_stdout(capsys):
     assert capsys.readouterr() == (f"calzoo {__version__}\n", "")
 
 
+#: A process whose ``calzoo try`` runs a function.
+TRY = (
+    "import sys, types; import calzoo.cli as cli; m = types.ModuleType('try', 'Try it.');"
+    "m.GROUP, m.add_arguments = 'help', lambda p: None; m.run = {run};"
+    "cli._commands = lambda: {{'try': m}}; sys.exit(cli.main(['try']))"
+)
+
+
 def test_a_reader_that_stops_reading_is_no_error_message():
-    code = (
-        "import sys, types; import calzoo.cli as cli; m = types.ModuleType('try', 'Try it.');"
-        "m.GROUP, m.add_arguments = 'help', lambda p: None; m.run = lambda a: print('x' * 10**6);"
-        "cli._commands = lambda: {'try': m}; sys.exit(cli.main(['try']))"
-    )
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-c", TRY.format(run="lambda a: print('x' * 10**6)")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.read(10)
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(60) == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_name_that_the_encoding_lacks_is_spelled_out(encoding):
+    command = [sys.executable, "-c", TRY.format(run="lambda a: print('caf\\u00e9 \\u7d30\\u80de')")]
+    done = subprocess.run(
+        command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": encoding}, check=True
+    )
+    assert done.stdout.decode(encoding).rstrip().endswith("\\u7d30\\u80de")
+    assert done.stderr == b""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="streams are closed as shells do")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams_do_not_matter(closed):
+    run = "lambda a: (print('result'), print('message', file=sys.stderr)) and None"
+    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(TRY.format(run=run))} {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (
+        "" if closed[0] == ">" else "result\n",
+        "" if "2" in closed else "message\n",
+    )
+
+
+def test_a_backend_that_is_not_there_does_not_stop_what_draws_files(monkeypatch, command):
+    monkeypatch.setenv("MPLBACKEND", "module://no.such_backend")
+    command(lambda args: importlib.import_module("matplotlib").use(os.environ["MPLBACKEND"]))
+    assert cli.main(["try"]) == 0
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX does")

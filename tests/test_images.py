@@ -11,6 +11,7 @@ import tifffile
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.images import as_volume, read_volume
+from calzoo.imaging.writers import VolumeWriter
 
 SHAPE = (5, 24, 32)
 DTYPES = [f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32, 64)]
@@ -335,6 +336,16 @@ def test_a_truncated_tiff_is_never_read_as_something_else(tmp_path, stack, form,
         # The metadata of the first page promised this many, and no pixel is missing: only directories are.
         assert form != "plain"
         np.testing.assert_array_equal(result, stack)
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.7, 0.99])
+def test_a_truncated_stack_of_ours_is_no_picture(tmp_path, keep):
+    path = tmp_path / "a.tif"
+    with VolumeWriter(path, (40, 64, 64), "uint16") as writer:
+        writer.append(np.arange(40 * 64 * 64, dtype=np.uint16).reshape(40, 64, 64))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content))])
+    refused(path, "truncated")
 
 
 @pytest.mark.parametrize("keep", [6, 9, 50, 128, 1000])

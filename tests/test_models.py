@@ -139,6 +139,11 @@ def test_what_is_no_name_is_refused(name):
         load_model(name)
 
 
+def test_what_is_no_model_is_refused():
+    with pytest.raises(CalzooError, match=r"model: expected the path of an \.onnx file or .*, got 5"):
+        models.model_of(5, "axons", provider="cpu", threads=1)
+
+
 def test_an_unknown_name_is_refused():
     with pytest.raises(CalzooError, match="no preset is called 'no-such-preset'"):
         load_model("no-such-preset")

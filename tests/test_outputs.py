@@ -5,6 +5,8 @@ import json
 import math
 import os
 import shutil
+import subprocess
+import sys
 import tracemalloc
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,6 @@ import pytest
 import calzoo
 from calzoo.errors import CalzooError
 from calzoo.imaging.outputs import (
-    make_part,
     output_file,
     output_folder,
     shown_name,
@@ -23,6 +24,7 @@ from calzoo.imaging.outputs import (
     write_run_json,
     write_table,
 )
+from calzoo.imaging.parts import check_part, make_part
 from calzoo.imaging.writers import VolumeWriter
 
 
@@ -83,6 +85,55 @@ def test_the_remains_of_a_killed_run_are_cleared(tmp_path):
     with output_folder(tmp_path / "result") as folder:
         assert not (folder / "old.txt").exists()
     assert list((tmp_path / "result").iterdir()) == []
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from calzoo.imaging.parts import make_part
+make_part(Path(sys.argv[1]), "register")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no such locks")
+def test_a_result_that_another_process_writes_is_left_alone(tmp_path):
+    part = tmp_path / "result.part"
+    command = [sys.executable, "-c", HOLD, str(part)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        (part / "work.txt").touch()
+        with pytest.raises(CalzooError, match="a process that still runs is writing this result"):
+            output_folder(tmp_path / "result").__enter__()
+        process.kill()
+        process.wait()
+    # What the other can go on with is not thrown away by a command that cannot.
+    with pytest.raises(
+        CalzooError, match=r"holds what 'calzoo register' has done .* finish it by the same command"
+    ):
+        output_folder(tmp_path / "result").__enter__()
+    assert (part / "work.txt").exists()
+    check_part(part, "register")
+
+
+def test_what_a_call_in_this_process_left_is_in_nobodys_way(tmp_path):
+    with output_folder(tmp_path / "result") as outer:
+        (outer / "old.txt").touch()
+        with output_folder(tmp_path / "result") as folder:
+            assert not (folder / "old.txt").exists()
+
+
+def test_an_error_of_reading_is_not_called_one_of_writing(tmp_path):
+    missing = tmp_path / "movie.tif"
+    with pytest.raises(FileNotFoundError), output_folder(tmp_path / "result"):
+        missing.read_bytes()
+    with (
+        pytest.raises(CalzooError, match="result: cannot be written"),
+        output_folder(tmp_path / "result") as folder,
+    ):
+        (folder / "missing" / "a.txt").write_text("a")
+    assert list(tmp_path.iterdir()) == []
 
 
 WRITERS = [output_file, output_folder, lambda p: VolumeWriter(p, (1, 8, 8), "uint8")]

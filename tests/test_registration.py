@@ -546,7 +546,9 @@ def test_a_disk_that_is_too_small_is_said_before_the_work(recorded, network, tmp
     usage = type(files.shutil.disk_usage(tmp_path))
     with monkeypatch.context() as patched:
         patched.setattr(files.shutil, "disk_usage", lambda path: usage(10**9, 10**9, 14 * 100 * 120 * 12 - 1))
-        with pytest.raises(CalzooError, match=r"expected 0\.0 GB of free space .*; make room, or give an -o"):
+        with pytest.raises(
+            CalzooError, match=r"expected 2\.0 MB of free space .*, got 2\.0 MB; make room, or give an -o"
+        ):
             run_registration(recorded[0], tmp_path / "out.tif", model=network, flow=True)
         run_registration(recorded[0], tmp_path / "out.tif", model=network)
 

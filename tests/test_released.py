@@ -84,3 +84,14 @@ def test_the_readme_tells_the_scores_of_the_cards():
                 # Cards keep four digits, and the README rounds from more.
                 near = [abs(float(number) - value) <= 0.5 * 10**-digits + 1e-4 for value in known]
                 assert any(near), f"{name}, {data}: {kind} {number} is in no card"
+
+
+@pytest.mark.parametrize(("name", "role"), NETWORKS)
+def test_what_a_card_tells_a_pipeline_is_explained(name, role):
+    page = Path(__file__).parents[1] / "docs" / "card.md"
+    explained = re.search(
+        r"### Postprocessing\n(.*?)\n\n[^|\n]", page.read_text(encoding="utf-8"), re.DOTALL
+    )[1]
+    card = load_model(name, provider="cpu", role=role).card
+    assert card.postprocessing
+    assert [key for key in card.postprocessing if f"`{key}`" not in explained] == []

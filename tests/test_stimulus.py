@@ -20,6 +20,7 @@ from calzoo.imaging.outputs import write_run_json, write_table
 from calzoo.imaging.rest import RestTrack, noise_level, rest_picture, scaled
 from calzoo.imaging.stimuli import read_stimuli
 from calzoo.imaging.stimulus_report import write_comparison
+from calzoo.stimulus import folders
 from calzoo.stimulus.analysis import analyse_stimuli, blocks, predictions
 from calzoo.stimulus.comparison import compare_analyses, comparison_table
 from calzoo.stimulus.folders import run_compare, run_stimulus, stimulated_pixels
@@ -492,6 +493,19 @@ def test_files_of_another_program_are_refused_before_the_work(tmp_path, name):
     (tmp_path / name).touch()
     with pytest.raises(CalzooError, match=f"{name} is there already, which would be replaced"):
         run_stimulus("no frames", tmp_path, "no table")
+
+
+def test_where_nothing_can_be_written_nothing_is_computed(folder, monkeypatch):
+    path, table = folder / "frames.npy", folder / "stimuli.csv"
+    (folder / "out.part").mkdir()
+    (folder / "out.part" / "mine.txt").touch()
+    monkeypatch.setattr(
+        folders, "analyse_stimuli", lambda *args, **options: pytest.fail("the work was begun")
+    )
+    with pytest.raises(CalzooError, match="work goes there until it is finished"):
+        run_stimulus(path, folder / "out", table, model=MODEL)
+    with pytest.raises(CalzooError, match="work goes there until it is finished"):
+        run_compare(path, path, folder / "out", (table, table), model=MODEL)
 
 
 @pytest.mark.parametrize("name", sorted(OF_PAIRS))

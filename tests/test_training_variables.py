@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -107,6 +111,23 @@ def test_a_file_that_is_damaged_or_missing_is_refused(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(CalzooError, match=r"cannot read weights from .*w\.safetensors"):
         read_arrays(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files are kept small as POSIX does")
+def test_weights_that_do_not_fit_on_the_disk_are_one_clear_error(tmp_path):
+    """The library that writes them has errors of its own, which are none of the system's."""
+    code = (
+        "import resource, signal, sys; import numpy as np; from calzoo.errors import CalzooError;"
+        "from calzoo.training.variables import _write; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try: _write({'a': np.zeros(10_000)}, sys.argv[1])\n"
+        "except CalzooError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "w.safetensors")], capture_output=True, text=True
+    )
+    assert "w.safetensors: cannot be written" in done.stdout
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_truncated_file_is_refused(tmp_path):

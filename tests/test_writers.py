@@ -188,7 +188,7 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path):
 
 def test_a_disk_that_is_too_small_is_told_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(2**30, 2**30, 1000))
-    with pytest.raises(CalzooError, match=r"needs 0\.\d GB, the disk has 0\.0 GB free"):
+    with pytest.raises(CalzooError, match=r"needs 100\.\d MB, the disk has 0\.0 MB free"):
         write_volume(tmp_path / "a.tif", np.zeros((100, 1000, 1000), "uint8"))
 
 

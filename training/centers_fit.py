@@ -341,24 +341,23 @@ def fit_recording(path, run, recipe, *, diameter=None, network=None, quiet=False
     from calzoo.imaging.outputs import output_folder, shown_name, write_run_json
 
     began = time.perf_counter()
-    with open_movie(path, **reading) as movie:
+    with open_movie(path, **reading) as movie, output_folder(run) as folder:
         diameter = diameter_px(diameter, movie.pixel_um)
         seen = None if network is None else network(movie, diameter)
         width = diameter or (measured_diameter(movie) if seen is None else seen.diameter_px)
         fit = fit_centers(movie, recipe, diameter=width, seen=seen, quiet=quiet)
-        with output_folder(run) as folder:
-            _write_tables(folder, fit, recipe)
-            _draw(folder, fit, movie, title=f"{shown_name(path)}   {fit.count} cells, fitted")
-            write_run_json(
-                folder,
-                input=path,
-                shape=movie.shape,
-                recipe=asdict(recipe),
-                diameter_px=width,
-                began_from="the movie alone" if seen is None else f"{len(seen.points)} points of a network",
-                cells=fit.count,
-                seconds=round(time.perf_counter() - began, 3),
-            )
+        _write_tables(folder, fit, recipe)
+        _draw(folder, fit, movie, title=f"{shown_name(path)}   {fit.count} cells, fitted")
+        write_run_json(
+            folder,
+            input=path,
+            shape=movie.shape,
+            recipe=asdict(recipe),
+            diameter_px=width,
+            began_from="the movie alone" if seen is None else f"{len(seen.points)} points of a network",
+            cells=fit.count,
+            seconds=round(time.perf_counter() - began, 3),
+        )
     return fit
 
 

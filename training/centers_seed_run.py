@@ -39,27 +39,26 @@ def fit_seed_recording(path, run, recipe, *, quiet=False, **reading):
         Those of latent.csv.
     """
     began = time.perf_counter()
-    with open_movie(path, **reading) as movie:
+    with open_movie(path, **reading) as movie, output_folder(run) as folder:
         fit = fit_seed(movie, recipe, quiet=quiet)
         picture = drawings.still_picture(movie, min(movie.shape[1:]) / 15)
         errors = latent_errors(fit)
-        with output_folder(run) as folder:
-            (folder / "recipe.json").write_text(to_json(recipe) + "\n", encoding="utf-8")
-            write_table(folder / "centers.csv", {"y": fit.points[:, 0], "x": fit.points[:, 1]})
-            np.savez_compressed(folder / "centers.npz", points=fit.points, trajectories=fit.trajectories)
-            write_table(folder / "latent.csv", {"points": list(errors), "mse": list(errors.values())})
-            drawings.draw_trajectories(folder / "trajectories.png", picture, fit.trajectories)
-            drawings.draw_losses(folder / "losses.png", {"loss": fit.history})
-            _draw_insides(folder, fit)
-            write_run_json(
-                folder,
-                input=path,
-                shape=movie.shape,
-                recipe=asdict(recipe),
-                renderer_accuracy=fit.accuracy,
-                latent=errors,
-                seconds=round(time.perf_counter() - began, 3),
-            )
+        (folder / "recipe.json").write_text(to_json(recipe) + "\n", encoding="utf-8")
+        write_table(folder / "centers.csv", {"y": fit.points[:, 0], "x": fit.points[:, 1]})
+        np.savez_compressed(folder / "centers.npz", points=fit.points, trajectories=fit.trajectories)
+        write_table(folder / "latent.csv", {"points": list(errors), "mse": list(errors.values())})
+        drawings.draw_trajectories(folder / "trajectories.png", picture, fit.trajectories)
+        drawings.draw_losses(folder / "losses.png", {"loss": fit.history})
+        _draw_insides(folder, fit)
+        write_run_json(
+            folder,
+            input=path,
+            shape=movie.shape,
+            recipe=asdict(recipe),
+            renderer_accuracy=fit.accuracy,
+            latent=errors,
+            seconds=round(time.perf_counter() - began, 3),
+        )
     return errors
 
 

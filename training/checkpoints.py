@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from calzoo.errors import CalzooError
+from calzoo.imaging.outputs import written
 from calzoo.training.variables import assign_variables, save_variables
 
 _GENERATIONS = ("checkpoint-a", "checkpoint-b")
@@ -84,11 +85,12 @@ def write_json(path, value):
     """Write JSON atomically, and to the disk before the name counts."""
     path = Path(path)
     part = path.with_name(path.name + ".part")
-    with open(part, "w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    with written(path):
+        with open(part, "w", encoding="utf-8") as file:
+            json.dump(value, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
 
 
 def read_json(path):

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from calzoo.errors import CalzooError
+from calzoo.imaging.outputs import output_file
 from calzoo.training import recipes
 from calzoo.training.checkpoints import (
     has_checkpoint,
@@ -320,7 +321,8 @@ def _begin(run, recipe, fingerprint, init, seen):
     if not (run / "fingerprint.json").exists():
         write_json(run / "fingerprint.json", fingerprint)
     if not (run / "recipe.json").exists():
-        (run / "recipe.json").write_text(recipes.to_json(recipe) + "\n", encoding="utf-8")
+        with output_file(run / "recipe.json") as part:
+            part.write_text(recipes.to_json(recipe) + "\n", encoding="utf-8")
 
 
 def _sources_of(init, recipe, role):

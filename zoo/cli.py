@@ -9,6 +9,7 @@ mend (one line, no traceback), 2 for a command line that is wrong.
 """
 
 import argparse
+import codecs
 import importlib
 import os
 import pkgutil
@@ -50,13 +51,11 @@ def main(argv=None):
     int
         The exit status: 0, 1, 2, or 130 after Ctrl-C.
     """
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are not UTF-8
+    _mend_streams()
     try:
         args = _parser().parse_args(argv)
-    except SystemExit as stop:  # of argparse, which has said why
-        return stop.code
-    try:
+        if args.command != "curate":  # All others draw into files, whatever can show a window here or not.
+            os.environ["MPLBACKEND"] = "agg"
         with warnings.catch_warnings():
             warnings.filterwarnings("default", category=UserWarning)
             warnings.showwarning = _show_warning
@@ -66,6 +65,8 @@ def main(argv=None):
         # The reader of stdout has gone; nothing may be written there any more, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except SystemExit as stop:  # of argparse, which has said why
+        return stop.code
     except KeyboardInterrupt:
         tell("interrupted")
         return INTERRUPTED
@@ -79,6 +80,17 @@ def main(argv=None):
         tell(error)
         return 1
     return status or 0
+
+
+def _mend_streams():
+    """Have both streams, and let no name of a file be too much for the first."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started this
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    if hasattr(sys.stdout, "reconfigure"):
+        # Names that are not UTF-8 come out as they are; elsewhere what an encoding lacks is spelled out.
+        utf8 = codecs.lookup(sys.stdout.encoding).name == "utf-8"
+        sys.stdout.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):

@@ -100,7 +100,10 @@ def add_provider(parser):
         help="what computes; auto tries, a named one never falls back (default: auto)",
     )
     parser.add_argument(
-        "--threads", type=positive, metavar="N", help="threads of the CPU (default: all cores)"
+        "--threads",
+        type=positive,
+        metavar="N",
+        help="threads of the CPU (default: all cores; 2 where pictures of a movie are made)",
     )
 
 

@@ -42,7 +42,7 @@ def run(args):
         refuse_result(args.output, "give another -o, or replace it with --overwrite")
     model = load_network(args)
     tables = args.table or [table_beside(path) for path in (args.before, args.after)]
-    with tqdm(unit="frame") as bar:
+    with tqdm(unit="frame", disable=None) as bar:
         comparison = run_compare(
             args.before,
             args.after,

@@ -5,6 +5,7 @@ Esc saves and closes. The state is in DIR/curation.csv, where the same command g
 on; the masks that are kept are in DIR/curated.npz.
 """
 
+import os
 from pathlib import Path
 
 from calzoo.commands import _options
@@ -29,8 +30,8 @@ def run(args):
     from calzoo.annotation.curate import STATE_FILE, Curation
 
     curation = Curation(args.folder)
-    picture, traces = _shown(args, curation.masks)
     _check_screen()
+    picture, traces = _shown(args, curation.masks)
     from matplotlib import pyplot
 
     from calzoo.annotation.curate_window import CurationWindow
@@ -69,11 +70,17 @@ def _shown(args, masks):
 
 
 def _check_screen():
-    """Refuse where matplotlib can show no window."""
-    import matplotlib
+    """Refuse where matplotlib can show no window: it says so only once there is a figure."""
+    try:
+        from matplotlib import get_backend, pyplot
 
-    backend = matplotlib.get_backend().lower()
-    if backend in ("agg", "pdf", "svg", "ps", "cairo", "template"):
+        figure = pyplot.figure()
+        shows = figure.canvas.required_interactive_framework is not None
+        pyplot.close(figure)
+    except (ImportError, RuntimeError, ValueError):  # of backends that are named, but not there
+        shows = False
+    if not shows:
+        backend = os.environ.get("MPLBACKEND") or get_backend()
         message = (
             f"calzoo curate needs a window, but matplotlib has none here (backend {backend!r}); run it on a "
             "computer with a screen, with a toolkit installed, e.g. python -m pip install PyQt6."

@@ -43,12 +43,20 @@ def run(args):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from calzoo.commands._scoring import scorer, task_of
     from calzoo.inference.models import load_model
-    from calzoo.training import evaluate, runs
+    from calzoo.training import distribute, evaluate, runs
     from calzoo.training.pictures import draw_confusions
     from calzoo.training.scores import report
 
     task, matrices, pictures = scorer(task_of(args.network)), {}, args.pictures
     if Path(args.network).is_dir():
+        if args.provider != "auto":
+            message = (
+                f"--provider {args.provider}: applies to .onnx files and presets; the run {args.network} is "
+                "scored by Keras, leave it out or export the run."
+            )
+            raise CalzooError(message)
+        if args.threads:
+            distribute.limit_threads(args.threads)
         trained = runs.load_run(args.network)
         scores = task.score_run(trained, args.data) if task else score_run(trained, args.data, matrices)
         runs.save_scores(trained, scores)

@@ -103,7 +103,7 @@ def _write_film(path, movie, masks, args):
 
     rate = (movie.frame_rate_hz or UNKNOWN_RATE_HZ) * args.speed
     frames = film_frames(movie, masks, zoom=args.zoom)
-    write_animation(path, tqdm(frames, total=movie.shape[0], unit="frame"), frame_rate_hz=rate)
+    write_animation(path, tqdm(frames, total=movie.shape[0], unit="frame", disable=None), frame_rate_hz=rate)
 
 
 def _write_picture(path, movie, masks, zoom):

@@ -92,7 +92,7 @@ def run(args):
         return _stimulus(args)
     write, noun = (_write_axons, "stack") if args.task == "axons" else (_write_movie, "movie")
     with output_folder(args.output) as folder:
-        with tqdm(range(args.count), unit=noun, disable=args.count == 1) as counted:
+        with tqdm(range(args.count), unit=noun, disable=args.count == 1 or None) as counted:
             drawn = [write(folder, args, index) for index in counted]
         facts = {"command": f"simulate {args.task}", "seed": args.seed, "shape": args.shape}
         write_run_json(folder, **facts, **{f"{noun}s": drawn})

@@ -92,7 +92,7 @@ def run(args):
         return args.table or table_beside(path)
 
     def decode(path, folder):
-        with tqdm(unit="frame", desc=path.name) as bar:
+        with tqdm(unit="frame", desc=path.name, disable=None) as bar:
             result = run_stimulus(
                 path,
                 folder,

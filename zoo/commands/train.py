@@ -1,7 +1,7 @@
 """Train a recipe's network into a folder, or go on where it was stopped.
 
 SIGTERM and Ctrl-C save a checkpoint and stop; the same command goes on from there
-(not with --movie and the recipe centers, which takes minutes and begins anew).
+(not with --movie and the recipes centers and centers-seed, which begin anew).
 The folder gets history.csv, curves.png, preview_*.png and weights.safetensors; of a movie that
 centers or centers-seed fit, the files that docs/centers.md names.
 """

@@ -13,64 +13,14 @@ import numpy as np
 
 from calzoo import __version__
 from calzoo.errors import CalzooError
+from calzoo.imaging.parts import MARK, clear_part, finish_part, make_part, part_path, release_part
 from calzoo.imaging.readers.ome_zarr import is_store
 
 RUN_FILE = "run.json"
 #: What a result gets when its cells are looked through: which were kept, and their masks.
 CURATION_FILES = ("curation.csv", "curated.npz")
-_MARK = ".calzoo-part"  # in every folder of begun work: such folders may be removed
 _CELLS_AT_A_TIME = 2**16  # of a table
 _FIRST_COLUMNS = ("y", "x", "score")
-
-
-def part_path(path):
-    """Return where work on `path` goes until it is finished."""
-    path = Path(path)
-    return path.with_name(path.name + ".part")
-
-
-def check_part(part):
-    """Refuse to work where a folder stands that is not known to be calzoo's.
-
-    A single file is taken for what a process that was killed has left: were it refused, an
-    unattended command could not go on.
-
-    Parameters
-    ----------
-    part : pathlib.Path
-        File or folder where work is to begin, from `part_path`.
-
-    Raises
-    ------
-    CalzooError
-        If a folder that is not empty stands there without the mark of `make_part`.
-    """
-    if part.is_dir() and not (part / _MARK).exists() and any(part.iterdir()):
-        message = (
-            f"{part}: work goes there until it is finished, but a folder is there already that calzoo "
-            "cannot tell to be its own; move or remove it, or choose another place."
-        )
-        raise CalzooError(message)
-
-
-def clear_part(part):
-    """Remove what an earlier run left of its work, after `check_part`."""
-    check_part(part)
-    if part.is_dir() and not part.is_symlink():
-        shutil.rmtree(part, ignore_errors=True)
-    else:
-        part.unlink(missing_ok=True)
-
-
-def make_part(part):
-    """Make a folder to work in, with the mark by which `check_part` knows it."""
-    part.mkdir(parents=True)
-    (part / _MARK).touch()
-
-
-def finish_part(part):
-    """Take the mark of `make_part` away: the folder is finished and gets its name."""
-    (part / _MARK).unlink()
 
 
 @contextlib.contextmanager
@@ -195,7 +145,7 @@ def refuse_others(path, names):
         If one of them is there, and neither run.json nor calzoo's mark.
     """
     path = Path(path)
-    if (path / RUN_FILE).exists() or (path / _MARK).exists():
+    if (path / RUN_FILE).exists() or (path / MARK).exists():
         return
     there = next((path / name for name in names if (path / name).exists()), None)
     if there is not None:
@@ -231,7 +181,7 @@ def output_folder(path, *, stale=(), inputs=()):
     ------
     CalzooError
         If `path` is a file or an input, an input or a file that is no result of calzoo lies where
-        a result goes, or the folder cannot be written.
+        a result goes, the folder cannot be written, or another process is writing this result.
     """
     path = Path(os.path.abspath(path))  # "." has no name to add to
     refuse_inputs([path], inputs)
@@ -246,11 +196,24 @@ def output_folder(path, *, stale=(), inputs=()):
         clear_part(part)
         make_part(part)
     try:
-        with written(path):
+        try:
             yield part
+        except OSError as error:
+            if not _is_of(error, part):
+                raise
+            with written(path):
+                raise
+        with written(path):
             _publish(part, path, stale, inputs)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        release_part(part)
+
+
+def _is_of(error, part):
+    """Tell whether an error of the system may be of writing into `part`, not of reading something else."""
+    name = error.filename
+    return not isinstance(name, (str, bytes)) or Path(os.fsdecode(name)).is_relative_to(part)
 
 
 def _publish(part, path, stale, inputs):
@@ -262,12 +225,12 @@ def _publish(part, path, stale, inputs):
     earlier = stale if (path / RUN_FILE).exists() else ()
     old = [path / name for name in [*earlier, *stores]]  # of a store also the chunks that the new one lacks
     files = sorted(
-        (f for f in part.rglob("*") if f.is_file() and f.name != _MARK), key=lambda f: f.name == RUN_FILE
+        (f for f in part.rglob("*") if f.is_file() and f.name != MARK), key=lambda f: f.name == RUN_FILE
     )
     targets = [path / file.relative_to(part) for file in files]
     _refuse_replacing(inputs, [*old, *targets], path)
     refuse_others(path, [target.relative_to(path) for target in [*old, *targets]])
-    (path / _MARK).touch()  # until all are there, what a process that is killed leaves is calzoo's too
+    (path / MARK).touch()  # until all are there, what a process that is killed leaves is calzoo's too
     # run.json says that a result is complete: it goes first and comes last.
     (path / RUN_FILE).unlink(missing_ok=True)
     for name in old:
@@ -305,6 +268,17 @@ def _remove(name, folder):
             break
         with contextlib.suppress(FileNotFoundError):
             parent.rmdir()
+
+
+def in_bytes(count):
+    """Return a number of bytes for people.
+
+    Examples
+    --------
+    >>> in_bytes(1_230_000), in_bytes(4.2e10)
+    ('1.2 MB', '42.0 GB')
+    """
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def shown_name(path):

@@ -11,7 +11,8 @@ import numpy as np
 from calzoo import __version__
 from calzoo.errors import CalzooError
 from calzoo.imaging.images import voxel_size
-from calzoo.imaging.outputs import check_target, clear_part, part_path, written
+from calzoo.imaging.outputs import check_target, in_bytes, written
+from calzoo.imaging.parts import clear_part, part_path
 
 # What ImageJ's own reader opens. It shows int32 (labels) as 32-bit float, exact up to 2**24.
 _DTYPES = ("uint8", "uint16", "int16", "int32", "float32")
@@ -85,7 +86,7 @@ class VolumeWriter:
             free = shutil.disk_usage(self.path.absolute().parent).free
         if free < size:
             message = (
-                f"{self.path}: needs {size / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB free; make room "
+                f"{self.path}: needs {in_bytes(size)}, the disk has {in_bytes(free)} free; make room "
                 "or choose another place."
             )
             raise CalzooError(message)

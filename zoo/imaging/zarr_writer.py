@@ -9,7 +9,8 @@ import numpy as np
 from calzoo import __version__
 from calzoo.errors import CalzooError
 from calzoo.imaging.images import voxel_size
-from calzoo.imaging.outputs import clear_part, finish_part, make_part, part_path, written
+from calzoo.imaging.outputs import written
+from calzoo.imaging.parts import clear_part, finish_part, make_part, part_path, release_part
 from calzoo.imaging.readers.ome_zarr import import_zarr, one_chunk_at_a_time
 
 _CHUNK = (16, 256, 256)
@@ -138,6 +139,7 @@ class ZarrWriter:
     def abort(self):
         """Give up: nothing is left on the disk."""
         shutil.rmtree(self._part, ignore_errors=True)
+        release_part(self._part)
 
     def __enter__(self):
         return self

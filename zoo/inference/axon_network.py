@@ -1,7 +1,6 @@
 """The network of the axon pipeline: from planes of intensities to planes of classes, as its card says."""
 
 import sys
-from pathlib import Path
 
 import numpy as np
 
@@ -10,7 +9,7 @@ from calzoo.imaging.resampling import Resampled, SlabReader, resampled_shape
 from calzoo.inference import tiling
 from calzoo.inference.axes import in_order
 from calzoo.inference.instances import AXON, BACKGROUND, BORDER
-from calzoo.inference.models import Model, load_model
+from calzoo.inference.models import model_of
 
 _CODES = {"background": BACKGROUND, "axon": AXON, "border": BORDER}
 _BATCHES = {"cuda": 4, "tensorrt": 4}  # tiles at once; a processor gains nothing from more than one
@@ -46,9 +45,7 @@ class AxonNetwork:
     @classmethod
     def load(cls, model, preset, *, provider, threads):
         """Return the network of a Model, of an .onnx file, or of a preset."""
-        if not isinstance(model, Model):
-            model = load_model(preset if model is None else Path(model), provider=provider, threads=threads)
-        return cls(model)
+        return cls(model_of(model, preset, provider=provider, threads=threads))
 
     def plan(self, shape, factors):
         """Return the tiles for a stack of `shape` (Z, Y, X) that is scaled by `factors` (z, y, x)."""

@@ -1,6 +1,7 @@
 """Which size the network sees a stack in, and which axons are too small to count."""
 
 import math
+from numbers import Real
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.diameters import diameter_px
@@ -89,7 +90,7 @@ def least_voxels(card, voxel_um, factors, min_voxels=None, min_um3=None):
         message = f"smallest axon: expected min_voxels or min_um3, got both ({min_voxels}, {min_um3})."
         raise CalzooError(message)
     for wish in (min_voxels, min_um3):
-        if wish is not None and not 0 <= wish < math.inf:
+        if wish is not None and not (isinstance(wish, Real) and 0 <= wish < math.inf):
             message = f"smallest axon: expected a size of at least 0, got {wish!r}."
             raise CalzooError(message)
     voxel = math.prod(voxel_um) if is_known(voxel_um) else None

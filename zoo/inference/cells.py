@@ -1,5 +1,6 @@
 """Find the neurons of a two-photon recording: one mask each, a score, traces."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Mapping
@@ -369,22 +370,29 @@ def run_cells(
     options = {"diameter": diameter, "score": score, "prior": prior}
     asked = {**options, "summary": summary, "traces": traces, "nwb": nwb, "pixel_um": pixel_um}
     asked |= {"frame_rate_hz": frame_rate_hz, **reading}
-    if summary:
-        found = find_cells(summary=read_pictures(path), model=networks, pixel_um=pixel_um, **options)
-        length, rate, name = None, None, "pictures"
-    else:
-        with open_movie(path, pixel_um=pixel_um, frame_rate_hz=frame_rate_hz, **reading) as movie:
-            length, rate, pixel_um, name = movie.shape[0], movie.frame_rate_hz, movie.pixel_um, "movie"
+    with contextlib.ExitStack() as files:
+        length, rate = None, None
+        if summary:
+            pictures = read_pictures(path)
+        else:
+            movie = files.enter_context(
+                open_movie(path, pixel_um=pixel_um, frame_rate_hz=frame_rate_hz, **reading)
+            )
+            length, rate, pixel_um = movie.shape[0], movie.frame_rate_hz, movie.pixel_um
+        if pixel_um is None:
+            print(
+                f"calzoo: {path}: the pixel size is not known, columns in um stay empty; give --pixel Y,X.",
+                file=sys.stderr,
+            )
+        # Before the work: where nothing can be written, hours of it would be lost.
+        folder = files.enter_context(output_folder(out, stale=_STALE, inputs=[path]))
+        if summary:
+            found = find_cells(summary=pictures, model=networks, pixel_um=pixel_um, **options)
+        else:
             found = find_cells(movie, model=networks, threads=threads, traces=traces, **options)
-    if pixel_um is None:
-        print(
-            f"calzoo: {path}: the pixel size is not known, columns in um stay empty; give --pixel Y,X.",
-            file=sys.stderr,
-        )
-    with output_folder(out, stale=_STALE, inputs=[path]) as folder:
         facts = {
             "input": path,
-            "kind": name,
+            "kind": "pictures" if summary else "movie",
             "frames": length,
             "frame_rate_hz": rate,
             "pixel_um": pixel_um,

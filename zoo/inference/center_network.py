@@ -1,13 +1,11 @@
 """The network of the centres: from windows of a movie to heat maps, as its card says."""
 
-from pathlib import Path
-
 import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.center_channels import CELL_PX, CHANNELS, grid_for, window_channels
 from calzoo.imaging.center_peaks import local_maxima
-from calzoo.inference.models import Model, load_model
+from calzoo.inference.models import model_of
 
 #: What the network says of each pixel.
 OUTPUTS = ("center", "body", "radius")
@@ -57,9 +55,7 @@ class CenterNetwork:
         """Return the network of a Model, of an .onnx file, or of a preset; a network itself as it is."""
         if isinstance(model, CenterNetwork):
             return model
-        if not isinstance(model, Model):
-            model = load_model(preset if model is None else Path(model), provider=provider, threads=threads)
-        return cls(model)
+        return cls(model_of(model, preset, provider=provider, threads=threads))
 
     def heat(self, pictures):
         """Return the heat map (h, w, 3) of the pictures (h, w, C) of a window."""

@@ -4,6 +4,7 @@ import contextlib
 import sys
 import time
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 
@@ -250,41 +251,42 @@ def run_centers(
         movie = files.enter_context(open_movie(path, **reading))
         network = CenterNetwork.load(model, preset, provider=provider, threads=threads)
         known = None if mask is None else read_mask(mask, movie.shape[1:])
-        found = find_centers(
-            movie, model=network, threads=threads, diameter=diameter, count=count, threshold=threshold
-        )
         if movie.pixel_um is None:
             print(f"calzoo: {path}: the pixel size is not known, columns in um stay empty.", file=sys.stderr)
         inputs = [path] if mask is None else [path, mask]
-        with output_folder(out, stale=_STALE, inputs=inputs) as folder:
-            _write_tables(folder, found, movie)
-            _draw(folder, found, movie, known, name=shown_name(path))
-            if details:
-                _draw_details(folder, found, movie, network)
-            write_run_json(
-                folder,
-                input=path,
-                shape=movie.shape,
-                dtype=str(movie.dtype),
-                frame_rate_hz=movie.frame_rate_hz,
-                pixel_um=movie.pixel_um,
-                model={
-                    "name": network.card.name,
-                    "file": network.model.path.name,
-                    "sha256": network.model.sha256,
-                    "provider": found.provider,
-                },
-                parameters={
-                    "diameter_px": found.diameter_px,
-                    "threshold": _limits(network, threshold, count)[0],
-                    "count": count,
-                    "window_frames": network.window,
-                    "averaged_frames": _bin_size(movie),
-                },
-                options={**asked, **reading},
-                cells=found.count,
-                seconds=round(time.perf_counter() - began, 3),
-            )
+        # Before the work: where nothing can be written, hours of it would be lost.
+        folder = files.enter_context(output_folder(out, stale=_STALE, inputs=inputs))
+        found = find_centers(
+            movie, model=network, threads=threads, diameter=diameter, count=count, threshold=threshold
+        )
+        _write_tables(folder, found, movie)
+        _draw(folder, found, movie, known, name=shown_name(path))
+        if details:
+            _draw_details(folder, found, movie, network)
+        write_run_json(
+            folder,
+            input=path,
+            shape=movie.shape,
+            dtype=str(movie.dtype),
+            frame_rate_hz=movie.frame_rate_hz,
+            pixel_um=movie.pixel_um,
+            model={
+                "name": network.card.name,
+                "file": network.model.path.name,
+                "sha256": network.model.sha256,
+                "provider": found.provider,
+            },
+            parameters={
+                "diameter_px": found.diameter_px,
+                "threshold": _limits(network, threshold, count)[0],
+                "count": count,
+                "window_frames": network.window,
+                "averaged_frames": _bin_size(movie),
+            },
+            options={**asked, **reading},
+            cells=found.count,
+            seconds=round(time.perf_counter() - began, 3),
+        )
     return found
 
 
@@ -322,10 +324,10 @@ def _draw_details(folder, found, movie, network):
 
 def _limits(network, threshold, count):
     """Return the least score and the largest number of centres."""
-    if threshold is not None and not 0 < threshold < 1:
+    if threshold is not None and not (isinstance(threshold, Real) and 0 < threshold < 1):
         message = f"threshold: expected a probability between 0 and 1, got {threshold!r}."
         raise CalzooError(message)
-    if count is not None and not (isinstance(count, (int, np.integer)) and count >= 1):
+    if count is not None and not (isinstance(count, Integral) and count is not True and count >= 1):
         message = f"count: expected a whole number from 1 on, got {count!r}."
         raise CalzooError(message)
     if threshold is None:

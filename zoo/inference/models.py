@@ -145,6 +145,29 @@ def load_model(name_or_path, *, provider="auto", threads=None, role="model"):
     return _load(name_or_path, role, provider, threads)
 
 
+def model_of(given, preset, *, provider, threads):
+    """Return the model that a pipeline was given: a Model, that of an .onnx file, or by default a preset's.
+
+    Parameters
+    ----------
+    given : Model, str, path or None
+    preset : str
+    provider, threads
+        As for `load_model`.
+
+    Raises
+    ------
+    CalzooError
+        If it is something else, or as `load_model` does.
+    """
+    if isinstance(given, Model):
+        return given
+    if given is not None and not isinstance(given, (str, os.PathLike)):
+        message = f"model: expected the path of an .onnx file or what load_model returned, got {given!r}."
+        raise CalzooError(message)
+    return load_model(preset if given is None else Path(given), provider=provider, threads=threads)
+
+
 def checked_threads(threads):
     """Return a number of threads as Python's int, or None; refuse what is none."""
     if threads is None:

@@ -115,10 +115,9 @@ class Registrar:
     ):
         options = checked_options(reach=reach, highpass=highpass, interpolation=interpolation)
         # One frame at a time is soonest ready if all threads work on it.
-        from calzoo.inference.models import Model, load_model
+        from calzoo.inference.models import model_of
 
-        if not isinstance(model, Model):
-            model = load_model(preset if model is None else model, provider=provider, threads=threads)
+        model = model_of(model, preset, provider=provider, threads=threads)
         prepare = _preparation(options["highpass"], None)
         network = RegistrationNetwork(model, 1)
         self._limit = uncertainty_limit(network.card)

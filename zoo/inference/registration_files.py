@@ -14,12 +14,9 @@ import numpy as np
 from calzoo.errors import CalzooError
 from calzoo.imaging.movies import open_movie
 from calzoo.imaging.outputs import (
-    check_part,
     check_target,
-    clear_part,
-    make_part,
+    in_bytes,
     output_file,
-    part_path,
     plain,
     refuse_existing,
     refuse_inputs,
@@ -27,10 +24,12 @@ from calzoo.imaging.outputs import (
     source_facts,
     written,
 )
+from calzoo.imaging.parts import check_part, clear_part, hold_part, make_part, part_path, release_part
 from calzoo.imaging.writers import VolumeWriter
 from calzoo.inference.registration import RegistrationRun, _Job, checked_options
 from calzoo.inference.registration_network import RegistrationNetwork
 
+_COMMAND = "register"  # whose begun work is in OUT.part
 _SAVE_SECONDS = 5.0  # between notes of how far the work has come
 #: Data types that Fiji opens as TIFF, and what holds int8; all others are written as float32.
 _KEPT = ("uint8", "uint16", "int16", "int32", "float32")
@@ -71,6 +70,7 @@ def register_file(path, out, *, flow, open_options, all_channels, overwrite, **o
         template = work.template(template)  # begun work keeps the one it was begun with
         job = _Job(movies[0], network, template=template, others=movies[1:], **options)
         dtype = _file_type(job.inputs)
+        files.callback(release_part, folder)
         with written(folder):
             work.begin(job, dtype, flow)
             report = _run(job, work)
@@ -122,12 +122,11 @@ class _Work:
         self.folder, self.facts = folder, json.loads(json.dumps(facts))
         self.done, self._arrays = 0, None
         self.whole = True  # what is counted is what is kept
+        check_part(folder, _COMMAND)
         if not overwrite and self._fits():
             with np.load(folder / "state.npz") as state:
                 self._arrays = {name: state[name] for name in state.files}
             self.done = int(self._arrays.pop("done"))
-        else:
-            check_part(folder)
         self._saved = time.monotonic()
 
     def _fits(self):
@@ -147,9 +146,10 @@ class _Work:
         """Have the files open behind what is done."""
         if self._arrays is not None:
             job.quality.restore(self._arrays)
+            hold_part(self.folder)
         else:
-            clear_part(self.folder)
-            make_part(self.folder)
+            clear_part(self.folder, _COMMAND)
+            make_part(self.folder, _COMMAND)
             (self.folder / "facts.json").write_text(json.dumps(self.facts), encoding="utf-8")
         shape, moves = (job.movie.shape[0], len(job.inputs), *job.movie.shape[1:]), (*job.movie.shape, 2)
         mode = "r+" if self._arrays is not None else "w+"
@@ -195,8 +195,8 @@ def _check_space(folder, shape, dtype, moves):
     free = shutil.disk_usage(folder).free
     if free < needed:
         message = (
-            f"{folder}: expected {needed / 1e9:.1f} GB of free space for the result, got "
-            f"{free / 1e9:.1f} GB; make room, or give an -o on another disk."
+            f"{folder}: expected {in_bytes(needed)} of free space for the result, got {in_bytes(free)}; make "
+            "room, or give an -o on another disk."
         )
         raise CalzooError(message)
 

@@ -1,7 +1,6 @@
 """Tell which neurons were stimulated before each frame, and map what spoke for it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -9,7 +8,7 @@ from calzoo.errors import CalzooError
 from calzoo.imaging import normalisation
 from calzoo.imaging.frames import taken
 from calzoo.imaging.rest import RestTrack
-from calzoo.inference.models import Model, load_model
+from calzoo.inference.models import model_of
 
 PRESET = "stimulus-demo"
 TARGETS = ("largest", "stimulated")
@@ -96,9 +95,7 @@ class StimulusNetwork:
         """Return the network of a Model, of an .onnx file, or of a preset."""
         if isinstance(model, cls):
             return model
-        if not isinstance(model, Model):
-            model = load_model(preset if model is None else Path(model), provider=provider, threads=threads)
-        return cls(model)
+        return cls(model_of(model, preset, provider=provider, threads=threads))
 
     def reader(self, movie, rest=None, mask=None):
         """Return a function from frame numbers to network input.

@@ -58,10 +58,12 @@ def run_stimulus(
     network = _network(options)
     if masks is not None:
         options["mask"] = stimulated_pixels(masks, network.cells)
-    with open_movie(path, **open_options or {}) as movie:
+    with contextlib.ExitStack() as files:
+        movie = files.enter_context(open_movie(path, **open_options or {}))
         stimuli = _read_stimuli(movie, path, table, network, conditions)
+        # Before the work: where nothing can be written, hours of it would be lost.
+        folder = files.enter_context(output_folder(out, inputs=_given(path, table, conditions, masks)))
         analysis = analyse_stimuli(movie, stimuli, model=network, progress=progress, **options)
-    with output_folder(out, inputs=_given(path, table, conditions, masks)) as folder:
         _write_analysis(folder, analysis, shown_name(path))
         write_run_json(
             folder,
@@ -159,6 +161,8 @@ def run_compare(
         for one, table in zip(stimuli, tables, strict=True):
             check_trials(one, str(table))
         check_pair(*stimuli, [tuple(movie.shape[1:]) for movie in movies])
+        inputs = _given(first, second, *tables, conditions, masks)
+        folder = files.enter_context(output_folder(out, inputs=inputs))
         sides = [
             analyse_stimuli(movie, one, model=network, progress=progress, **options)
             for movie, one in zip(movies, stimuli, strict=True)
@@ -170,8 +174,7 @@ def run_compare(
                 _roi_answers(movie, path, side.stimuli, stack, masks)
                 for movie, path, side in zip(movies, (first, second), sides, strict=True)
             ]
-    comparison = compare_analyses(*sides, answers=answers, seed=seed)
-    with output_folder(out, inputs=_given(first, second, *tables, conditions, masks)) as folder:
+        comparison = compare_analyses(*sides, answers=answers, seed=seed)
         columns = comparison_table(comparison)
         write_table(folder / "comparison.csv", columns)
         for name, side in zip(("before", "after"), sides, strict=True):

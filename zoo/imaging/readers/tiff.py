@@ -95,6 +95,8 @@ def _pages(path, tif):
         message = f"{path}: expected an image, got a TIFF without one; export it again."
         raise CalzooError(message)
     series = _only_series(path, tif)
+    if len(tif.pages) == 1:  # or the first of many, if tifffile met the end of the file before the second
+        _count_pages(path, tif)
     axes, shape = _axes(path, series)
     facts = tiff_metadata.facts_of(tif, series)
     first = series.keyframe
