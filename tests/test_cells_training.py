@@ -427,7 +427,7 @@ def test_another_marked_region_is_another_fingerprint(folder, tmp_path):
 def test_pictures_without_cells_or_all_held_out_are_refused(folder, tmp_path):
     alone = tmp_path / "alone"
     shutil.copytree(folder, alone, ignore=shutil.ignore_patterns("alone", "p[123]*"))
-    with pytest.raises(CalzooError, match=r"beside those that are held out \(p0\), got none.*fold=-1"):
+    with pytest.raises(CalzooError, match=r"beside those that are held out \(own/p0\), got none.*fold=-1"):
         tiny("cells-proposal", fold=0).data([alone])
     write_masks(alone / "p0_masks.npz", cells=Masks.from_pixels(read_cell_pictures(alone)[0].masks.shape, []))
     with pytest.raises(CalzooError, match="expected labels with cells in them, got none in 1 pictures"):
