@@ -283,7 +283,7 @@ class RegistrationData:
         return draw_pair(rng, scenes[rng.integers(len(scenes))], recipe.tile, recipe.conditions)
 
     def _scene(self, number):
-        rng = np.random.default_rng([self.recipe.seed, 1, number])
+        rng = np.random.default_rng([self.recipe.seed, 1, number, 1])  # beside those of all samples
         return draw_scene(rng, self.recipe.scene, self.recipe.kinds)
 
     def _validation(self):
