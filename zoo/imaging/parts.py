@@ -2,16 +2,17 @@
 
 import shutil
 from pathlib import Path
+from typing import IO
 
 from calzoo.errors import CalzooError
 
 try:
     import fcntl
 except ImportError:  # Windows: nobody is kept out there
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 MARK = ".calzoo-part"  # in every folder of begun work: such folders may be removed
-_held = {}  # folder of this process -> its mark, open and locked
+_held: dict[Path, IO[str]] = {}  # folder of this process -> its mark, open and locked
 
 
 def part_path(path):
