@@ -11,7 +11,7 @@ from test_centers import Counted
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.masks import Masks, read_masks
-from calzoo.inference import cell_masks, cells
+from calzoo.inference import cell_masks, cell_scale, cells
 from calzoo.inference.cell_networks import CellNetworks, _spans
 from calzoo.inference.cells import find_cells, run_cells
 from calzoo.metrics.matching import assign
@@ -46,6 +46,14 @@ def test_diameter_is_estimated_from_the_picture(rng, diameter):
     found = find_cells(summary=picture, model=cell_fakes.fake_networks())
     assert found.diameter == pytest.approx(diameter, rel=0.15)
     assert matched(truth, found.masks) >= 0.9 * len(truth)
+
+
+@pytest.mark.parametrize(("finer", "expected"), [(1.0, 16.5), (1.15, 16.5), (1.3, 5.5)])
+def test_of_scales_that_are_about_as_sure_the_coarsest_is_taken(monkeypatch, finer, expected):
+    """Parts of cells look like small cells, but not much more so than the cells themselves."""
+    sure = {5.5: finer, 8.0: 0.3, 11.5: 0.5, 16.5: 1.0, 24.0: 0.7, 34.0: 0.0}
+    monkeypatch.setattr(cell_scale, "_try", lambda networks, image, present, d: (sure.get(d, 1.0), 1.0))
+    assert cell_scale.estimate_diameter(None, None, None) == expected
 
 
 def test_pixel_size_is_where_the_estimate_begins(rng):
