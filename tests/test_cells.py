@@ -56,6 +56,13 @@ def test_of_scales_that_are_about_as_sure_the_coarsest_is_taken(monkeypatch, fin
     assert cell_scale.estimate_diameter(None, None, None) == expected
 
 
+def test_a_correction_after_which_the_networks_are_less_sure_goes_half_of_the_way(monkeypatch):
+    sure = {11.5: (1.0, 0.5), 5.75: (0.8, 0.9)}
+    monkeypatch.setattr(cell_scale, "_try", lambda networks, image, present, d: sure.get(d, (0.1, 1.0)))
+    found = cell_scale.estimate_diameter(None, None, None)
+    assert found == pytest.approx(np.sqrt(11.5 * 5.75))
+
+
 def test_pixel_size_is_where_the_estimate_begins(rng):
     picture, _ = cell_fakes.disks(rng, (200, 200), 10.0, 20)
     found = find_cells(summary=picture, model=cell_fakes.fake_networks(), pixel_um=(1.1, 1.1))
