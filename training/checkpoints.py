@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.outputs import written
+from calzoo.imaging.outputs import output_file
 from calzoo.training.variables import assign_variables, save_variables
 
 _GENERATIONS = ("checkpoint-a", "checkpoint-b")
@@ -83,14 +83,10 @@ def has_checkpoint(run):
 
 def write_json(path, value):
     """Write JSON atomically, and to the disk before the name counts."""
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    with written(path):
-        with open(part, "w", encoding="utf-8") as file:
-            json.dump(value, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+    with output_file(path) as part, open(part, "w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_json(path):

@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import os
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -11,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.outputs import written
+from calzoo.imaging.outputs import output_file
 
 _LARGEST = 6e4  # that float16 holds
 
@@ -121,16 +120,12 @@ def _by_path(variables):
 
 
 def _write(arrays, path):
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    with written(path):
+    with output_file(path) as part:
         try:
             save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, part)
         except SafetensorError as error:  # no error of the system's, though what it reports mostly is
-            part.unlink(missing_ok=True)
             raise OSError(str(error)) from error
         _to_disk(part)
-        os.replace(part, path)
 
 
 def assign_variables(variables, path):

@@ -254,11 +254,9 @@ def draw_losses(path, history):
 
 def _picture(path):
     """Return the pixels of an image file, (Y, X); of colours the brightest."""
-    import tifffile
-
     try:
         pixels = _read_tiff(path) if path.suffix.lower() in (".tif", ".tiff") else _read_image(path)
-    except (OSError, ValueError, tifffile.TiffFileError) as error:  # Pillow's are of the first two kinds
+    except (OSError, ValueError) as error:  # those of Pillow are of these kinds
         message = f"{path}: expected masks (.npz) or a picture of known cells, got a file that is neither."
         raise CalzooError(message) from error
     if pixels.ndim == 3 and pixels.shape[-1] in (3, 4):
@@ -275,7 +273,10 @@ def _picture(path):
 def _read_tiff(path):
     import tifffile
 
-    return tifffile.imread(path)
+    try:
+        return tifffile.imread(path)
+    except tifffile.TiffFileError as error:  # in some versions no ValueError
+        raise ValueError(str(error)) from error
 
 
 def _read_image(path):

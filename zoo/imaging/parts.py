@@ -115,8 +115,6 @@ def _in_use(part):
     try:
         with open(part / MARK, "a", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
+    except OSError as error:  # a disk that knows no locks has others
+        return isinstance(error, BlockingIOError)
     return False

@@ -115,9 +115,10 @@ class Registrar:
     ):
         options = checked_options(reach=reach, highpass=highpass, interpolation=interpolation)
         # One frame at a time is soonest ready if all threads work on it.
-        from calzoo.inference.models import model_of
+        from calzoo.inference.models import Model, load_model
 
-        model = model_of(model, preset, provider=provider, threads=threads)
+        if not isinstance(model, Model):
+            model = load_model(preset if model is None else model, provider=provider, threads=threads)
         prepare = _preparation(options["highpass"], None)
         network = RegistrationNetwork(model, 1)
         self._limit = uncertainty_limit(network.card)
@@ -151,9 +152,7 @@ class Registrar:
         found = self._align(frame[None])
         uncertainty = float(found.uncertainty.mean())
         bad = bool(frame.min() == frame.max() or uncertainty > self._limit)
-        return Registered(
-            found.registered[0], found.flow[0], uncertainty, float(np.asarray(found.clarity)[0]), bad
-        )
+        return Registered(found.registered[0], found.flow[0], uncertainty, float(found.clarity[0]), bad)
 
 
 def register_movie(
