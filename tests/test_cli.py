@@ -170,6 +170,14 @@ def test_a_backend_that_is_not_there_does_not_stop_what_draws_files(monkeypatch,
     assert cli.main(["try"]) == 0
 
 
+def test_a_blas_gets_one_thread_unless_the_user_says_otherwise():
+    code = "import os, calzoo.cli as c; c.main(['--version']); print(os.environ['OPENBLAS_NUM_THREADS'])"
+    for given, expected in ({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3"):
+        environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"} | given
+        out = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
+        assert out.stdout.split()[-1] == expected.encode()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX does")
 def test_a_process_that_is_interrupted_says_so_without_traceback(tmp_path):
     argv = ["simulate", "axons", "-o", str(tmp_path / "many"), "--count", "100000", "--shape", "4,32,32"]

@@ -2,11 +2,14 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from calzoo.commands.doctor import _tiny_card
+from calzoo.commands.release import _missing
 from calzoo.errors import CalzooError
+from calzoo.inference.cell_networks import ROLES
 from calzoo.weights import release
 from calzoo.weights.card import Score, TrainingData
 
@@ -118,7 +121,7 @@ def test_the_wheel_has_a_limit(checkout, files, monkeypatch):
 )
 def test_restricted_data_need_a_name_and_terms_that_say_so(checkout, files, name, terms):
     restricted = card(data=(SIMULATED, RECORDED))
-    with pytest.raises(CalzooError, match=r"data under research use.*\.\.\.-research.*--terms"):
+    with pytest.raises(CalzooError, match=r"licence is 'research use'.*\.\.\.-research.*--terms"):
         release.add_network(restricted, files, name=name, terms=terms)
 
 
@@ -166,3 +169,16 @@ def test_a_copy_that_fails_leaves_everything_as_it_was(checkout, files):
         release.add_network(card(), files)
     assert list(checkout.presets()) == ["dots"]
     assert {path.name for path in (checkout.FOLDER / "released").iterdir()} == {"dots.onnx"}
+
+
+@pytest.mark.parametrize(
+    ("roles", "role", "missing"),
+    [(["proposal"], "proposal", ["instance"]), (ROLES, "instance", []), (["model"], "model", [])],
+)
+def test_what_a_preset_of_two_networks_still_lacks_is_named(roles, role, missing):
+    assert _missing(SimpleNamespace(networks=dict.fromkeys(roles)), role) == missing
+
+
+def test_what_is_not_in_a_checkout_is_refused_before_the_work(tmp_path):
+    with pytest.raises(CalzooError, match=r"is not in one\. Run 'make dev' in a checkout"):
+        release.check_checkout(tmp_path / "weights")

@@ -37,6 +37,13 @@ def test_weights_come_back_by_path(tmp_path, rng):
         np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX")
+def test_weights_may_be_read_by_whom_other_results_may(tmp_path):
+    save_weights(network(), tmp_path / "w.safetensors")
+    (tmp_path / "other").touch()
+    assert (tmp_path / "w.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def test_kernels_are_saved_in_half_precision_and_nothing_else(tmp_path, rng):
     model = network()
     model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])

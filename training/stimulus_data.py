@@ -121,7 +121,8 @@ def _files(folder):
         message = (
             f"{folder}: expected a recording ({', '.join(_MOVIES[:3])}, ...) and its table "
             f"({' or '.join(_TABLES)}), found {'no recording' if not frames else 'no table'}. "
-            "'calzoo simulate stimulus -o DIR' writes an example."
+            "Give them these names, or links of these names; 'calzoo simulate stimulus -o DIR' writes "
+            "an example."
         )
         raise CalzooError(message)
     others = (folder / "conditions.csv", folder / "masks.npz")

@@ -104,8 +104,9 @@ def recordings_of(recipe, folders=()):
         return [read_recorded(f, after=recipe.after, cells=recipe.network["cells"]) for f in folders]
     if not recipe.simulation:
         message = (
-            f"recipe {recipe.name!r} is scored on the recording that it was trained on; give its folder "
-            "(frames and table) with --data."
+            f"recipe {recipe.name!r} is scored on the recording that it was trained on; score it with "
+            "'calzoo evaluate RUN --data FOLDER', the folder of its frames and table, which also keeps the "
+            "scores for a release."
         )
         raise CalzooError(message)
     settings = dict(recipe.simulation)

@@ -7,7 +7,7 @@ import os
 import keras
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.outputs import output_file
@@ -121,10 +121,8 @@ def _by_path(variables):
 
 def _write(arrays, path):
     with output_file(path) as part:
-        try:
-            save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, part)
-        except SafetensorError as error:  # no error of the system's, though what it reports mostly is
-            raise OSError(str(error)) from error
+        # The package's own way of writing makes files that nobody else may read.
+        part.write_bytes(save({name: np.asarray(array, order="C") for name, array in arrays.items()}))
         _to_disk(part)
 
 

@@ -59,7 +59,8 @@ def download(file, path):
     if address is None:
         message = (
             f"{file.name!r} is in weights/outside of the repository, but not in this installation. "
-            f"Copy it to {path}, or set CALZOO_MIRROR to an address that serves it."
+            f"Set CALZOO_CACHE to the folder weights/outside of a checkout, or copy the file to {path}, "
+            "or set CALZOO_MIRROR to an address that serves it."
         )
         raise CalzooError(message)
     if is_offline():

@@ -63,7 +63,7 @@ def add_network(card, files, *, name=None, terms="", overwrite=False, folder=Non
     known = dict(registry.presets(folder))
     before = known.get(name)
     terms = terms or (before.terms if before else "")
-    _check_checkout(folder)
+    check_checkout(folder)
     _check_terms(card, name, terms)
     if before is not None:
         _check_before(card, before, overwrite)
@@ -82,7 +82,9 @@ def add_network(card, files, *, name=None, terms="", overwrite=False, folder=Non
     return known[name]
 
 
-def _check_checkout(folder):
+def check_checkout(folder=None):
+    """Refuse to release into a folder that is not in a checkout; by default the one that is imported."""
+    folder = Path(folder or registry.FOLDER)
     if not (folder.parent / "setup.cfg").is_file():
         message = (
             f"a release is written into a checkout of the repository, but {folder} is not in one. "
@@ -94,8 +96,9 @@ def _check_checkout(folder):
 def _check_terms(card, name, terms):
     others = sorted({data.licence for data in card.data if data.licence not in PERMISSIVE})
     if others and not (name.endswith(RESEARCH) and terms):
+        licences = ", ".join(map(repr, others))
         message = (
-            f"{name!r} was trained on data under {', '.join(others)}, which not everybody may use. "
+            f"{name!r} was trained on data whose licence is {licences}, which not everybody may use. "
             f"Name it '...{RESEARCH}' with --preset, and give the terms with --terms."
         )
         raise CalzooError(message)

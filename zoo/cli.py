@@ -23,9 +23,12 @@ from calzoo.errors import CalzooError
 
 GROUPS = ("recordings", "networks", "presets", "help")
 INTERRUPTED = 130  # what shells give a program that Ctrl-C stopped
+# Commands share their work out themselves; threads of a BLAS within theirs wait for each other.
+_BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 # Which extra installs the module that is missing.
 _EXTRA = {
+    "h5py": "train",
     "keras": "train",
     "onnx": "train",
     "onnxruntime": "cpu",
@@ -52,6 +55,8 @@ def main(argv=None):
         The exit status: 0, 1, 2, or 130 after Ctrl-C.
     """
     _mend_streams()
+    for name in _BLAS:  # read when NumPy is imported, which is later
+        os.environ.setdefault(name, "1")
     try:
         args = _parser().parse_args(argv)
         if args.command != "curate":  # All others draw into files, whatever can show a window here or not.

@@ -35,19 +35,22 @@ def run(args):
     """Export, and print what was written with its largest difference from Keras."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from calzoo.errors import CalzooError
-    from calzoo.export import export_keras, export_run
 
     if args.output.suffix != ".onnx":
         message = f"-o: expected the name of an .onnx file, got {args.output}."
         raise CalzooError(message)
     options = {"name": args.name, "timing": not args.no_timing}
     if args.from_keras:
+        from calzoo.export import export_keras
+
         options["normalisation"] = args.normalisation or "none"
         report = export_keras(args.from_keras, args.output, **options)
     elif args.normalisation:
         message = "--normalisation goes with --from-keras; a run knows how its data were normalised."
         raise CalzooError(message)
     else:
+        from calzoo.export import export_run
+
         report = export_run(args.run, args.output, **options)
     for name in report["written"]:
         facts = report["files"][name]

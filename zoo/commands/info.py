@@ -108,4 +108,4 @@ def _score(score):
         beside.append(f"{score.baseline_name or 'baseline'} {score.baseline:.3g}")
     if score.chance is not None:
         beside.append(f"chance {score.chance:.3g}")
-    return f"      {score.metric:<28}{score.value:<7.3g}{'; '.join(beside)}".rstrip()
+    return f"      {score.metric:<27} {score.value:<7.3g}{'; '.join(beside)}".rstrip()

@@ -35,11 +35,13 @@ def add_arguments(parser):
 def run(args):
     """Do all of it in a temporary folder; the repository changes at the end, or not at all."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from calzoo.commands._messages import tell
     from calzoo.export import export_run
     from calzoo.inference.models import load_model
     from calzoo.training.runs import load_run
-    from calzoo.weights.release import add_network
+    from calzoo.weights.release import add_network, check_checkout
 
+    check_checkout()
     trained = load_run(args.run)
     if not trained.scores:
         _evaluate(trained)
@@ -58,6 +60,15 @@ def run(args):
         preset = add_network(model.card, files, terms=args.terms, overwrite=args.replace)
     for kind, file in preset.network(model.card.role).files.items():
         print(f"{kind:<12}{file.name}  {file.size / 2**20:.1f} MB, {file.where}")
+    for role in _missing(preset, model.card.role):
+        tell(f"{preset.name} is not complete: release its {role!r} network too, with --preset {preset.name}")
+
+
+def _missing(preset, role):
+    """Return the roles of networks that a preset still lacks, where its task has several."""
+    from calzoo.inference.cell_networks import ROLES
+
+    return [other for other in ROLES if other not in preset.networks] if role in ROLES else []
 
 
 def _evaluate(trained):
