@@ -11,9 +11,10 @@ import numpy as np
 
 from calzoo.imaging import normalisation
 from calzoo.imaging.specks import without_specks
+from calzoo.inference.axon_lengths import lengths_of
 from calzoo.inference.axon_network import AxonNetwork
 from calzoo.inference.axon_scale import is_known, least_voxels, scale_factors
-from calzoo.inference.axon_table import lengths_of, table_of
+from calzoo.inference.axon_table import table_of
 from calzoo.inference.instances import (
     AXON,
     CONNECTIVITY,
