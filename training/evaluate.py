@@ -13,7 +13,7 @@ import numpy as np
 from calzoo.imaging.borders import semantic_from_instances
 from calzoo.imaging.images import read_volume
 from calzoo.imaging.normalisation import normalise
-from calzoo.imaging.specks import without_specks
+from calzoo.imaging.specks import surroundings, without_specks
 from calzoo.metrics.matching import instance_f1
 from calzoo.metrics.segmentation import cl_dice, confusion, scores_by_class
 from calzoo.simulation.axons import simulate_axons
@@ -64,7 +64,7 @@ def keras_segmenter(run, *, overlap=0.25, instances=None):
         image = normalise(volume, recipe.normalisation())
         semantic = recipe.predict(model, image, overlap=overlap).argmax(-1).astype(np.uint8)
         labels = instances(semantic)
-        return without_specks(semantic, labels), labels
+        return without_specks(semantic, labels, surroundings(labels > 0)), labels
 
     return segment
 
