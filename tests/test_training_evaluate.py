@@ -285,6 +285,16 @@ def test_a_report_has_one_line_for_each_score(law):
     assert all(score.metric in line for score, line in zip(scores, lines[1:], strict=True))
 
 
+def test_long_names_stay_out_of_the_next_column():
+    scores = [
+        Score(data="d" * 40, metric="m" * 40, value=0.5, protocol="p"),
+        Score(data="a", metric="b", value=0.25, protocol="q"),
+    ]
+    lines = report(scores).splitlines()
+    assert [line.split()[:3] for line in lines[1:]] == [["d" * 40, "m" * 40, "0.500"], ["a", "b", "0.250"]]
+    assert lines[0].index("protocol") == lines[1].index(" p") + 1 == lines[2].index(" q") + 1
+
+
 @pytest.mark.parametrize(
     ("missing", "reason"),
     [("recipe.json", "expected the folder of a run"), ("weights.safetensors", "no weights yet")],
