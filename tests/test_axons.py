@@ -58,7 +58,9 @@ def test_axons_are_found_numbered_by_size_and_measured():
             reached = np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis})))
             assert found.table[f"{name}_first"][i] == reached[0]
             assert found.table[f"{name}_last"][i] == reached[-1]
+            assert found.table[f"{name}_mean"][i] == pytest.approx(np.nonzero(inside)[axis].mean())
     assert found.table["touches_edge"] == [True, True, True]
+    assert list(found.table)[-4:] == ["touches_edge", "z_mean", "y_mean", "x_mean"]
     # The network blurs by one voxel; the axons have 8 x 6 voxels across.
     expected = np.sqrt(8 * 6 / np.pi)
     np.testing.assert_allclose(found.table["radius_voxels"], expected, rtol=0.15)

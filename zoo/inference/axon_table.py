@@ -24,7 +24,8 @@ def table_of(measures, names, lengths, shape, voxel_um=None):
     Returns
     -------
     dict of str to list
-        Columns of axons.csv; in micrometres None where the voxel size is not known.
+        Columns of axons.csv; in micrometres None where the voxel size is not known. `z_mean`, `y_mean`
+        and `x_mean` are the mean position of the axon's voxels, which a bent axon may pass by.
         The radius is that of a cylinder of the axon's volume and length.
     """
     order = np.argsort(names, kind="stable")[np.sum(names == 0) :]
@@ -52,6 +53,8 @@ def table_of(measures, names, lengths, shape, voxel_um=None):
         table[f"{name}_last"] = high[:, axis].tolist()
     at_edge = (low == 0) | (high == np.array(shape) - 1)
     table["touches_edge"] = at_edge.any(axis=1).tolist()
+    for name, sums in zip("zyx", measures.places[order].T, strict=True):
+        table[f"{name}_mean"] = (sums / np.maximum(voxels, 1)).tolist()
     return table
 
 
