@@ -143,7 +143,7 @@ def test_simulated_scores_cover_every_style_class_and_metric():
     assert list(matrices) == ["simulated lightsheet"]
     assert matrix.sum() == np.trace(matrix) == 2 * 8 * 48 * 48  # both stacks, and no mistake
     assert {s.data for s in scores} == {"simulated lightsheet"}
-    assert len(scores) == 9
+    assert len(scores) == 15
     assert all(s.value == 1 for s in scores)
     assert scores[0].protocol == "2 stacks of 8x48x48, seeds 11-12"
 
@@ -250,7 +250,9 @@ def test_what_is_not_known_of_own_stacks_does_not_count(tmp_path):
 
     found = by_metric(evaluate.score_own(segment, tmp_path))
     assert found["F1 axon"].value == pytest.approx(6 / 7, abs=1e-4)
-    assert found["F1 axon"].chance == pytest.approx(4 / 20)
+    assert (found["precision axon"].value, found["recall axon"].value) == (1, 0.75)
+    for metric in ("F1 axon", "precision axon", "recall axon"):
+        assert found[metric].chance == pytest.approx(4 / 20)
     assert "instance F1" not in found
 
 
