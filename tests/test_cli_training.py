@@ -2,7 +2,10 @@
 
 import functools
 import json
+import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -107,7 +110,23 @@ def test_evaluate_refuses_data_of_no_known_kind(run, tmp_path, capsys):
     assert "expected a volume and its labels" in capsys.readouterr().err
     (tmp_path / "a.tif").touch()
     assert cli.main(["evaluate", str(run), "--data", str(tmp_path / "a.tif")]) == 1
-    assert "expected a folder of labelled stacks, or a .py file; got neither" in capsys.readouterr().err
+    assert "expected a folder of labelled recordings, or a .py file; got neither" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["nope"], "no preset is called 'nope'"),
+        (["."], "expected the folder of a run"),
+        (["axons", "--data", "nope"], "--data nope: expected a folder .* got a path where nothing is"),
+    ],
+)
+def test_evaluate_refuses_wrong_names_before_it_loads_keras(tmp_path, arguments, reason):
+    code = "import sys; from calzoo import cli; cli.main(sys.argv[1:]); print('keras' in sys.modules)"
+    command = [sys.executable, "-c", code, "evaluate", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert re.search(reason, done.stderr)
+    assert done.stdout.strip() == "False"
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import pytest
 import tifffile
 
 from calzoo.errors import CalzooError
+from calzoo.imaging.frames import as_movie
 from calzoo.imaging.images import as_volume, read_volume
 from calzoo.imaging.writers import VolumeWriter
 
@@ -157,6 +158,7 @@ def test_several_channels_need_a_choice(tmp_path):
     refused(tmp_path / "a.tif", r"2 channels.*--channel \(0 to 1\)")
     refused(tmp_path / "a.tif", "no channel 2: there are 2, counted from 0", channel=2)
     refused(tmp_path / "a.tif", "no channel 'green'", channel="green")
+    refused(tmp_path / "a.tif", "no channel 1.5: there are 2, counted from 0", channel=1.5)
 
 
 def test_a_channel_is_chosen_by_the_name_in_the_ome_metadata(tmp_path, rng):
@@ -542,3 +544,14 @@ def test_the_real_volumes_are_read(shared_data):
         with read_volume(shared_data / f"{name}.tif") as volume:
             assert volume.shape == shape
             np.testing.assert_array_equal(volume.read(), tifffile.imread(shared_data / f"{name}.tif"))
+
+
+def test_masked_voxels_are_refused():
+    """What lies under the mask would be taken for a value."""
+    stack = np.ma.masked_equal(np.arange(60).reshape(3, 4, 5), 7)
+    with pytest.raises(CalzooError, match=r"a masked array with 1 masked values; fill them first, e\.g\."):
+        as_volume(stack)
+    with pytest.raises(CalzooError, match="masked array"):
+        as_movie(stack)
+    assert as_volume(np.ma.masked_less(stack.filled(0), -1)).shape == (3, 4, 5)
+    assert as_movie(stack.filled(0)).shape == (3, 4, 5)

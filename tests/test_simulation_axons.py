@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from calzoo.errors import CalzooError
-from calzoo.simulation.axon_styles import STYLES, draw
+from calzoo.simulation.axon_styles import LIMITS, STYLES, check, draw
 from calzoo.simulation.axons import simulate_axons
 
 SMALL = (10, 48, 56)
@@ -121,12 +121,38 @@ def test_an_unknown_parameter_names_the_nearest():
         simulate_axons(0, SMALL, qqq=4)
 
 
+@pytest.mark.parametrize(
+    ("parameter", "reason"),
+    [
+        ({"diameter_px": -1}, "diameter_px must be between 0.5 and 50, got -1"),
+        ({"diameter_px": "a"}, "diameter_px must be between 0.5 and 50, got 'a'"),
+        ({"read_noise": float("nan")}, "read_noise must be between 0 and 10, got nan"),
+        ({"photons": 0}, r"photons must be between 0.001 and 1e\+07, got 0"),
+        ({"vessels": 1.5}, "vessels must be a whole number between 0 and 100, got 1.5"),
+        ({"bits": 99}, "bits must be one of 8, 16, got 99"),
+        ({"bits": 8, "levels": 4096}, "levels, with bits=8, must be a whole number between 2 and 256"),
+        ({"margin": "round"}, "margin must be one of none, polygon, boxes, got 'round'"),
+    ],
+)
+def test_values_that_mean_nothing_are_refused(parameter, reason):
+    with pytest.raises(CalzooError, match=f"axon parameter {reason}"):
+        simulate_axons(0, SMALL, style="confocal", **parameter)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_what_is_drawn_is_within_the_limits(style):
+    for seed in range(200):
+        drawn = draw(np.random.default_rng(seed), style)
+        check(drawn)
+    assert {*LIMITS, "bits", "margin"} == set(drawn)
+
+
 def test_an_unknown_style_lists_the_styles():
     with pytest.raises(CalzooError, match=r"one of confocal, .*got 'electron'"):
         simulate_axons(0, SMALL, style="electron")
 
 
-@pytest.mark.parametrize("shape", [(64, 64), (0, 8, 8)])
+@pytest.mark.parametrize("shape", [(64, 64), (0, 8, 8), (8, 8, 8.5), (8, 8, "8"), 8, "abc"])
 def test_a_shape_that_is_no_volume_is_refused(shape):
-    with pytest.raises(CalzooError, match=r"shape must be \(Z, Y, X\).*got \("):
+    with pytest.raises(CalzooError, match=r"shape must be \(Z, Y, X\).*got "):
         simulate_axons(0, shape)

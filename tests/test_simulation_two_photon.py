@@ -338,7 +338,9 @@ def test_drawing_is_fast_enough_to_train_on():
     [
         ({"psf_um": 0.0}, r"psf_um must be between 0.1 and 3, got 0.0"),
         ({"labelled": 1.5}, r"labelled must be between 0 and 1, got 1.5"),
-        ({"bits": 7}, r"bits must be between 8 and 16, got 7"),
+        ({"bits": 7}, r"bits must be a whole number between 8 and 16, got 7"),
+        ({"surface_vessels": 1.5}, r"surface_vessels must be a whole number between 0 and 20, got 1.5"),
+        ({"density": "a"}, r"density must be between 0 and 2e\+06, got 'a'"),
         ({"gain": float("nan")}, r"gain must be between 0.001 and 100000, got nan"),
         ({"pixel_um": 0.1}, r"cells must be 4 to 48 pixels wide.*gives 120"),
         ({"indicator": "GCaMP9"}, r"no indicator is called 'GCaMP9'; choose one of GCaMP6f"),
@@ -356,7 +358,7 @@ def test_an_unknown_kind_is_refused():
         simulate_two_photon(0, style="retina")
 
 
-@pytest.mark.parametrize("shape", [(0, 64, 64), (10, 16, 64), (64, 64)])
+@pytest.mark.parametrize("shape", [(0, 64, 64), (10, 16, 64), (64, 64), (4, 64, 64.5), "abc", 8])
 def test_a_shape_that_holds_no_movie_is_refused(shape):
     with pytest.raises(CalzooError, match=r"at least one frame and 32 pixels on a side; got"):
         simulate_two_photon(0, shape)

@@ -93,8 +93,18 @@ def test_drift_moves_the_tissue():
         ({"bystanders": -1}, "bystanders from 0 on, .* got 4 cells in 2 groups, -1 bystanders"),
         ({"seed": -1}, "seed must be a whole number from 0 up, .* got -1"),
         ({"factor": float("nan")}, "got session 0 and factor nan"),
+        ({"factor": "a"}, "got session 0 and factor 'a'"),
+        ({"cells": 4.5}, "cells: expected a whole number, got 4.5"),
+        ({"trials": "a"}, "trials: expected a whole number, got 'a'"),
     ],
 )
 def test_impossible_fields_are_refused(settings, match):
     with pytest.raises(CalzooError, match=match):
         simulate_stimulus(**({"seed": 0} | SMALL | settings))
+
+
+def test_a_style_that_means_nothing_is_refused():
+    with pytest.raises(CalzooError, match=r"StimulusStyle: photons must be between 0.001 and 1e\+06, got 0"):
+        StimulusStyle(photons=0)
+    with pytest.raises(CalzooError, match=r"StimulusStyle: gain must be between 0.001 and 10000, got 'a'"):
+        StimulusStyle(gain="a")

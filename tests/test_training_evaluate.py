@@ -143,7 +143,7 @@ def test_simulated_scores_cover_every_style_class_and_metric():
     assert list(matrices) == ["simulated lightsheet"]
     assert matrix.sum() == np.trace(matrix) == 2 * 8 * 48 * 48  # both stacks, and no mistake
     assert {s.data for s in scores} == {"simulated lightsheet"}
-    assert len(scores) == 9
+    assert len(scores) == 15
     assert all(s.value == 1 for s in scores)
     assert scores[0].protocol == "2 stacks of 8x48x48, seeds 11-12"
 
@@ -250,7 +250,9 @@ def test_what_is_not_known_of_own_stacks_does_not_count(tmp_path):
 
     found = by_metric(evaluate.score_own(segment, tmp_path))
     assert found["F1 axon"].value == pytest.approx(6 / 7, abs=1e-4)
-    assert found["F1 axon"].chance == pytest.approx(4 / 20)
+    assert (found["precision axon"].value, found["recall axon"].value) == (1, 0.75)
+    for metric in ("F1 axon", "precision axon", "recall axon"):
+        assert found[metric].chance == pytest.approx(4 / 20)
     assert "instance F1" not in found
 
 
@@ -283,6 +285,16 @@ def test_a_report_has_one_line_for_each_score(law):
     assert len(lines) == 1 + len(scores)
     assert lines[0].split() == ["data", "metric", "score", "range", "baseline", "chance", "protocol"]
     assert all(score.metric in line for score, line in zip(scores, lines[1:], strict=True))
+
+
+def test_long_names_stay_out_of_the_next_column():
+    scores = [
+        Score(data="d" * 40, metric="m" * 40, value=0.5, protocol="p"),
+        Score(data="a", metric="b", value=0.25, protocol="q"),
+    ]
+    lines = report(scores).splitlines()
+    assert [line.split()[:3] for line in lines[1:]] == [["d" * 40, "m" * 40, "0.500"], ["a", "b", "0.250"]]
+    assert lines[0].index("protocol") == lines[1].index(" p") + 1 == lines[2].index(" q") + 1
 
 
 @pytest.mark.parametrize(

@@ -171,3 +171,14 @@ def test_numbered_axons_in_a_file_of_classes_are_refused(tmp_path, volume):
     write(tmp_path / "label.tif", labels)
     with pytest.raises(CalzooError, match=r"expected 0 background, .* got \[17\].* into instances.tif"):
         read_recordings(tmp_path)
+
+
+def test_a_binary_mask_in_place_of_classes_is_refused(tmp_path, volume):
+    """Fiji's masks are 0 and 255, and 255 would mean that nothing is known of all axons."""
+    write(tmp_path / "volume.tif", volume)
+    mask = np.where(volume > 500, 255, 0).astype(np.uint8)
+    write(tmp_path / "label.tif", mask)
+    with pytest.raises(CalzooError, match=r"got \[0, 255\], which looks like a binary mask.* divide by 255"):
+        read_recordings(tmp_path)
+    write(tmp_path / "label.tif", np.where(mask, mask, 1).astype(np.uint8))
+    assert len(read_recordings(tmp_path)) == 1

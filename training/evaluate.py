@@ -13,7 +13,7 @@ import numpy as np
 from calzoo.imaging.borders import semantic_from_instances
 from calzoo.imaging.images import read_volume
 from calzoo.imaging.normalisation import normalise
-from calzoo.imaging.specks import without_specks
+from calzoo.imaging.specks import surroundings, without_specks
 from calzoo.metrics.matching import instance_f1
 from calzoo.metrics.segmentation import cl_dice, confusion, scores_by_class
 from calzoo.simulation.axons import simulate_axons
@@ -64,7 +64,7 @@ def keras_segmenter(run, *, overlap=0.25, instances=None):
         image = normalise(volume, recipe.normalisation())
         semantic = recipe.predict(model, image, overlap=overlap).argmax(-1).astype(np.uint8)
         labels = instances(semantic)
-        return without_specks(semantic, labels), labels
+        return without_specks(semantic, labels, surroundings(labels > 0)), labels
 
     return segment
 
@@ -94,7 +94,7 @@ def score_simulated(
     Returns
     -------
     list of Score
-        Of each style: F1 and IoU of each class, clDice and instance F1, mean over stacks.
+        Of each style: F1, precision, recall and IoU of each class, clDice and instance F1, mean over stacks.
     """
     seeds = SIMULATED_SEEDS if seeds is None else seeds
     scores = []
@@ -237,8 +237,8 @@ def score_own(segment, folder, *, matrices=None):
     Returns
     -------
     list of Score
-        F1 and IoU of each class over the voxels that are known, and where all axons are numbered, F1 of
-        whole axons, clDice and instance F1 too: means over stacks.
+        F1, precision, recall and IoU of each class over the voxels that are known, and where all axons
+        are numbered, F1 of whole axons, clDice and instance F1 too: means over stacks.
     """
     recordings = read_recordings(folder)
     numbered = all(recording.instances for recording in recordings)
@@ -267,13 +267,23 @@ def _measure(truth, instances, segmented, classical):
     theirs = _numbers(truth, instances, semantic_from_instances(classical), classical)
     known = truth[truth != IGNORE]
     shares = dict(zip(CLASSES, np.bincount(known, minlength=3) / max(known.size, 1), strict=True))
-    return {name: (ours[name], theirs[name], shares.get(name.removeprefix("F1 "))) for name in ours}
+    chance = {
+        f"{metric} {name}": shares[name] for metric in ("F1", "precision", "recall") for name in CLASSES
+    }
+    return {name: (ours[name], theirs[name], chance.get(name)) for name in ours}
 
 
 def _numbers(truth, instances, semantic, labels):
     by_class = scores_by_class(confusion(truth, semantic, 3, ignore=IGNORE))
-    numbers = {f"F1 {name}": by_class.f1[c] for c, name in enumerate(CLASSES)}
-    numbers |= {f"IoU {name}": by_class.iou[c] for c, name in enumerate(CLASSES)}
+    by_metric = {
+        "F1": by_class.f1,
+        "precision": by_class.precision,
+        "recall": by_class.recall,
+        "IoU": by_class.iou,
+    }
+    numbers = {
+        f"{metric} {name}": of[c] for metric, of in by_metric.items() for c, name in enumerate(CLASSES)
+    }
     if instances is not None:
         # Whole axons: the border between two of them is a part of both.
         numbers["F1 whole axons"] = _f1((instances > 0).astype(int), labels > 0)

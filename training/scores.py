@@ -10,11 +10,15 @@ from calzoo.errors import CalzooError
 def report(scores):
     """Return scores as a table in plain text, one line each."""
     heads = f"{'score':>7}  {'range':<15}{'baseline':>9}{'chance':>9}  protocol"
-    lines = [f"{'data':<22}{'metric':<32}{heads}"]
+    data = max([22, *(len(s.data) + 2 for s in scores)])
+    metric = max([32, *(len(s.metric) + 2 for s in scores)])
+    lines = [f"{'data':<{data}}{'metric':<{metric}}{heads}"]
     for s in scores:
         spread = f"[{s.spread[0]:.3f}, {s.spread[1]:.3f}]" if s.spread else ""
         beside = "".join(f"{n:>9.3f}" if n is not None else " " * 9 for n in (s.baseline, s.chance))
-        lines.append(f"{s.data:<22}{s.metric:<32}{s.value:>7.3f}  {spread:<15}{beside}  {s.protocol}")
+        lines.append(
+            f"{s.data:<{data}}{s.metric:<{metric}}{s.value:>7.3f}  {spread:<15}{beside}  {s.protocol}"
+        )
     return "\n".join(lines)
 
 

@@ -216,7 +216,15 @@ def _own(path):
         volume, labels = _pair(path, instances)
         return Recording(name, "own", volume, _numbered(labels, instances), instances=True)
     volume, labels = _pair(path, path.with_name(f"{stem}label.tif"))
-    strange = np.setdiff1d(labels, _KNOWN_CLASSES)
+    found = np.unique(labels)
+    if IGNORE in found and set(found.tolist()) <= {0, IGNORE}:
+        message = (
+            f"{stem}label.tif: expected 0 background, 1 axon, 2 border, 255 not known, got {found.tolist()}, "
+            "which looks like a binary mask. If 255 is axon, divide by 255 (in Fiji: Process > Math > "
+            "Divide); in a stack that holds no axon write 0 everywhere, or leave it out."
+        )
+        raise CalzooError(message)
+    strange = np.setdiff1d(found, _KNOWN_CLASSES)
     if strange.size:
         message = (
             f"{stem}label.tif: expected 0 background, 1 axon, 2 border, 255 not known, "

@@ -67,7 +67,7 @@ def run_each(
         except (CalzooError, OSError, MemoryError) as error:
             if len(inputs) == 1:
                 raise
-            tell(f"{path}: {error or type(error).__name__}")
+            tell(_named(path, error))
             failed += 1
         except Exception:
             if len(inputs) == 1:
@@ -78,6 +78,12 @@ def run_each(
     if failed:
         tell(f"{failed} of {len(inputs)} failed")
     return 1 if failed else 0
+
+
+def _named(path, error):
+    """Return what went wrong with a recording, which most messages begin with."""
+    text = str(error) or type(error).__name__
+    return text if text.startswith(f"{path}:") else f"{path}: {text}"
 
 
 def refuse_result(folder, remedy):

@@ -3,6 +3,8 @@
 import importlib
 from pathlib import Path
 
+from calzoo.errors import CalzooError
+
 #: Task -> module with ``score_run(trained, paths)`` and ``score_file(model, paths)``, and where a task
 #: needs several networks ``load(network, provider, threads)``, which returns what `score_file` takes.
 _SCORERS = {
@@ -24,8 +26,16 @@ def task_of(network):
     Returns
     -------
     str
+
+    Raises
+    ------
+    CalzooError
+        If there is none of that name; which is told before anything heavy is imported.
     """
     if Path(network).is_dir():
+        if not (Path(network) / "recipe.json").is_file():
+            message = f"{network}: expected the folder of a run (with recipe.json); 'calzoo train' makes one."
+            raise CalzooError(message)
         from calzoo.training.runs import load_run
 
         return task_of_recipe(load_run(network).recipe)
@@ -36,6 +46,15 @@ def task_of(network):
     from calzoo.weights import registry
 
     return registry.preset(str(network)).task
+
+
+def check_data(paths):
+    """Refuse data that no task is scored on, before anything heavy is imported."""
+    for path in paths:
+        if not (path.is_dir() or (path.is_file() and path.suffix == ".py")):
+            got = "neither" if path.exists() else "a path where nothing is"
+            message = f"--data {path}: expected a folder of labelled recordings, or a .py file; got {got}."
+            raise CalzooError(message)
 
 
 def task_of_recipe(recipe):

@@ -41,13 +41,16 @@ def add_arguments(parser):
 def run(args):
     """Print one line for each score."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from calzoo.commands._scoring import scorer, task_of
+    from calzoo.commands._scoring import check_data, scorer, task_of
+
+    check_data(args.data)
+    name = task_of(args.network)
     from calzoo.inference.models import load_model
     from calzoo.training import distribute, evaluate, runs
     from calzoo.training.pictures import draw_confusions
     from calzoo.training.scores import report
 
-    task, matrices, pictures = scorer(task_of(args.network)), {}, args.pictures
+    task, matrices, pictures = scorer(name), {}, args.pictures
     if Path(args.network).is_dir():
         if args.provider != "auto":
             message = (
@@ -113,10 +116,7 @@ def _scorer(path):
         return evaluate.score_law
     if (path / "val_volume_partial.tif").is_file():
         return evaluate.score_trailmap
-    if path.is_dir():
-        return evaluate.score_octa if evaluate.is_octa(path) else evaluate.score_own
-    message = f"--data {path}: expected a folder of labelled stacks, or a .py file; got neither."
-    raise CalzooError(message)
+    return evaluate.score_octa if evaluate.is_octa(path) else evaluate.score_own
 
 
 def _segmenter(model):

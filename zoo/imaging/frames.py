@@ -80,9 +80,11 @@ def as_movie(movie, *, at_least=1):
     Raises
     ------
     CalzooError
-        If there are not three axes, too few frames, no pixels, or values that are not real numbers.
+        If there are not three axes, too few frames, no pixels, or values that are not real numbers or are
+        masked.
     """
     if not hasattr(movie, "frames"):
+        refuse_masked(movie)
         array = np.asanyarray(movie)
         if array.dtype.kind not in "buif":
             message = f"a movie holds real numbers, got an array of {array.dtype}"
@@ -100,6 +102,25 @@ def as_movie(movie, *, at_least=1):
         )
         raise CalzooError(message)
     return movie
+
+
+def refuse_masked(array):
+    """Refuse an array with masked values, of which what lies under the mask would be taken.
+
+    Parameters
+    ----------
+    array : object
+
+    Raises
+    ------
+    CalzooError
+    """
+    if np.ma.is_masked(array):
+        message = (
+            f"expected values everywhere, got a masked array with {np.ma.count_masked(array)} masked values; "
+            "fill them first, e.g. with array.filled(0)."
+        )
+        raise CalzooError(message)
 
 
 class CutMovie:

@@ -1,9 +1,11 @@
-"""What is too small for an axon is background."""
+"""What is too small for an axon is background, and so is its border."""
 
 import numpy as np
 
+WIDTH = 2  # voxels from face to face: a border voxel that is farther from all axons is none of theirs
 
-def without_specks(classes, axons):
+
+def without_specks(classes, axons, near):
     """Return the classes without what was too small for an axon, so that they agree with the labels.
 
     Parameters
@@ -12,18 +14,44 @@ def without_specks(classes, axons):
         0 background, 1 axon, 2 border. Never changed.
     axons : ndarray of int, (Z, Y, X)
         Labels of the axons that are kept.
+    near : ndarray of bool, (Z, Y, X)
+        From `surroundings` of these axons.
 
     Returns
     -------
     ndarray of uint8, (Z, Y, X)
-        `classes`, but 0 where they say axon and `axons` is 0.
+        `classes`, but 0 where they say axon and `axons` is 0, or border and neither is there.
 
     Examples
     --------
     >>> import numpy as np
-    >>> classes = np.uint8([1, 0, 2, 1, 1, 2]).reshape(1, 1, 6)
-    >>> axons = np.int32([0, 0, 0, 1, 1, 1]).reshape(1, 1, 6)
-    >>> without_specks(classes, axons).ravel()
-    array([0, 0, 2, 1, 1, 2], dtype=uint8)
+    >>> classes = np.uint8([2, 1, 2, 0, 0, 2, 1, 1, 2]).reshape(1, 1, 9)
+    >>> axons = np.int32([0, 0, 0, 0, 0, 0, 1, 1, 1]).reshape(1, 1, 9)
+    >>> without_specks(classes, axons, surroundings(axons > 0)).ravel()
+    array([0, 0, 0, 0, 0, 2, 1, 1, 2], dtype=uint8)
     """
-    return np.where((classes == 1) & (axons == 0), np.uint8(0), classes)
+    speck = (axons == 0) & ((classes == 1) | ~near)
+    return np.where(speck, np.uint8(0), classes)
+
+
+def surroundings(mask, steps=WIDTH):
+    """Return a mask grown by some voxels through their faces.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, (Z, Y, X)
+        Never changed.
+    steps : int, optional
+
+    Returns
+    -------
+    ndarray of bool, (Z, Y, X)
+    """
+    for _ in range(steps):
+        grown = mask.copy()
+        for axis in range(3):
+            here, there = np.moveaxis(mask, axis, 0), np.moveaxis(grown, axis, 0)
+            there[1:] |= here[:-1]
+            there[:-1] |= here[1:]
+        mask = grown
+    return mask

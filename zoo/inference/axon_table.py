@@ -1,88 +1,8 @@
 """The measures of every axon, as columns."""
 
 import math
-from itertools import product
 
 import numpy as np
-
-_HALO = 8  # planes on each side of a slab that is thinned: more than the radius of an axon
-_DEPTH = 32  # planes at a time, at least: the halo is thinned twice
-# One of each pair of opposite neighbours.
-_STEPS = [step for step in product((-1, 0, 1), repeat=3) if step > (0, 0, 0)]
-
-
-def lengths_of(labels, names, depth, voxel_um=None):
-    """Measure the skeleton of every axon, slab by slab.
-
-    Parameters
-    ----------
-    labels : Scratch
-        Preliminary labels of the axon class.
-    names : ndarray of int32
-        Preliminary label to axon, 0 for none.
-    depth : int
-        Planes at a time, if more than a few; each slab is thinned with some planes more on both sides.
-    voxel_um : tuple of (float or None) or None
-        (z, y, x).
-
-    Returns
-    -------
-    tuple of (ndarray of float64, ndarray of float64 or None), (axons + 1,)
-        Lengths in voxels and in micrometres.
-    """
-    from calzoo.imaging.skeleton import skeletonize
-
-    known = voxel_um is not None and None not in voxel_um
-    size, count = labels.shape[0], int(names.max(initial=0)) + 1
-    depth = max(depth, _DEPTH)
-    voxels, um = np.zeros(count), np.zeros(count)
-    for start in range(0, size, depth):
-        stop = min(start + depth, size)
-        first, last = max(start - _HALO, 0), min(stop + _HALO, size)
-        planes = names[labels.planes(first, last)]
-        if not planes.any():
-            continue
-        planes[~skeletonize(_apart(planes))] = 0
-        for step, linked in _links(planes, start - first, stop - first):
-            counts = np.bincount(linked, minlength=count)
-            voxels += counts * math.hypot(*step)
-            if known:
-                um += counts * math.hypot(*(s * side for s, side in zip(step, voxel_um, strict=True)))
-    return voxels, um if known else None
-
-
-def _apart(labels):
-    """Return where there are labels, less the voxels that touch a smaller label: no two are connected."""
-    padded = np.pad(labels, 1)
-    flat = padded.reshape(-1)
-    along = (padded.shape[1] * padded.shape[2], padded.shape[2], 1)
-    here = np.flatnonzero(flat)
-    names, touching = flat[here], np.zeros(len(here), bool)
-    for step in _STEPS:
-        for jump in (np.dot(step, along), -np.dot(step, along)):
-            beside = flat[here + jump]
-            touching |= (beside > 0) & (beside < names)
-    mask = padded > 0
-    mask.reshape(-1)[here[touching]] = False
-    return mask[1:-1, 1:-1, 1:-1]
-
-
-def _links(skeleton, start, stop):
-    """Yield (step, label of every link along it) of the links that start in planes `start` to `stop`.
-
-    A diagonal link counts only where no shorter ones make the same connection.
-    """
-    padded = np.pad(skeleton, 1)
-    flat = padded.reshape(-1)
-    along = (padded.shape[1] * padded.shape[2], padded.shape[2], 1)
-    here = np.flatnonzero(padded[1 + start : 1 + stop]) + (1 + start) * along[0]
-    names = flat[here]
-    for step in _STEPS:
-        linked = flat[here + np.dot(step, along)] == names
-        for detour in product(*((0, s) if s else (0,) for s in step)):
-            if detour != step and any(detour):
-                linked &= flat[here + np.dot(detour, along)] != names
-        yield step, names[linked]
 
 
 def table_of(measures, names, lengths, shape, voxel_um=None):
@@ -104,7 +24,8 @@ def table_of(measures, names, lengths, shape, voxel_um=None):
     Returns
     -------
     dict of str to list
-        Columns of axons.csv; in micrometres None where the voxel size is not known.
+        Columns of axons.csv; in micrometres None where the voxel size is not known. `z_mean`, `y_mean`
+        and `x_mean` are the mean position of the axon's voxels, which a bent axon may pass by.
         The radius is that of a cylinder of the axon's volume and length.
     """
     order = np.argsort(names, kind="stable")[np.sum(names == 0) :]
@@ -132,6 +53,8 @@ def table_of(measures, names, lengths, shape, voxel_um=None):
         table[f"{name}_last"] = high[:, axis].tolist()
     at_edge = (low == 0) | (high == np.array(shape) - 1)
     table["touches_edge"] = at_edge.any(axis=1).tolist()
+    for name, sums in zip("zyx", measures.places[order].T, strict=True):
+        table[f"{name}_mean"] = (sums / np.maximum(voxels, 1)).tolist()
     return table
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from calzoo.imaging import normalisation
-from calzoo.imaging.specks import without_specks
+from calzoo.imaging.specks import WIDTH, surroundings, without_specks
+from calzoo.inference.axon_lengths import lengths_of
 from calzoo.inference.axon_network import AxonNetwork
 from calzoo.inference.axon_scale import is_known, least_voxels, scale_factors
-from calzoo.inference.axon_table import lengths_of, table_of
+from calzoo.inference.axon_table import table_of
 from calzoo.inference.instances import (
     AXON,
     CONNECTIVITY,
@@ -309,9 +310,11 @@ class _Job:
             if view is not None:
                 view.add_image(intensities[self.chosen])
         names = numbering(measures.voxels, self.least)
-        for _, found, grown in grown_slabs(classes, labels, roots, self.depth, self.growth):
+        for start, found, grown in grown_slabs(classes, labels, roots, self.depth, self.growth):
             axons = names[grown]
-            semantic = without_specks(found, axons)
+            first, last = max(start - WIDTH, 0), start + len(found) + WIDTH  # clipped at the volume's end
+            near = surroundings(names[roots[labels.planes(first, last)]] > 0)
+            semantic = without_specks(found, axons, near[start - first :][: len(found)])
             write_semantic(semantic)
             write_instances(axons)
             if view is not None:

@@ -233,12 +233,15 @@ class Measures:
         First and last (z, y, x) that a label reaches.
     sums : ndarray of float64, (channels, N + 1)
         Summed intensity.
+    places : ndarray of float64, (N + 1, 3)
+        Summed (z, y, x) of the voxels.
     """
 
     voxels: np.ndarray
     low: np.ndarray
     high: np.ndarray
     sums: np.ndarray
+    places: np.ndarray
 
     @classmethod
     def empty(cls, labels, channels):
@@ -249,6 +252,7 @@ class Measures:
             np.full((size, 3), np.iinfo(np.int64).max),
             np.full((size, 3), -1, np.int64),
             np.zeros((channels, size)),
+            np.zeros((size, 3)),
         )
 
     def add(self, labels, start, intensities):
@@ -277,6 +281,7 @@ class Measures:
             highest = np.maximum.reduceat(position, firsts)
             self.low[present, axis] = np.minimum(self.low[present, axis], lowest)
             self.high[present, axis] = np.maximum(self.high[present, axis], highest)
+            self.places[present, axis] += np.add.reduceat(position.astype(np.float64), firsts)
         for sums, channel in zip(self.sums, intensities, strict=True):
             values = channel.reshape(-1)[places].astype(np.float64)
             sums[present] += np.add.reduceat(values, firsts)

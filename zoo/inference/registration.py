@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.frames import as_movie
+from calzoo.imaging.frames import as_movie, refuse_masked
 from calzoo.imaging.rigid import rigid_template
 from calzoo.imaging.scanning import correct_scan_offset, fill_lines, find_bad_lines, scan_offset
 from calzoo.inference.registration_network import Aligner, RegistrationNetwork, check_template
@@ -138,6 +138,7 @@ class Registrar:
         CalzooError
             If it is not a frame of the template's shape, or holds NaN or infinity.
         """
+        refuse_masked(frame)
         frame = np.asarray(frame)
         if frame.ndim != 2:
             message = f"expected one frame (Y, X), got an array of shape {frame.shape}."

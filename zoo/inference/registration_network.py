@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from calzoo.errors import CalzooError
+from calzoo.imaging.frames import refuse_masked
 from calzoo.imaging.rigid import RigidSearch
 from calzoo.imaging.warping import warp
 from calzoo.inference.models import Model, checked_threads, load_model
@@ -172,6 +173,7 @@ class Aligner:
 
 def check_template(template):
     """Return a template as float32, or say what is wrong with it."""
+    refuse_masked(template)
     template = np.asarray(template)
     if template.ndim != 2 or template.dtype.kind not in "buif":
         message = (

@@ -6,7 +6,7 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging import normalisation
-from calzoo.imaging.frames import taken
+from calzoo.imaging.frames import refuse_masked, taken
 from calzoo.imaging.rest import RestTrack
 from calzoo.inference.models import model_of
 
@@ -300,6 +300,7 @@ def check_table(movie, stimuli):
 def checked_movie(movie):
     """Return an opened movie as it is, and what NumPy can read as an array; refuse other than three axes."""
     if not hasattr(movie, "frames"):
+        refuse_masked(movie)
         movie = np.asanyarray(movie)
     if len(movie.shape) != 3 or 0 in movie.shape:
         message = f"expected frames (T, Y, X), got shape {tuple(movie.shape)}; give a movie."

@@ -56,7 +56,9 @@ what a voxel of a typical axon shows after blurring, density of bodies per milli
 
 import numpy as np
 
+from calzoo.errors import CalzooError
 from calzoo.simulation.fields import log_uniform
+from calzoo.simulation.recordings import check_number
 
 
 def _sometimes(rng, odds, value, otherwise=0.0):
@@ -304,6 +306,93 @@ def draw(rng, name):
     drawn = _settled(STYLES[name](rng))
     return {key: value.item() if isinstance(value, np.generic) else value for key, value in drawn.items()}
 
+
+def check(style):
+    """Check parameters, of which a caller may have given some.
+
+    Parameters
+    ----------
+    style : dict
+        From `draw`.
+
+    Raises
+    ------
+    CalzooError
+        If one is not what it may be.
+    """
+    for name, (low, high) in LIMITS.items():
+        check_number(f"axon parameter {name}", style[name], low, high, whole=name in _WHOLE)
+    for name, values in _CHOICES.items():
+        if style[name] not in values:
+            message = (
+                f"axon parameter {name} must be one of {', '.join(map(str, values))}, got {style[name]!r}"
+            )
+            raise CalzooError(message)
+    if style["bits"] == 8:
+        check_number("axon parameter levels, with bits=8,", style["levels"], 2, 256, whole=True)
+
+
+# Smallest and largest value of each number.
+LIMITS = {
+    "anisotropy": (0.1, 20),
+    "axon_share": (0, 0.6),
+    "diameter_px": (0.5, 50),
+    "diameter_spread": (0, 1),
+    "roughness": (0, 1),
+    "axial_stretch": (0.1, 10),
+    "label_reach": (0, 5),
+    "label_reach_axial": (0, 5),
+    "bundles": (1, 100),
+    "slope": (0, 1),
+    "alignment": (0, 10),
+    "tortuosity": (0, 10),
+    "bend_px": (0.5, 1000),
+    "length_px": (1, 1e5),
+    "branches_per_1000px": (0, 100),
+    "patchiness": (0, 5),
+    "fascicles": (0, 1),
+    "beads": (0, 5),
+    "bead_spacing_px": (1, 1000),
+    "gap_share": (0, 0.9),
+    "brightness_spread": (0, 3),
+    "brightness_along": (0, 3),
+    "dimmest": (0, 10),
+    "clarity": (0, 1000),
+    "psf_px": (0, 20),
+    "psf_axial_px": (0, 50),
+    "psf_growth": (1, 10),
+    "glare": (0, 10),
+    "glare_px": (1, 200),
+    "haze": (0, 100),
+    "background": (0, 100),
+    "texture": (0, 2),
+    "grain": (0, 2),
+    "boundary_level": (0, 1),
+    "cells": (0, 1000),
+    "granules": (0, 5000),
+    "vessels": (0, 100),
+    "dark_cells": (0, 1000),
+    "dark_vessels": (0, 100),
+    "darkness": (0, 1),
+    "cell_radius_px": (0.5, 100),
+    "unevenness": (0, 2),
+    "attenuation": (0, 10),
+    "flicker": (0, 1),
+    "striping": (0, 1),
+    "photons": (1e-3, 1e7),
+    "speckle": (0, 5),
+    "speckle_axial": (0, 100),
+    "excess_noise": (0, 10),
+    "read_noise": (0, 10),
+    "hot_pixels": (0, 1),
+    "smoothing_px": (0, 20),
+    "smoothing_axial": (0, 20),
+    "black_level": (-100, 100),
+    "white_point": (1e-3, 1e6),
+    "levels": (2, 65536),
+}
+_WHOLE = {"bundles", "vessels", "dark_vessels", "levels"}
+_CHOICES = {"bits": (8, 16), "margin": ("none", "polygon", "boxes")}
 
 STYLES = {
     "confocal": confocal,

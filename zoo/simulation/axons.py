@@ -1,7 +1,9 @@
 """Stacks of fluorescent axons with the truth for every voxel."""
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 
@@ -10,7 +12,7 @@ from calzoo.simulation.axon_clutter import draw_background, draw_bodies, draw_ha
 from calzoo.simulation.axon_geometry import grow_axons, visible_px
 from calzoo.simulation.axon_microscopes import blur, digitise, expose, field_of_view, glare, illuminate
 from calzoo.simulation.axon_painting import paint_labels, paint_light
-from calzoo.simulation.axon_styles import STYLES, draw
+from calzoo.simulation.axon_styles import STYLES, check, draw
 from calzoo.simulation.fields import log_uniform
 
 
@@ -56,7 +58,8 @@ def simulate_axons(seed, shape=(32, 256, 256), *, style=None, **parameters):
         ``"anything"``; absent, one of them is drawn.
     **parameters
         Values in place of drawn ones, by their name in
-        :mod:`calzoo.simulation.axon_styles`, for example ``diameter_px=8``.
+        :mod:`calzoo.simulation.axon_styles`, which has their limits too, for example
+        ``diameter_px=8``.
 
     Returns
     -------
@@ -65,7 +68,7 @@ def simulate_axons(seed, shape=(32, 256, 256), *, style=None, **parameters):
     Raises
     ------
     CalzooError
-        If `shape`, `style` or the name of a parameter is wrong.
+        If `shape`, `style`, or the name or value of a parameter is wrong.
 
     Examples
     --------
@@ -96,11 +99,11 @@ def simulate_axons(seed, shape=(32, 256, 256), *, style=None, **parameters):
 
 def _checked_shape(shape):
     """Return `shape` as three positive integers, or say what is wrong."""
-    shape = tuple(int(side) for side in shape)
-    if len(shape) != 3 or min(shape) < 1:
-        message = f"shape must be (Z, Y, X), each at least 1 voxel, got {shape}"
+    sides = tuple(shape) if isinstance(shape, Iterable) else ()
+    if len(sides) != 3 or not all(isinstance(side, Integral) and side >= 1 for side in sides):
+        message = f"shape must be (Z, Y, X), each a whole number of at least 1 voxel, got {shape!r}"
         raise CalzooError(message)
-    return shape
+    return tuple(int(side) for side in sides)
 
 
 def _draw_style(rng, style, parameters):
@@ -118,6 +121,7 @@ def _draw_style(rng, style, parameters):
             message = f"no axon parameter is called {name!r}; {hint}"
             raise CalzooError(message)
         drawn[name] = value
+    check(drawn)
     return drawn
 
 

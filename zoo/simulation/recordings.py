@@ -1,6 +1,8 @@
 """A simulated recording: frames that are drawn when they are asked for, and the whole truth."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 
 import numpy as np
 from scipy import sparse
@@ -420,16 +422,17 @@ def checked_shape(shape, least=32):
     Raises
     ------
     CalzooError
-        If there are not three, no frame, or a side below `least` pixels.
+        If there are not three whole numbers, no frame, or a side below `least` pixels.
     """
-    shape = tuple(int(side) for side in shape)
-    if len(shape) != 3 or shape[0] < 1 or min(shape[1:]) < least:
+    sides = tuple(shape) if isinstance(shape, Iterable) else ()
+    whole = len(sides) == 3 and all(isinstance(side, Integral) for side in sides)
+    if not whole or sides[0] < 1 or min(sides[1:]) < least:
         message = (
-            f"shape must be (frames, rows, columns) with at least one frame and {least} pixels on a side; "
-            f"got {shape}"
+            "shape must be (frames, rows, columns), whole numbers, with at least one frame and "
+            f"{least} pixels on a side; got {shape!r}"
         )
         raise CalzooError(message)
-    return shape
+    return tuple(int(side) for side in sides)
 
 
 def check_limits(style, limits):
@@ -439,15 +442,36 @@ def check_limits(style, limits):
     ----------
     style : dataclass
     limits : dict of str to (float, float)
-        Smallest and largest legal value of each field.
+        Smallest and largest legal value of each field; those of type int are whole numbers.
 
     Raises
     ------
     CalzooError
-        If a value is outside.
+        If a value is outside, or no number.
     """
+    kinds = {field.name: field.type for field in fields(style)}
     for name, (low, high) in limits.items():
-        value = getattr(style, name)
-        if not low <= value <= high:
-            message = f"{type(style).__name__}: {name} must be between {low:g} and {high:g}, got {value!r}"
-            raise CalzooError(message)
+        whole = kinds[name] in (int, "int")
+        check_number(f"{type(style).__name__}: {name}", getattr(style, name), low, high, whole=whole)
+
+
+def check_number(what, value, low, high, *, whole=False):
+    """Refuse what is no number from `low` to `high`.
+
+    Parameters
+    ----------
+    what : str
+        What the message calls it.
+    value : object
+    low, high : float
+    whole : bool, optional
+        Whether fractions are refused too.
+
+    Raises
+    ------
+    CalzooError
+    """
+    if not (isinstance(value, Integral if whole else Real) and low <= value <= high):
+        kind = "a whole number " if whole else ""
+        message = f"{what} must be {kind}between {low:g} and {high:g}, got {value!r}"
+        raise CalzooError(message)

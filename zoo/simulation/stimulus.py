@@ -7,12 +7,13 @@ field can be recorded again, with stronger or weaker connections.
 
 from dataclasses import dataclass
 from itertools import combinations
+from numbers import Integral, Real
 
 import numpy as np
 from scipy import ndimage
 
 from calzoo.errors import CalzooError
-from calzoo.simulation.recordings import seed_words
+from calzoo.simulation.recordings import check_limits, seed_words
 
 FRAMES_AFTER = 5
 
@@ -72,6 +73,31 @@ class StimulusStyle:
     out_of_focus: float = 0.25
     bleaching: float = 0.12
     drift_px: float = 0.5
+
+    def __post_init__(self):
+        check_limits(self, LIMITS)
+
+
+# Smallest and largest value of each number in a StimulusStyle.
+LIMITS = {
+    "radius": (1, 100),
+    "photons": (1e-3, 1e6),
+    "read_noise": (0, 1e4),
+    "offset": (0, 65535),
+    "gain": (1e-3, 1e4),
+    "amplitude": (0, 100),
+    "connected": (0, 1),
+    "strength": (0, 10),
+    "reach": (1e-3, 100),
+    "decay_s": (1e-3, 1e3),
+    "frame_rate_hz": (1e-2, 1e3),
+    "fading": (0, 1),
+    "variation": (0, 5),
+    "spontaneous_hz": (0, 100),
+    "out_of_focus": (0, 100),
+    "bleaching": (0, 0.95),
+    "drift_px": (0, 1e3),
+}
 
 
 @dataclass(frozen=True)
@@ -151,14 +177,19 @@ def simulate_stimulus(
     ((70, 64, 64), ['2', '1+2'])
     """
     words = seed_words(seed)
+    counts = {"cells": cells, "groups": groups, "bystanders": bystanders, "trials": trials, "size": size}
+    for name, value in (counts | {"session": session}).items():
+        if not isinstance(value, Integral):
+            message = f"{name}: expected a whole number, got {value!r}."
+            raise CalzooError(message)
     if groups < 1 or trials < 1 or bystanders < 0 or cells < 2 * groups or cells % groups:
         message = (
             f"expected cells in equal groups of two or more, bystanders from 0 on, and trials, got {cells} "
             f"cells in {groups} groups, {bystanders} bystanders and {trials} trials."
         )
         raise CalzooError(message)
-    if session < 0 or not 0 <= factor < np.inf:
-        message = f"expected a session and a factor from 0 on, got session {session} and factor {factor}."
+    if session < 0 or not (isinstance(factor, Real) and 0 <= factor < np.inf):
+        message = f"expected a session and a factor from 0 on, got session {session} and factor {factor!r}."
         raise CalzooError(message)
     style = StimulusStyle() if style is None else style
     field = _Field.draw(np.random.default_rng([*words, 51]), cells, bystanders, size, style)

@@ -1,6 +1,7 @@
 """Which pages are the planes, or the frames, of the recording that was asked for."""
 
 import math
+from numbers import Integral
 
 import numpy as np
 
@@ -106,7 +107,7 @@ def channel_number(pages, channel):
         _refuse_two_meanings(pages, channel, names)
         return names.index(channel), count
     try:
-        number = int(channel)
+        number = int(channel) if isinstance(channel, (Integral, str)) else count
     except ValueError:
         number = count
     if not -count <= number < count:
