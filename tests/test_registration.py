@@ -131,6 +131,39 @@ def test_frames_without_light_and_without_likeness_are_flagged(network, rng, sti
     assert result.report["bad_frames"] == [3, 7]
 
 
+def test_noise_is_flagged_and_said_to_be_noise(network, rng):
+    """A template made of noise is found in the very frames that it was made of."""
+    noise = rng.poisson(3, (24, 100, 120)).astype(np.uint16)
+    message = "the movie: expected frames that show the template's tissue, got 24 of 24 that cannot be told"
+    with pytest.warns(UserWarning, match=message):
+        result = register_movie(noise, model=network)
+    assert result.bad.all()
+
+
+def test_frames_of_noise_are_flagged_and_no_part_of_the_template(network, rng, still, shifts):
+    movie = moving(still, shifts)
+    movie[4:7] = rng.poisson(600, (3, *still.shape))
+    result = register_movie(movie, model=network)
+    assert np.flatnonzero(result.bad).tolist() == [4, 5, 6]
+    registrar = Registrar(still, model=network.model)
+    assert [registrar(frame).bad for frame in movie[3:7]] == [False, True, True, True]
+
+
+def test_noise_is_still_noise_where_work_goes_on(rng, tmp_path, monkeypatch, network):
+    write_movie(tmp_path / "raw.tif", rng.poisson(3, (14, 100, 120)).astype(np.uint16))
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files._Work, "add", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run_registration(tmp_path / "raw.tif", tmp_path / "out.tif", model=network)
+    with pytest.warns(UserWarning, match="raw.tif: expected frames .* got 14 of 14 that cannot be told"):
+        result = run_registration(tmp_path / "raw.tif", tmp_path / "out.tif", model=network)
+    assert len(result.report["bad_frames"]) == 14
+
+
 def test_a_given_template_decides_where_frames_come_to_lie(network, still, shifts):
     there = moving(still, [(-7, 3)])[0]
     result = register_movie(moving(still, shifts), model=network, template=there)

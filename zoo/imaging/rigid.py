@@ -10,6 +10,7 @@ from calzoo.errors import CalzooError
 
 SIDE = 128  # pixels of the smaller picture that is searched: enough for a pixel or two
 REACH = 0.2  # of the smaller side: no search goes farther
+CLEAR = 5.0  # height of a peak, in standard deviations: those of noise and of other tissue are lower
 
 
 class RigidSearch:
@@ -63,13 +64,15 @@ class RigidSearch:
         shifts : ndarray of float32, (T, 2)
             (dy, dx) in pixels, to about a third of a pixel of the smaller picture.
         clarity : ndarray of float32, (T,)
-            Height of the peak in standard deviations of all places; below about 5 it is a guess. A blank
-            frame, and any before a blank template, has shift and clarity 0.
+            Height of the peak in standard deviations of all places, also of those beyond the reach; below
+            `CLEAR` it is a guess. A blank frame, and any before a blank template, has shift and clarity 0.
         """
         small = binned(frames, self.factor)
         blank = _flat(small) | self._flat
         small = self._prepared(small)
         cross = fft.irfft2(fft.rfft2(small) * self._spectrum, self._size)
+        # Of all places: within a short reach there is little beside the peak, clear or not.
+        usual, spread = cross.mean(axis=(1, 2)), cross.std(axis=(1, 2)) + 1e-12
         ry, rx = self._reach
         cross = np.roll(cross, (ry, rx), axis=(1, 2))[:, : 2 * ry + 1, : 2 * rx + 1]
         shifts = np.empty((len(cross), 2), np.float32)
@@ -77,7 +80,7 @@ class RigidSearch:
         for index, surface in enumerate(cross):
             py, px = np.unravel_index(surface.argmax(), surface.shape)
             shifts[index] = _vertex(surface[:, px], py) - ry, _vertex(surface[py], px) - rx
-            clarity[index] = (surface[py, px] - surface.mean()) / (surface.std() + 1e-12)
+            clarity[index] = (surface[py, px] - usual[index]) / spread[index]
         # Rounding alone would put the peak of nothing anywhere, the farthest corner first.
         shifts[blank], clarity[blank] = 0, 0
         return shifts * self.factor, clarity

@@ -1,5 +1,6 @@
 """Register movies: a template, the motion of every frame, the moved frames, and how well it went."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
@@ -10,13 +11,14 @@ from scipy import ndimage
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.frames import as_movie
-from calzoo.imaging.rigid import rigid_template
+from calzoo.imaging.rigid import CLEAR, RigidSearch, rigid_template
 from calzoo.imaging.scanning import correct_scan_offset, fill_lines, find_bad_lines, scan_offset
 from calzoo.inference.registration_network import Aligner, RegistrationNetwork, check_template
 from calzoo.inference.registration_quality import Quality, uncertainty_limit
 
 SAMPLE_BYTES = 96 * 2**20  # float32 frames that the template is made of
 SAMPLE_FRAMES = 200
+NOISE = 0.1  # of frames is clear at most where there is nothing that could be registered
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Registration:
     uncertainty : ndarray of float32, (T,)
         Expected length of the error of the flow in pixels, mean of each frame.
     bad : ndarray of bool, (T,)
-        Frames not to be trusted: blank, out of plane, or moved too far.
+        Frames not to be trusted: blank, not to be told from noise, out of plane, or moved too far.
     valid : ndarray of bool, (Y, X)
         Pixels that were seen in all frames that are not bad.
     report : Mapping
@@ -72,9 +74,10 @@ class Registered:
     uncertainty : float
         Expected length of the error of the flow in pixels, mean of the frame.
     clarity : float
-        Height of the peak of the rigid search in its standard deviations; below about 5 it is a guess.
+        Height of the peak of the rigid search in its standard deviations; below 5 it is a guess.
     bad : bool
-        The frame is blank, or its uncertainty exceeds the limit of the network's card.
+        The frame is blank, its clarity is below 5, or its uncertainty exceeds the limit of the network's
+        card.
     """
 
     frame: np.ndarray
@@ -150,9 +153,9 @@ class Registrar:
             )
             raise CalzooError(message)
         found = self._align(frame[None])
-        uncertainty = float(found.uncertainty.mean())
-        bad = bool(frame.min() == frame.max() or uncertainty > self._limit)
-        return Registered(found.registered[0], found.flow[0], uncertainty, float(found.clarity[0]), bad)
+        uncertainty, clarity = float(found.uncertainty.mean()), float(found.clarity[0])
+        bad = bool(frame.min() == frame.max() or clarity < CLEAR or uncertainty > self._limit)
+        return Registered(found.registered[0], found.flow[0], uncertainty, clarity, bad)
 
 
 def register_movie(
@@ -395,13 +398,14 @@ class _Job:
         self.weights = _joint_weights([_sample(c) for c in self.channels]) if self.joint else None
         if self.joint:
             sample = self._seen([_sample(c) for c in self.channels])
+        guess = template is None and _is_noise(sample, reach, prepare)
         if template is None:
             template = _template(network, sample, reach, prepare)
         self.template = check_template(template)
         self.align = Aligner(
             network, self.template, reach=reach, prepare=prepare, interpolation=interpolation
         )
-        self.quality = Quality(self.template, self.movie.shape[0], network.card)
+        self.quality = Quality(self.template, self.movie.shape[0], network.card, guess=guess)
 
     def pieces(self, first=0):
         """Yield finished pieces from frame `first` on, in their order."""
@@ -432,8 +436,17 @@ class _Job:
 
     def finish(self, read):
         """Complete the quality with what moves still; ``read(start, stop)`` gives registered channels."""
-        self.quality.finish(lambda start, stop: self._seen(read(start, stop)), self.align)
-        return self.quality
+        quality = self.quality
+        quality.finish(lambda start, stop: self._seen(read(start, stop)), self.align)
+        seen, unclear = (~quality.blank).sum(), (quality.unclear & ~quality.blank).sum()
+        if seen and unclear >= (1 - NOISE) * seen:
+            warnings.warn(
+                f"{_name(self.movie)}: expected frames that show the template's tissue, got {unclear} of "
+                f"{seen} that cannot be told from noise; their motion is a guess, and they are bad frames. "
+                "Average frames before, or choose another channel or template.",
+                stacklevel=2,
+            )
+        return quality
 
     def _smoothed_pieces(self, first, size, halo):
         """Yield pieces whose flow is a Gaussian mean over time."""
@@ -530,6 +543,23 @@ def _sample(movie):
     return np.concatenate([movie.frames(s, s + 4) for s in starts]).astype(np.float32)
 
 
+def _is_noise(sample, reach, prepare):
+    """Tell whether frames have nothing in common: a template of every other one is not found in the rest.
+
+    A template that a frame is part of is always found in it, also if both are noise.
+    """
+    if len(sample) < 4:
+        return False
+    template = rigid_template(sample[::2])[None]
+    search = RigidSearch((template if prepare is None else prepare(template))[0], reach=reach)
+    rest, clear, seen = sample[1::2], 0, 0
+    for start in range(0, len(rest), 16):
+        frames = rest[start : start + 16]
+        _, clarity = search(frames if prepare is None else prepare(frames))
+        clear, seen = clear + (clarity >= CLEAR).sum(), seen + (clarity > 0).sum()
+    return bool(clear < NOISE * seen)
+
+
 def _template(network, sample, reach, prepare, rounds=2):
     """Make a template of some frames: rigid first, then twice the mean of what the network has registered."""
     template = rigid_template(sample)
@@ -538,8 +568,11 @@ def _template(network, sample, reach, prepare, rounds=2):
         size = network.batch
         parts = [found for _, found in align.all(sample[i : i + size] for i in range(0, len(sample), size))]
         unsure = np.concatenate([p.uncertainty.mean(axis=(1, 2)) for p in parts])
+        clear = np.concatenate([p.clarity for p in parts]) >= CLEAR
         moved = np.concatenate([p.registered for p in parts])
         kept = unsure <= np.median(unsure) * 1.25
+        if (kept & clear).any():  # else there is nothing better
+            kept &= clear
         template = moved[kept].mean(axis=0)
     return template
 
@@ -578,6 +611,12 @@ def _joined_parts(parts, flow, moved, inner):
         n: np.concatenate([getattr(p, n) for p in parts])[inner] for n in ("uncertainty", "shifts", "clarity")
     }
     return Aligned(registered=moved, flow=flow, **whole)
+
+
+def _name(movie):
+    """Return what a message calls a movie: its file, or what it is."""
+    path = getattr(movie, "path", None)
+    return "the movie" if path is None else str(path)
 
 
 def _as(frames, dtype):

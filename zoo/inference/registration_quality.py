@@ -4,6 +4,7 @@ import zlib
 
 import numpy as np
 
+from calzoo.imaging.rigid import CLEAR
 from calzoo.imaging.warping import looks_inside
 
 CHECKED = 40  # registered frames that are registered once more: what moves still is the residual
@@ -19,6 +20,8 @@ class Quality:
         Frames of the movie.
     card : Card
         Its postprocessing says from which uncertainty on a frame is bad.
+    guess : bool, optional
+        The template shows nothing that frames have in common, so that no frame is clear.
 
     Attributes
     ----------
@@ -28,15 +31,16 @@ class Quality:
         95th percentile of the distance of the flow from its mean, in pixels.
     uncertainty, before, after, inside : ndarray of float32, (T,)
         Expected error in pixels; correlation with the template before and after; share of pixels seen.
-    bad : ndarray of bool, (T,)
+    unclear, bad : ndarray of bool, (T,)
+        Where the rigid search could not tell the template from noise; that, or bad in another way.
     valid : ndarray of bool, (Y, X)
         Pixels that were seen in all frames that are not bad.
     """
 
     _COLUMNS = ("deformation", "uncertainty", "before", "after", "inside", "clarity")
 
-    def __init__(self, template, count, card):
-        self.template, self.card = template, card
+    def __init__(self, template, count, card, *, guess=False):
+        self.template, self.card, self.guess = template, card, guess
         self.motion = np.zeros((count, 2), np.float32)
         for name in self._COLUMNS:
             setattr(self, name, np.full(count, np.nan, np.float32))
@@ -46,7 +50,8 @@ class Quality:
         # lie along an edge, which takes some hundred bytes.
         self._unseen = [b""] * count
         self.residual = float("nan")
-        self.bad, self.valid = np.zeros(count, bool), np.ones(template.shape, bool)
+        self.unclear, self.bad = np.zeros((2, count), bool)
+        self.valid = np.ones(template.shape, bool)
         margin = [max(1, side // 20) for side in template.shape]
         self._middle = tuple(slice(m, side - m) for m, side in zip(margin, template.shape, strict=True))
         middle = template[self._middle].astype(np.float64)
@@ -75,13 +80,13 @@ class Quality:
     def finish(self, read, align):
         """Flag bad frames, and measure what moves still."""
         limit = uncertainty_limit(self.card)
+        self.unclear = (self.clarity < CLEAR) | self.guess
         known = self.after[np.isfinite(self.after)]
         usual = np.median(known) if len(known) else 0.0
         spread = 1.4826 * np.median(np.abs(known - usual)) if len(known) else 0.0
         lost = self.after < min(usual - 6 * max(spread, 0.01), 0.7 * usual)
-        self.bad = (
-            self.blank | ~np.isfinite(self.after) | (self.uncertainty > limit) | lost | (self.inside < 0.5)
-        )
+        unsure = self.unclear | (self.uncertainty > limit)
+        self.bad = self.blank | ~np.isfinite(self.after) | unsure | lost | (self.inside < 0.5)
         good = np.flatnonzero(~self.bad)
         unseen = np.zeros(self.valid.size, bool)
         for number in good:
@@ -129,7 +134,7 @@ class Quality:
 
     def state(self):
         """Return all arrays, to be kept on disk."""
-        names = ("motion", *self._COLUMNS, "blank", "means")
+        names = ("motion", *self._COLUMNS, "blank", "means", "guess")
         unseen = np.frombuffer(b"".join(self._unseen), np.uint8)
         sizes = np.array([len(packed) for packed in self._unseen])
         return {name: getattr(self, name) for name in names} | {"unseen": unseen, "unseen_sizes": sizes}
