@@ -210,6 +210,25 @@ def test_smoothing_averages_the_flow_over_time(network, still):
     np.testing.assert_allclose(smooth.flow[:, 0, 0, 0], smooth.motion[:, 0], atol=1e-4)
 
 
+def test_smoothing_leaves_out_what_bad_frames_say(network, rng, still):
+    shifts = np.stack([np.linspace(0, 6, 17), np.zeros(17)], axis=1)
+    movie = moving(still, shifts)
+    movie[7] = 0
+    movie[8:10] = rng.poisson(600, (2, *still.shape))
+    smooth = register_movie(movie, model=network, template=still, smoothing=1.5)
+    np.testing.assert_allclose(smooth.motion[3:-3], shifts[3:-3], atol=0.5)
+    assert np.flatnonzero(smooth.bad).tolist() == [7, 8, 9]
+
+
+def test_smoothing_keeps_the_flow_of_frames_without_good_neighbours(network, rng, still):
+    noise = rng.poisson(600, (5, *still.shape))
+    with pytest.warns(UserWarning, match="cannot be told from noise"):
+        plain = register_movie(noise, model=network, template=still)
+    with pytest.warns(UserWarning, match="cannot be told from noise"):
+        smooth = register_movie(noise, model=network, template=still, smoothing=1)
+    np.testing.assert_array_equal(smooth.motion, plain.motion)
+
+
 def test_highpass_sees_cells_through_a_glow_that_stands_still(network, rng, still, shifts):
     y, x = np.mgrid[:100, :120]
     glow = 20000 * np.exp(-((y - 50) ** 2 + (x - 60) ** 2) / (2 * 25**2))

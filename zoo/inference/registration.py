@@ -196,7 +196,8 @@ def register_movie(
     reach : float, optional
         Largest rigid displacement in pixels, along each axis; by default a fifth of the smaller side.
     smoothing : float, optional
-        Standard deviation in frames of a Gaussian over time that the flow is smoothed with.
+        Standard deviation in frames of a Gaussian over time that the flow is smoothed with. Frames that
+        are blank, not clear or too uncertain get the flow of their neighbours, and give them none.
     interpolation : {"linear", "cubic"}, optional
         Of the moved frames.
     highpass : float, optional
@@ -449,7 +450,8 @@ class _Job:
         return quality
 
     def _smoothed_pieces(self, first, size, halo):
-        """Yield pieces whose flow is a Gaussian mean over time."""
+        """Yield pieces whose flow is a Gaussian mean over time, of frames whose own can be trusted."""
+        limit = uncertainty_limit(self.network.card)
         count = self.movie.shape[0]
         kernel = np.exp(-0.5 * (np.arange(-halo, halo + 1) / self.smoothing) ** 2).astype(np.float32)
         block = max(size, 2 * halo)
@@ -462,12 +464,18 @@ class _Job:
                 found for _, found in self.align.all(seen[i : i + size] for i in range(0, len(seen), size))
             ]
             flows = np.concatenate([p.flow for p in parts])
+            # Blank frames have no clarity; for what is left out its neighbours speak.
+            known = np.concatenate(
+                [(p.clarity >= CLEAR) & (p.uncertainty.mean(axis=(1, 2)) <= limit) for p in parts]
+            )
             smooth = np.empty((stop - start, *flows.shape[1:]), np.float32)
             for index in range(start, stop):
                 left, right = max(index - halo, low), min(index + halo + 1, high)
-                weights = kernel[left - index + halo : right - index + halo]
-                smooth[index - start] = np.tensordot(
-                    weights / weights.sum(), flows[left - low : right - low], 1
+                weights = kernel[left - index + halo : right - index + halo] * known[left - low : right - low]
+                smooth[index - start] = (
+                    np.tensordot(weights / weights.sum(), flows[left - low : right - low], 1)
+                    if weights.any()
+                    else flows[index - low]
                 )
             inner = slice(start - low, stop - low)
             moved = [self.align.warp(c[inner], smooth) for c in channels]
