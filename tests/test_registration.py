@@ -28,7 +28,7 @@ from calzoo.inference.registration import (
     run_registration,
 )
 from calzoo.inference.registration_network import RegistrationNetwork
-from calzoo.inference.registration_quality import Quality
+from calzoo.inference.registration_quality import Quality, _middle
 
 RIGID = Path(__file__).resolve().parent / "models" / "rigid.onnx"
 INSIDE = np.s_[..., 12:-12, 12:-12]
@@ -258,6 +258,54 @@ def test_a_blank_flyback_stripe_does_not_hold_the_frame_fast(network, still, shi
     result = register_movie(movie, model=network)
     fixed = result.motion - result.motion.mean(axis=0)
     np.testing.assert_allclose(fixed, shifts - shifts.mean(axis=0), atol=0.5)
+
+
+def test_a_bright_flyback_stripe_spoils_neither_motion_nor_report(network, rng, still, shifts):
+    still = np.pad(still, ((0, 0), (0, 12)), mode="reflect")
+    clean = moving(still, shifts)
+    movie = clean.copy()
+    movie[:, :, 120:] = rng.poisson(30000, movie[:, :, 120:].shape)
+    result = register_movie(movie, model=network)
+    fixed = result.motion - result.motion.mean(axis=0)
+    np.testing.assert_allclose(fixed, shifts - shifts.mean(axis=0), atol=0.5)
+    report, expected = result.report, register_movie(clean, model=network).report
+    for name in ("correlation_before", "correlation_after"):
+        assert report[name] == pytest.approx(expected[name], abs=0.05)
+    assert report["residual_flow_px"] < 0.5
+    assert report["crispness_after"] == pytest.approx(expected["crispness_after"], rel=0.2)
+    assert report["crispness_after"] > report["crispness_before"]
+
+
+def test_pixels_that_saw_a_bad_line_are_not_valid(network, still):
+    movie = moving(still, [(0, 0), (0, 3), (4, 0)] * 4)
+    movie[:, :, 110:] = 0
+    movie[:, 50] = 0
+    result = register_movie(movie, model=network, template=still)
+    assert result.report["bad_frames"] == []
+    assert not result.valid[:, 107:].any()  # 3 columns to the left of the stripe look into it
+    assert not result.valid[[46, 50]].any()  # the line, and what looks at it 4 rows further down
+    assert result.valid[4:40, 4:105].all()
+    assert result.report["valid_columns"][1] in (106, 107)
+
+
+def test_pixels_that_odd_lines_bring_from_beyond_the_edge_are_not_valid(network, still):
+    movie = moving(still, [(0, 0)] * 6)
+    movie[:, 1::2] = np.roll(movie[:, 1::2], 4, axis=2)
+    result = register_movie(movie, model=network, bidirectional=4, template=still)
+    assert not result.valid[1::2, -4:].any()
+    assert result.valid[2:-2, 2:-5].all()
+
+
+@pytest.mark.parametrize("bad", [[], [0, 1], [50], [0, 1, 2, 97, 98, 99]])
+def test_the_middle_is_what_lies_away_from_the_border_and_bad_lines(bad):
+    rows, columns = np.zeros(100, bool), np.zeros(60, bool)
+    rows[bad] = True
+    index = _middle((100, 60), (rows, columns))
+    kept = np.zeros((100, 60), bool)
+    kept[index] = True
+    measured = np.abs(np.arange(100)[:, None] - np.array([0, 99, *bad])).min(axis=1) > 4
+    np.testing.assert_array_equal(kept.any(axis=1), measured)
+    assert kept.any(axis=0).sum() == 54
 
 
 def test_a_frame_at_a_time_gives_the_same(network, still, shifts):

@@ -40,7 +40,7 @@ class Registration:
     bad : ndarray of bool, (T,)
         Frames not to be trusted: blank, not to be told from noise, out of plane, or moved too far.
     valid : ndarray of bool, (Y, X)
-        Pixels that were seen in all frames that are not bad.
+        Pixels that were seen in all frames that are not bad, on lines that hold a picture.
     report : Mapping
         What OUT.json says; see docs/registration.md.
     others : tuple of ndarray
@@ -395,18 +395,29 @@ class _Job:
             sample = _sample(self.channels[0])
         lines = find_bad_lines(sample.mean(axis=0), sample.std(axis=0))
         self.bad_lines = [np.flatnonzero(bad).tolist() for bad in lines]
-        prepare = _preparation(highpass, lines if any(self.bad_lines) else None)
+        lines = lines if any(self.bad_lines) else None
+        prepare = _preparation(highpass, lines)
         self.weights = _joint_weights([_sample(c) for c in self.channels]) if self.joint else None
         if self.joint:
             sample = self._seen([_sample(c) for c in self.channels])
-        guess = template is None and _is_noise(sample, reach, prepare)
+        guess = False
         if template is None:
+            if lines is not None:  # else their light would be in the template, wherever frames move it
+                sample = fill_lines(sample, *lines).frames(0, len(sample))
+            guess = _is_noise(sample, reach, prepare)
             template = _template(network, sample, reach, prepare)
         self.template = check_template(template)
         self.align = Aligner(
             network, self.template, reach=reach, prepare=prepare, interpolation=interpolation
         )
-        self.quality = Quality(self.template, self.movie.shape[0], network.card, guess=guess)
+        self.quality = Quality(
+            self.template,
+            self.movie.shape[0],
+            network.card,
+            guess=guess,
+            lines=lines,
+            offset=self.offset,
+        )
 
     def pieces(self, first=0):
         """Yield finished pieces from frame `first` on, in their order."""
