@@ -151,12 +151,8 @@ def test_frames_of_noise_are_flagged_and_no_part_of_the_template(network, rng, s
 
 def test_noise_is_still_noise_where_work_goes_on(rng, tmp_path, monkeypatch, network):
     write_movie(tmp_path / "raw.tif", rng.poisson(3, (14, 100, 120)).astype(np.uint16))
-
-    def stop(*args):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patched:
-        patched.setattr(files._Work, "add", stop)
+        patched.setattr(files._Work, "add", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run_registration(tmp_path / "raw.tif", tmp_path / "out.tif", model=network)
     with pytest.warns(UserWarning, match="raw.tif: expected frames .* got 14 of 14 that cannot be told"):
@@ -442,6 +438,10 @@ def test_a_network_for_something_else_is_refused(still):
 # On disk.
 
 
+def interrupt(*args):
+    raise KeyboardInterrupt
+
+
 @pytest.fixture
 def recorded(tmp_path, still, shifts):
     movie = moving(still, shifts).round().astype(np.uint16)
@@ -660,11 +660,8 @@ def test_mapped_files_take_their_space_at_once(recorded, network, tmp_path, monk
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    def stop(*args):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patched:
-        patched.setattr(files._Work, "add", stop)
+        patched.setattr(files._Work, "add", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run_registration(recorded[0], tmp_path / "out.tif", model=network, flow=True)
     for name in ("frames.raw", "flow.npy"):
@@ -770,15 +767,24 @@ def test_begun_work_of_other_options_begins_anew(recorded, network, tmp_path, mo
 
 
 @pytest.mark.parametrize("joint", [False, True])
-def test_all_channels_are_written_with_the_chosen_one_first(network, tmp_path, still, shifts, joint):
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_all_channels_are_written_in_the_order_of_the_input(
+    network, tmp_path, still, shifts, monkeypatch, joint, interrupted
+):
     both = np.stack([moving(np.roll(still, 9, 0), shifts), moving(still, shifts)], axis=1).astype(np.uint16)
     path, out = tmp_path / "two.tif", tmp_path / "out.tif"
     with VolumeWriter(path, both.shape, "uint16", None, "tcyx") as writer:
         writer.append(both)
-    run_registration(path, out, model=network, open_options={"channel": 1}, all_channels=True, joint=joint)
+    asked = {"open_options": {"channel": 1}, "all_channels": True, "joint": joint}
+    if interrupted:
+        with monkeypatch.context() as patched:
+            patched.setattr(files, "_finish", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                run_registration(path, out, model=network, **asked)
+    run_registration(path, out, model=network, **asked)
     with open_movie(out, channel=0) as first, open_movie(out, channel=1) as second:
         assert first.n_channels == 2
-        chosen, moved = first.frames(0, 14), second.frames(0, 14)
+        moved, chosen = first.frames(0, 14), second.frames(0, 14)
     expected = register_movie(both[:, 1], model=network, others=[both[:, 0]], joint=joint)
     assert json.loads((tmp_path / "out.json").read_text())["report"] == expected.report
     np.testing.assert_array_equal(chosen, expected.movie)

@@ -75,7 +75,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--all-channels",
         action="store_true",
-        help="write all channels, moved like the chosen one (--channel)",
+        help="write all channels in their order, moved like the chosen one (--channel)",
     )
     parser.add_argument(
         "--joint",

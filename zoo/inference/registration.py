@@ -295,7 +295,7 @@ def run_registration(
     open_options : mapping, optional
         For `open_movie`: axes, channel, plane, frame_rate_hz, pixel_um, dataset.
     all_channels : bool, optional
-        Write all channels, moved like the chosen one, as axes (t, c, y, x).
+        Write all channels, moved like the chosen one, as axes (t, c, y, x) in the order of the input.
     overwrite : bool, optional
         Forget what an earlier call has begun, and replace files of the same names.
     **options
