@@ -27,7 +27,7 @@ from calzoo.inference.registration import (
     register_movie,
     run_registration,
 )
-from calzoo.inference.registration_network import RegistrationNetwork
+from calzoo.inference.registration_network import Aligner, RegistrationNetwork, trusted
 from calzoo.inference.registration_quality import Quality, _middle
 
 RIGID = Path(__file__).resolve().parent / "models" / "rigid.onnx"
@@ -302,6 +302,62 @@ def test_the_middle_is_what_lies_away_from_the_border_and_bad_lines(bad):
     measured = np.abs(np.arange(100)[:, None] - np.array([0, 99, *bad])).min(axis=1) > 4
     np.testing.assert_array_equal(kept.any(axis=1), measured)
     assert kept.any(axis=0).sum() == 54
+
+
+class Doubtful:
+    """The network for tests, which invents motion in the first 48 rows and says so."""
+
+    def __init__(self, error):
+        self.error, self.model = error, load_model(RIGID, provider="cpu", threads=1)
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
+
+    def run(self, feeds):
+        found = self.model.run(feeds)
+        found["flow"][:, :, :48] += np.linspace(-9, 9, 48, dtype=np.float32)[:, None]
+        found["uncertainty"][:, :, :6] = self.error
+        return found
+
+
+@pytest.mark.parametrize("error", [0.9, 3.0])
+def test_motion_that_the_network_does_not_know_is_that_of_the_frame(still, error):
+    (frame,) = moving(still, [(3, -4)])
+    found = Aligner(RegistrationNetwork(Doubtful(error), 1), still)(frame[None])
+    off = np.abs(found.flow[0] - [3, -4]).max(axis=(1, 2))
+    if error > 1:
+        assert off[:40].max() < 0.5
+        assert off[56:].max() < 0.3
+        np.testing.assert_allclose(found.registered[0], warp(frame, found.flow[0]), rtol=1e-5)
+    else:
+        assert off[:40].max() > 8
+
+
+@pytest.mark.parametrize("shape", [(37, 50), (64, 64)])
+def test_a_flow_gives_way_as_far_as_it_is_not_known(rng, shape):
+    flow = rng.normal(size=(*shape, 2)).astype(np.float32)
+    cells = [-(-side // 8) for side in shape]
+    assert trusted(flow, np.full(cells, 0.9, np.float32), 8) is flow
+    for error, share in ((1.25, 0.5), (1.5, 0), (4, 0)):
+        known = trusted(flow, np.full(cells, error, np.float32), 8)
+        mean = known[0, 0] if share == 0 else 2 * known[0, 0] - flow[0, 0]
+        np.testing.assert_allclose(known, share * flow + (1 - share) * mean, atol=1e-5)
+    errors = np.full(cells, 30, np.float32)
+    errors[:2] = 0.1  # what is known decides
+    flow[:20] = 2
+    np.testing.assert_allclose(trusted(flow, errors, 8), 2, atol=0.01)
+
+
+def test_a_still_field_of_few_cells_stays_still(rng):
+    """Between cells the network invents motion of whole lines, several pixels, and knows that it does."""
+    y, x = np.mgrid[:200, :220]
+    picture = np.ones((200, 220))
+    for row, column in rng.uniform(0, 200, (9, 2)):
+        picture += 10 * np.exp(-((np.hypot(y - row, x - column) - 2.5) ** 2) / 4.5)
+    registrar = Registrar(picture, provider="cpu", threads=1)
+    flows = [registrar(frame).flow for frame in rng.poisson(picture, (3, *picture.shape))]
+    assert np.linalg.norm(flows, axis=-1).mean() < 0.4
+    assert np.linalg.norm(flows, axis=-1).mean(axis=2).max() < 3
 
 
 def test_a_frame_at_a_time_gives_the_same(network, still, shifts):
