@@ -160,6 +160,18 @@ def test_noise_is_still_noise_where_work_goes_on(rng, tmp_path, monkeypatch, net
     assert len(result.report["bad_frames"]) == 14
 
 
+@pytest.mark.parametrize("bad", [[], [3, 7], list(range(2, 14))])
+def test_bad_frames_are_not_in_the_means(network, rng, still, shifts, bad):
+    movie = moving(still, shifts)
+    movie[bad] = rng.uniform(0, 60000, (len(bad), *still.shape))
+    good = np.setdiff1d(np.arange(14), bad)
+    result = register_movie(movie, model=network, template=still)
+    assert result.report["bad_frames"] == bad
+    expected = register_movie(movie[good], model=network, template=still).report
+    for name in ("crispness_before", "crispness_after", "correlation_after"):
+        assert result.report[name] == pytest.approx(expected[name], rel=1e-3)
+
+
 def test_a_given_template_decides_where_frames_come_to_lie(network, still, shifts):
     there = moving(still, [(-7, 3)])[0]
     result = register_movie(moving(still, shifts), model=network, template=there)
@@ -780,6 +792,8 @@ def test_interrupted_work_goes_on_where_it_stopped(recorded, network, tmp_path, 
     np.testing.assert_allclose(np.load(tmp_path / "out.flow.npy"), expected.flow, atol=1e-4)
     facts = json.loads((tmp_path / "out.json").read_text())
     assert facts["report"] == expected.report
+    done = seen[1]
+    assert facts["frames_per_second"] == pytest.approx((14 - done) / facts["seconds"], rel=0.01, abs=0.1)
     assert not (tmp_path / "out.part").exists()
 
 

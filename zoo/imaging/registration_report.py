@@ -52,7 +52,7 @@ def red_green(first, second, kept=...):
 
 
 def _draw_means(panels, quality, report):
-    before, after = quality.means / max(len(quality.bad), 1)
+    before, after = quality.means
     crisp = [report[f"crispness_{when}"] for when in ("before", "after")]
     alike = [report[f"correlation_{when}"] for when in ("before", "after")]
     low, high = percentile_range(after[quality.measured], 1, 99.7)

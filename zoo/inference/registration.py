@@ -426,7 +426,7 @@ class _Job:
 
         def read():
             for start in range(first, self.movie.shape[0], size):
-                yield [c.frames(start, start + size).astype(np.float32) for c in self.channels]
+                yield self._recorded(start, start + size)
 
         if halo:
             yield from self._smoothed_pieces(first, size, halo)
@@ -449,7 +449,11 @@ class _Job:
     def finish(self, read):
         """Complete the quality with what moves still; ``read(start, stop)`` gives registered channels."""
         quality = self.quality
-        quality.finish(lambda start, stop: self._seen(read(start, stop)), self.align)
+        quality.finish(
+            lambda start, stop: self._seen(self._recorded(start, stop)),
+            lambda start, stop: self._seen(read(start, stop)),
+            self.align,
+        )
         seen, unclear = (~quality.blank).sum(), (quality.unclear & ~quality.blank).sum()
         if seen and unclear >= (1 - NOISE) * seen:
             warnings.warn(
@@ -469,7 +473,7 @@ class _Job:
         for start in range(first, count, block):
             stop = min(start + block, count)
             low, high = max(start - halo, 0), min(stop + halo, count)
-            channels = [c.frames(low, high).astype(np.float32) for c in self.channels]
+            channels = self._recorded(low, high)
             seen = self._seen(channels)
             parts = [
                 found for _, found in self.align.all(seen[i : i + size] for i in range(0, len(seen), size))
@@ -495,6 +499,10 @@ class _Job:
     def _piece(self, start, seen, moved, found):
         kept = [_as(m, c.dtype) for m, c in zip(moved, self.inputs, strict=True)]
         return Piece(kept, found.flow, (start, seen, self._seen(moved), found))
+
+    def _recorded(self, start, stop):
+        """Return frames of each channel, odd lines moved back."""
+        return [c.frames(start, stop).astype(np.float32) for c in self.channels]
 
     def _seen(self, channels):
         """Return the frames that are compared with the template."""

@@ -74,9 +74,11 @@ def register_file(path, out, *, flow, open_options, all_channels, overwrite, **o
         files.callback(release_part, folder)
         with written(folder):
             work.begin(job, dtype, flow)
+            before = work.done
             report = _run(job, work)
             seconds = round(time.perf_counter() - began, 3)
-            _finish(job, work, out, movies[0], report, flow, path, seconds)
+            speed = round((job.movie.shape[0] - before) / seconds, 1)  # of this call
+            _finish(job, work, out, movies[0], report, flow, path, (seconds, speed))
     shutil.rmtree(folder, ignore_errors=True)
     return RegistrationRun(out, report, network.model.provider)
 
@@ -237,7 +239,7 @@ def _run(job, work):
     return quality.report()
 
 
-def _finish(job, work, out, movie, report, flow, path, seconds):
+def _finish(job, work, out, movie, report, flow, path, timing):
     """Write the TIFF, the picture and the report: it says that all is there, so it goes first, comes last."""
     from calzoo.imaging.registration_report import draw_registration
 
@@ -251,8 +253,8 @@ def _finish(job, work, out, movie, report, flow, path, seconds):
         "shape": list(job.movie.shape),
         "model": {"name": model.card.name, "file": model.path.name, "sha256": model.sha256},
         "provider": model.provider,
-        "seconds": seconds,
-        "frames_per_second": round(job.movie.shape[0] / seconds, 1),
+        "seconds": timing[0],
+        "frames_per_second": timing[1],
         "scan_offset_px": job.offset,
         "bad_rows": job.bad_lines[0],
         "bad_columns": job.bad_lines[1],

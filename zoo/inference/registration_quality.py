@@ -37,6 +37,9 @@ class Quality:
         95th percentile of the distance of the flow from its mean, in pixels.
     uncertainty, before, after, inside : ndarray of float32, (T,)
         Expected error in pixels; correlation with the template before and after; share of pixels seen.
+    sums, means : ndarray, (2, Y, X)
+        Of all frames, before and after, as they come; in the end of those that are not bad (of all where
+        all are).
     measured : ndarray of bool, (Y, X)
         Pixels whose means are compared: without the border, and what lines without a picture reach.
     unclear, bad : ndarray of bool, (T,)
@@ -53,6 +56,7 @@ class Quality:
         for name in self._COLUMNS:
             setattr(self, name, np.full(count, np.nan, np.float32))
         self.blank = np.zeros(count, bool)
+        self.sums = np.zeros((2, *template.shape))
         self.means = np.zeros((2, *template.shape))
         # Which pixels each frame did not see, packed: which frames are bad is known at the end only. Most
         # lie along an edge, which takes some hundred bytes.
@@ -91,11 +95,14 @@ class Quality:
         self.blank[start:stop] = [picture.min() == picture.max() for picture in frames]
         for number, seen, *pictures in zip(range(start, stop), inside, frames, moved, strict=True):
             self._unseen[number] = b"" if seen.all() else zlib.compress(np.packbits(~seen), 1)
-            for total, picture in zip(self.means, pictures, strict=True):
+            for total, picture in zip(self.sums, pictures, strict=True):
                 total += picture
 
-    def finish(self, read, align):
-        """Flag bad frames, and measure what moves still."""
+    def finish(self, raw, read, align):
+        """Flag bad frames, take them out of the means, and measure what moves still.
+
+        ``raw(start, stop)`` and ``read(start, stop)`` give frames before and after.
+        """
         limit = uncertainty_limit(self.card)
         self.unclear = (self.clarity < CLEAR) | self.guess
         known = self.after[np.isfinite(self.after)]
@@ -105,6 +112,7 @@ class Quality:
         unsure = self.unclear | (self.uncertainty > limit)
         self.bad = self.blank | ~np.isfinite(self.after) | unsure | lost | (self.inside < 0.5)
         good = np.flatnonzero(~self.bad)
+        self._average(raw, read)
         for number in good:
             if self._unseen[number]:
                 self.valid &= self._seen_by(number)
@@ -123,16 +131,16 @@ class Quality:
 
     def report(self):
         """Return the numbers for OUT.json."""
-        means = [total / max(len(self.bad), 1) for total in self.means]
         good = ~self.bad
+        crisp = [crispness(mean, self.measured) if good.any() else None for mean in self.means]
         rows, columns = (np.flatnonzero(self.valid.mean(axis=axis) > 0.5) for axis in (1, 0))
         return {
             "frames": len(self.bad),
             "bad_frames": np.flatnonzero(self.bad).tolist(),
             "correlation_before": _mean(self.before[good]),
             "correlation_after": _mean(self.after[good]),
-            "crispness_before": crispness(means[0], self.measured),
-            "crispness_after": crispness(means[1], self.measured),
+            "crispness_before": crisp[0],
+            "crispness_after": crisp[1],
             "residual_flow_px": _number(self.residual),
             "motion_px": {
                 "largest": _number(np.abs(self.motion[good]).max(initial=0)),
@@ -154,7 +162,7 @@ class Quality:
 
     def state(self):
         """Return all arrays, to be kept on disk."""
-        names = ("motion", *self._COLUMNS, "blank", "means", "guess")
+        names = ("motion", *self._COLUMNS, "blank", "sums", "guess")
         unseen = np.frombuffer(b"".join(self._unseen), np.uint8)
         sizes = np.array([len(packed) for packed in self._unseen])
         return {name: getattr(self, name) for name in names} | {"unseen": unseen, "unseen_sizes": sizes}
@@ -166,6 +174,19 @@ class Quality:
         self._unseen = [part.tobytes() for part in parts]
         for name, array in arrays.items():
             setattr(self, name, array)
+
+    def _average(self, raw, read):
+        """Set the means: bad frames are read once more, or the good ones where they are fewer."""
+        good = ~self.bad
+        if not good.any():
+            self.means = self.sums / len(good)
+            return
+        fewer = good if good.mean() < 0.5 else self.bad
+        sums = np.zeros_like(self.sums)
+        for number in np.flatnonzero(fewer):
+            for total, frames in zip(sums, (raw, read), strict=True):
+                total += frames(number, number + 1)[0]
+        self.means = (sums if fewer is good else self.sums - sums) / good.sum()
 
     def _seen_by(self, number):
         """Return which pixels of a registered frame show the picture."""
