@@ -71,6 +71,20 @@ def test_registered_frames_lie_on_the_template_in_the_type_of_the_movie(network,
     assert not result.bad.any()
 
 
+@pytest.mark.parametrize("unit", [1e-15, 1e14])
+def test_frames_may_be_in_any_unit(network, still, shifts, unit):
+    movie = moving(still, shifts)
+    usual = register_movie(movie, model=network)
+    result = register_movie(movie * unit, model=network)
+    np.testing.assert_allclose(result.motion, usual.motion, atol=1e-3)
+    np.testing.assert_allclose(result.movie / unit, usual.movie, atol=0.01, rtol=1e-4)
+    np.testing.assert_allclose(result.template / unit, usual.template, atol=0.01, rtol=1e-4)
+    assert result.report["bad_frames"] == []
+    assert result.report["correlation_after"] == pytest.approx(usual.report["correlation_after"], abs=1e-4)
+    flows = [Registrar(still * u, provider="cpu", threads=1)(movie[0] * u).flow for u in (1, unit)]
+    np.testing.assert_allclose(*flows, atol=0.01)
+
+
 def test_flow_says_where_each_registered_pixel_was_read(network, still, shifts):
     movie = moving(still, shifts)
     result = register_movie(movie, model=network, return_flow=True)

@@ -38,7 +38,8 @@ class RigidSearch:
             raise CalzooError(message)
         self.shape = template.shape
         self.factor = max(1, min(template.shape) // SIDE)
-        small = binned(template[None], self.factor)[0]
+        self._unit = unit_of(template[None])
+        small = binned(template[None] * self._unit, self.factor)[0]
         self._flat = bool(_flat(small[None])[0])
         self._size = small.shape
         self._taper = np.outer(*(_taper(side) for side in small.shape)).astype(np.float32)
@@ -67,7 +68,7 @@ class RigidSearch:
             Height of the peak in standard deviations of all places, also of those beyond the reach; below
             `CLEAR` it is a guess. A blank frame, and any before a blank template, has shift and clarity 0.
         """
-        small = binned(frames, self.factor)
+        small = binned(frames if self._unit == 1 else frames * self._unit, self.factor)
         blank = _flat(small) | self._flat
         small = self._prepared(small)
         cross = fft.irfft2(fft.rfft2(small) * self._spectrum, self._size)
@@ -87,6 +88,28 @@ class RigidSearch:
 
     def _prepared(self, small):
         return (small - small.mean(axis=(1, 2), keepdims=True)) * self._taper
+
+
+def unit_of(frames):
+    """Return the power of two that brings frames to where single precision serves: 1 for all usual units.
+
+    Photocurrents in amperes are smaller than what sums and squares of pixels can tell from nothing.
+
+    Parameters
+    ----------
+    frames : ndarray of real numbers, (T, Y, X)
+        Some of them are looked at.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> unit_of(np.arange(64.0).reshape(1, 8, 8)), unit_of(2.0**-39 * (np.arange(64) % 2).reshape(1, 8, 8))
+    (1.0, 1099511627776.0)
+    """
+    spread = max(float(np.std(frame, dtype=np.float64)) for frame in frames[:: -(-len(frames) // 8)])
+    if spread == 0 or not np.isfinite(spread) or 2.0**-14 < spread < 2.0**30:
+        return 1.0
+    return float(2.0 ** np.clip(-np.floor(np.log2(spread)), -100, 100))
 
 
 def _flat(small):
@@ -152,6 +175,9 @@ def rigid_template(frames, *, rounds=3):
     ndarray of float32, (Y, X)
     """
     frames = np.asarray(frames, np.float32)
+    unit = np.float32(unit_of(frames))
+    if unit != 1:
+        return rigid_template(frames * unit, rounds=rounds) / unit
     small = binned(frames, max(1, min(frames.shape[1:]) // 64)).reshape(len(frames), -1)
     small = small - small.mean(axis=1, keepdims=True)
     small /= np.linalg.norm(small, axis=1, keepdims=True) + 1e-12  # blank frames are like no other

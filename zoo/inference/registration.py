@@ -610,7 +610,7 @@ def _joint_weights(samples):
     for sample in samples:
         some = sample[:: -(-len(sample) // 16)]  # of all frames, as the first may be blank
         noise = np.median([(frame - ndimage.gaussian_filter(frame, 1)).std() for frame in some])
-        weights.append(1 / (float(noise) + 1e-6))
+        weights.append(1 / float(noise) if noise > 0 else 0.0)
     return weights
 
 

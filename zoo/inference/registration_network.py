@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.rigid import RigidSearch
+from calzoo.imaging.rigid import RigidSearch, unit_of
 from calzoo.imaging.warping import warp
 from calzoo.inference.models import Model, checked_threads, load_model
 
@@ -99,6 +99,8 @@ class Aligner:
         self.network, self.prepare, self.interpolation = network, prepare, interpolation
         self.template = check_template(template)
         seen = self.template[None] if prepare is None else prepare(self.template[None])
+        self._unit = np.float32(unit_of(seen))
+        seen = seen * self._unit
         self.search = RigidSearch(seen[0], reach=reach)
         step = network.card.divisor
         self.shape = self.template.shape
@@ -128,6 +130,8 @@ class Aligner:
             )
             raise CalzooError(message)
         seen = frames if self.prepare is None else self.prepare(frames)
+        if self._unit != 1:
+            seen = seen * self._unit
         shifts, clarity = self.search(seen)
         found = self.network.model.run({"frame": self._padded(seen)[:, None], "shift": shifts} | self._still)
         height, width = self.shape
@@ -141,6 +145,8 @@ class Aligner:
             flow = np.stack(known)
         if self.prepare is None and self.interpolation == "linear":
             registered = found["registered"][:, 0, :height, :width]
+            if self._unit != 1:
+                registered = registered / self._unit
             if changed:
                 registered = registered.copy()
                 registered[changed] = self.warp(frames[changed], flow[changed])

@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 from scipy import ndimage
 
-from calzoo.imaging.rigid import CLEAR
+from calzoo.imaging.rigid import CLEAR, unit_of
 from calzoo.imaging.warping import looks_inside, warp
 
 CHECKED = 40  # registered frames that are registered once more: what moves still is the residual
@@ -68,8 +68,9 @@ class Quality:
         self._picture = _picture(template.shape, lines, offset)
         self.measured = np.zeros(template.shape, bool)
         self.measured[self._middle] = True
+        self._unit = np.float32(unit_of(template[None]))
         middle = template[self._middle].astype(np.float64)
-        self._centred = (middle - middle.mean()).astype(np.float32)
+        self._centred = (middle - middle.mean()).astype(np.float32) * self._unit
         self._norm = float(np.linalg.norm(self._centred))
 
     def add(self, start, frames, moved, found):
@@ -197,6 +198,8 @@ class Quality:
 
     def _correlation(self, picture):
         middle = picture[self._middle].astype(np.float32)
+        if self._unit != 1:
+            middle *= self._unit
         middle -= middle.mean()
         norm = self._norm * float(np.sqrt(np.vdot(middle, middle)))
         return float(np.vdot(middle, self._centred)) / norm if norm > 0 else np.nan
