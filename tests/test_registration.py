@@ -423,6 +423,10 @@ def test_a_blank_frame_does_not_move_and_is_bad(still, level):
         *(({"highpass": v}, "highpass must be a width in pixels above 0") for v in (0, -3, np.inf, "9")),
         ({"bidirectional": "left"}, "a number of pixels or 'auto', got 'left'"),
         ({"bidirectional": np.nan}, "a number of pixels or 'auto', got nan"),
+        *(
+            ({"bidirectional": v}, rf"at most a quarter of the width, 30 of 120 pixels, got {v}; give it in")
+            for v in (500, -31)
+        ),
         ({"template": np.zeros((50, 60))}, r"template of the movie's shape \(100, 120\), got \(50, 60\)"),
         ({"template": np.full((100, 120), np.nan)}, "template holds NaN"),
         ({"others": [np.zeros((14, 50, 60))]}, "channels of one shape"),
@@ -780,6 +784,39 @@ def test_several_movies_go_into_a_folder_and_one_that_fails_stops_no_other(recor
     assert (folder / "raw.tif").exists()
     assert (folder / "raw.json").exists()
     assert "1 of 2 failed" in capsys.readouterr().err
+
+
+def test_one_movie_goes_into_a_folder_that_is_there(recorded, tmp_path, capsys):
+    folder = tmp_path / "many.files"
+    folder.mkdir()
+    command = ["register", str(recorded[0]), "-o", str(folder), "--model", str(RIGID)]
+    assert main(command) == 0
+    assert capsys.readouterr().out.strip() == str(folder / "raw.tif")
+    assert sorted(p.name for p in folder.iterdir()) == ["raw.json", "raw.png", "raw.tif"]
+    assert main(command) == 0
+    assert "is finished" in capsys.readouterr().err
+
+
+def test_frames_that_cannot_be_read_are_not_called_unwritten(recorded, network, tmp_path, monkeypatch):
+    opened = files.open_movie
+
+    def failing(*args, **options):
+        reader = opened(*args, **options)
+        frames = reader.frames
+
+        def read(start, stop):
+            if 0 < start < 14:
+                raise OSError(5, "Input/output error")
+            return frames(start, stop)
+
+        reader.frames = read
+        return reader
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "open_movie", failing)
+        with pytest.raises(CalzooError, match=r"raw.tif: frames from \d+ on cannot be read \(Input/output"):
+            run_registration(recorded[0], tmp_path / "out.tif", model=network)
+    run_registration(recorded[0], tmp_path / "out.tif", model=network)  # what was done is kept
 
 
 def test_interrupted_work_goes_on_where_it_stopped(recorded, network, tmp_path, monkeypatch):

@@ -204,7 +204,8 @@ def register_movie(
         Width in pixels of what is seen of the frames when motion is estimated; wider
         structures are taken out. For one-photon movies about the diameter of a cell.
     bidirectional : float or "auto", optional
-        By how many pixels odd lines lie to the right of even ones; "auto" measures it.
+        By how many pixels odd lines lie to the right of even ones, at most a quarter of the width; "auto"
+        measures it.
     return_flow : bool, optional
         Keep the flow: 8 bytes per pixel and frame.
 
@@ -387,6 +388,7 @@ class _Job:
         check_template(sample[0])  # is a frame large enough?
         self.offset = 0.0
         if bidirectional is not None:
+            _check_offset(bidirectional, self.movie.shape[2])
             mean = sample.mean(axis=0)
             self.offset = scan_offset(mean) if bidirectional == "auto" else bidirectional
         self.channels = self.inputs
@@ -502,7 +504,14 @@ class _Job:
 
     def _recorded(self, start, stop):
         """Return frames of each channel, odd lines moved back."""
-        return [c.frames(start, stop).astype(np.float32) for c in self.channels]
+        try:
+            return [c.frames(start, stop).astype(np.float32) for c in self.channels]
+        except OSError as error:  # said here, as whoever writes takes it for an error of writing
+            message = (
+                f"{_name(self.movie)}: frames from {start} on cannot be read ({error.strerror or error}); "
+                "check the disk or the network that the file lies on, then give the same command again."
+            )
+            raise CalzooError(message) from error
 
     def _seen(self, channels):
         """Return the frames that are compared with the template."""
@@ -552,6 +561,17 @@ def checked_options(
         "highpass": None if highpass is None else float(highpass),
         "bidirectional": bidirectional if is_auto else float(bidirectional),
     }
+
+
+def _check_offset(offset, width):
+    """Refuse an offset of odd lines that no scanner has."""
+    if offset != "auto" and abs(offset) > width / 4:
+        message = (
+            "bidirectional (--bidirectional): expected an offset of odd lines of at most a quarter of the "
+            f"width, {width / 4:g} of {width} pixels, got {offset:g}; give it in pixels, or 'auto' (no "
+            "number) to measure it."
+        )
+        raise CalzooError(message)
 
 
 def _is_number(value):
