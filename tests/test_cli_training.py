@@ -70,8 +70,11 @@ def test_the_same_command_finds_the_run_finished(run, capsys):
         (["axons", "--init", "whales", *SETTINGS], "no preset is called 'whales'"),
         (["axons", "--data", "nowhere"], "nowhere: expected a volume and its labels"),
         (["axons", "--diameter", "5"], "the recipe 'axons' has no use for it. Leave it away."),
-        (["axons", "--channel", "1"], "channel tells how --frames is to be read, or the --movie"),
-        (["registration", "--movie", "m.tif", "--plane", "1"], "plane tells how --frames is to be read"),
+        (["axons", "--channel", "1"], "channel tells how --frames or --movie is to be read; this run"),
+        (
+            ["registration", "--data", "m", "--plane", "1"],
+            "plane tells how --frames or --movie is to be read",
+        ),
         (["axons", "--frames", "f.tif", "--table", "t.csv"], "give 'axons' its recordings with --data"),
         (["stimulus"], "trains on your own recording; give --frames FILE --table FILE"),
     ],

@@ -262,6 +262,15 @@ def test_dead_borders_and_stripes_are_found(scene):
     assert np.flatnonzero(columns).tolist() == list(range(120, 128))
 
 
+@pytest.mark.parametrize("light", [0, 50, 3000, 30000])
+def test_a_stripe_is_found_however_bright_and_noisy_it_is(scene, rng, light):
+    movie = scene[1].astype(float)
+    movie[:, :, 114:] = rng.poisson(light, movie[:, :, 114:].shape)
+    rows, columns = find_bad_lines(*moments(movie))
+    assert not rows.any()
+    assert np.flatnonzero(columns).tolist() == list(range(114, 128))
+
+
 def test_a_movie_that_is_all_constant_has_no_bad_lines():
     rows, columns = find_bad_lines(np.full((32, 40), 5.0), np.zeros((32, 40)))
     assert not rows.any()

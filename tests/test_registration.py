@@ -27,8 +27,8 @@ from calzoo.inference.registration import (
     register_movie,
     run_registration,
 )
-from calzoo.inference.registration_network import RegistrationNetwork
-from calzoo.inference.registration_quality import Quality
+from calzoo.inference.registration_network import Aligner, RegistrationNetwork, trusted
+from calzoo.inference.registration_quality import Quality, _middle
 
 RIGID = Path(__file__).resolve().parent / "models" / "rigid.onnx"
 INSIDE = np.s_[..., 12:-12, 12:-12]
@@ -69,6 +69,20 @@ def test_registered_frames_lie_on_the_template_in_the_type_of_the_movie(network,
     off = np.abs(result.movie[INSIDE].astype(float) - still[INSIDE]).mean()
     assert off < 0.25 * np.abs(movie[INSIDE].astype(float) - still[INSIDE]).mean()
     assert not result.bad.any()
+
+
+@pytest.mark.parametrize("unit", [1e-15, 1e14])
+def test_frames_may_be_in_any_unit(network, still, shifts, unit):
+    movie = moving(still, shifts)
+    usual = register_movie(movie, model=network)
+    result = register_movie(movie * unit, model=network)
+    np.testing.assert_allclose(result.motion, usual.motion, atol=1e-3)
+    np.testing.assert_allclose(result.movie / unit, usual.movie, atol=0.01, rtol=1e-4)
+    np.testing.assert_allclose(result.template / unit, usual.template, atol=0.01, rtol=1e-4)
+    assert result.report["bad_frames"] == []
+    assert result.report["correlation_after"] == pytest.approx(usual.report["correlation_after"], abs=1e-4)
+    flows = [Registrar(still * u, provider="cpu", threads=1)(movie[0] * u).flow for u in (1, unit)]
+    np.testing.assert_allclose(*flows, atol=0.01)
 
 
 def test_flow_says_where_each_registered_pixel_was_read(network, still, shifts):
@@ -131,6 +145,47 @@ def test_frames_without_light_and_without_likeness_are_flagged(network, rng, sti
     assert result.report["bad_frames"] == [3, 7]
 
 
+def test_noise_is_flagged_and_said_to_be_noise(network, rng):
+    """A template made of noise is found in the very frames that it was made of."""
+    noise = rng.poisson(3, (24, 100, 120)).astype(np.uint16)
+    message = "the movie: expected frames that show the template's tissue, got 24 of 24 that cannot be told"
+    with pytest.warns(UserWarning, match=message):
+        result = register_movie(noise, model=network)
+    assert result.bad.all()
+
+
+def test_frames_of_noise_are_flagged_and_no_part_of_the_template(network, rng, still, shifts):
+    movie = moving(still, shifts)
+    movie[4:7] = rng.poisson(600, (3, *still.shape))
+    result = register_movie(movie, model=network)
+    assert np.flatnonzero(result.bad).tolist() == [4, 5, 6]
+    registrar = Registrar(still, model=network.model)
+    assert [registrar(frame).bad for frame in movie[3:7]] == [False, True, True, True]
+
+
+def test_noise_is_still_noise_where_work_goes_on(rng, tmp_path, monkeypatch, network):
+    write_movie(tmp_path / "raw.tif", rng.poisson(3, (14, 100, 120)).astype(np.uint16))
+    with monkeypatch.context() as patched:
+        patched.setattr(files._Work, "add", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run_registration(tmp_path / "raw.tif", tmp_path / "out.tif", model=network)
+    with pytest.warns(UserWarning, match="raw.tif: expected frames .* got 14 of 14 that cannot be told"):
+        result = run_registration(tmp_path / "raw.tif", tmp_path / "out.tif", model=network)
+    assert len(result.report["bad_frames"]) == 14
+
+
+@pytest.mark.parametrize("bad", [[], [3, 7], list(range(2, 14))])
+def test_bad_frames_are_not_in_the_means(network, rng, still, shifts, bad):
+    movie = moving(still, shifts)
+    movie[bad] = rng.uniform(0, 60000, (len(bad), *still.shape))
+    good = np.setdiff1d(np.arange(14), bad)
+    result = register_movie(movie, model=network, template=still)
+    assert result.report["bad_frames"] == bad
+    expected = register_movie(movie[good], model=network, template=still).report
+    for name in ("crispness_before", "crispness_after", "correlation_after"):
+        assert result.report[name] == pytest.approx(expected[name], rel=1e-3)
+
+
 def test_a_given_template_decides_where_frames_come_to_lie(network, still, shifts):
     there = moving(still, [(-7, 3)])[0]
     result = register_movie(moving(still, shifts), model=network, template=there)
@@ -177,6 +232,25 @@ def test_smoothing_averages_the_flow_over_time(network, still):
     np.testing.assert_allclose(smooth.flow[:, 0, 0, 0], smooth.motion[:, 0], atol=1e-4)
 
 
+def test_smoothing_leaves_out_what_bad_frames_say(network, rng, still):
+    shifts = np.stack([np.linspace(0, 6, 17), np.zeros(17)], axis=1)
+    movie = moving(still, shifts)
+    movie[7] = 0
+    movie[8:10] = rng.poisson(600, (2, *still.shape))
+    smooth = register_movie(movie, model=network, template=still, smoothing=1.5)
+    np.testing.assert_allclose(smooth.motion[3:-3], shifts[3:-3], atol=0.5)
+    assert np.flatnonzero(smooth.bad).tolist() == [7, 8, 9]
+
+
+def test_smoothing_keeps_the_flow_of_frames_without_good_neighbours(network, rng, still):
+    noise = rng.poisson(600, (5, *still.shape))
+    with pytest.warns(UserWarning, match="cannot be told from noise"):
+        plain = register_movie(noise, model=network, template=still)
+    with pytest.warns(UserWarning, match="cannot be told from noise"):
+        smooth = register_movie(noise, model=network, template=still, smoothing=1)
+    np.testing.assert_array_equal(smooth.motion, plain.motion)
+
+
 def test_highpass_sees_cells_through_a_glow_that_stands_still(network, rng, still, shifts):
     y, x = np.mgrid[:100, :120]
     glow = 20000 * np.exp(-((y - 50) ** 2 + (x - 60) ** 2) / (2 * 25**2))
@@ -206,6 +280,110 @@ def test_a_blank_flyback_stripe_does_not_hold_the_frame_fast(network, still, shi
     result = register_movie(movie, model=network)
     fixed = result.motion - result.motion.mean(axis=0)
     np.testing.assert_allclose(fixed, shifts - shifts.mean(axis=0), atol=0.5)
+
+
+def test_a_bright_flyback_stripe_spoils_neither_motion_nor_report(network, rng, still, shifts):
+    still = np.pad(still, ((0, 0), (0, 12)), mode="reflect")
+    clean = moving(still, shifts)
+    movie = clean.copy()
+    movie[:, :, 120:] = rng.poisson(30000, movie[:, :, 120:].shape)
+    result = register_movie(movie, model=network)
+    fixed = result.motion - result.motion.mean(axis=0)
+    np.testing.assert_allclose(fixed, shifts - shifts.mean(axis=0), atol=0.5)
+    report, expected = result.report, register_movie(clean, model=network).report
+    for name in ("correlation_before", "correlation_after"):
+        assert report[name] == pytest.approx(expected[name], abs=0.05)
+    assert report["residual_flow_px"] < 0.5
+    assert report["crispness_after"] == pytest.approx(expected["crispness_after"], rel=0.2)
+    assert report["crispness_after"] > report["crispness_before"]
+
+
+def test_pixels_that_saw_a_bad_line_are_not_valid(network, still):
+    movie = moving(still, [(0, 0), (0, 3), (4, 0)] * 4)
+    movie[:, :, 110:] = 0
+    movie[:, 50] = 0
+    result = register_movie(movie, model=network, template=still)
+    assert result.report["bad_frames"] == []
+    assert not result.valid[:, 107:].any()  # 3 columns to the left of the stripe look into it
+    assert not result.valid[[46, 50]].any()  # the line, and what looks at it 4 rows further down
+    assert result.valid[4:40, 4:105].all()
+    assert result.report["valid_columns"][1] in (106, 107)
+
+
+def test_pixels_that_odd_lines_bring_from_beyond_the_edge_are_not_valid(network, still):
+    movie = moving(still, [(0, 0)] * 6)
+    movie[:, 1::2] = np.roll(movie[:, 1::2], 4, axis=2)
+    result = register_movie(movie, model=network, bidirectional=4, template=still)
+    assert not result.valid[1::2, -4:].any()
+    assert result.valid[2:-2, 2:-5].all()
+
+
+@pytest.mark.parametrize("bad", [[], [0, 1], [50], [0, 1, 2, 97, 98, 99]])
+def test_the_middle_is_what_lies_away_from_the_border_and_bad_lines(bad):
+    rows, columns = np.zeros(100, bool), np.zeros(60, bool)
+    rows[bad] = True
+    index = _middle((100, 60), (rows, columns))
+    kept = np.zeros((100, 60), bool)
+    kept[index] = True
+    measured = np.abs(np.arange(100)[:, None] - np.array([0, 99, *bad])).min(axis=1) > 4
+    np.testing.assert_array_equal(kept.any(axis=1), measured)
+    assert kept.any(axis=0).sum() == 54
+
+
+class Doubtful:
+    """The network for tests, which invents motion in the first 48 rows and says so."""
+
+    def __init__(self, error):
+        self.error, self.model = error, load_model(RIGID, provider="cpu", threads=1)
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
+
+    def run(self, feeds):
+        found = self.model.run(feeds)
+        found["flow"][:, :, :48] += np.linspace(-9, 9, 48, dtype=np.float32)[:, None]
+        found["uncertainty"][:, :, :6] = self.error
+        return found
+
+
+@pytest.mark.parametrize("error", [0.9, 3.0])
+def test_motion_that_the_network_does_not_know_is_that_of_the_frame(still, error):
+    (frame,) = moving(still, [(3, -4)])
+    found = Aligner(RegistrationNetwork(Doubtful(error), 1), still)(frame[None])
+    off = np.abs(found.flow[0] - [3, -4]).max(axis=(1, 2))
+    if error > 1:
+        assert off[:40].max() < 0.5
+        assert off[56:].max() < 0.3
+        np.testing.assert_allclose(found.registered[0], warp(frame, found.flow[0]), rtol=1e-5)
+    else:
+        assert off[:40].max() > 8
+
+
+@pytest.mark.parametrize("shape", [(37, 50), (64, 64)])
+def test_a_flow_gives_way_as_far_as_it_is_not_known(rng, shape):
+    flow = rng.normal(size=(*shape, 2)).astype(np.float32)
+    cells = [-(-side // 8) for side in shape]
+    assert trusted(flow, np.full(cells, 0.9, np.float32), 8) is flow
+    for error, share in ((1.25, 0.5), (1.5, 0), (4, 0)):
+        known = trusted(flow, np.full(cells, error, np.float32), 8)
+        mean = known[0, 0] if share == 0 else 2 * known[0, 0] - flow[0, 0]
+        np.testing.assert_allclose(known, share * flow + (1 - share) * mean, atol=1e-5)
+    errors = np.full(cells, 30, np.float32)
+    errors[:2] = 0.1  # what is known decides
+    flow[:20] = 2
+    np.testing.assert_allclose(trusted(flow, errors, 8), 2, atol=0.01)
+
+
+def test_a_still_field_of_few_cells_stays_still(rng):
+    """Between cells the network invents motion of whole lines, several pixels, and knows that it does."""
+    y, x = np.mgrid[:200, :220]
+    picture = np.ones((200, 220))
+    for row, column in rng.uniform(0, 200, (9, 2)):
+        picture += 10 * np.exp(-((np.hypot(y - row, x - column) - 2.5) ** 2) / 4.5)
+    registrar = Registrar(picture, provider="cpu", threads=1)
+    flows = [registrar(frame).flow for frame in rng.poisson(picture, (3, *picture.shape))]
+    assert np.linalg.norm(flows, axis=-1).mean() < 0.4
+    assert np.linalg.norm(flows, axis=-1).mean(axis=2).max() < 3
 
 
 def test_a_frame_at_a_time_gives_the_same(network, still, shifts):
@@ -245,6 +423,10 @@ def test_a_blank_frame_does_not_move_and_is_bad(still, level):
         *(({"highpass": v}, "highpass must be a width in pixels above 0") for v in (0, -3, np.inf, "9")),
         ({"bidirectional": "left"}, "a number of pixels or 'auto', got 'left'"),
         ({"bidirectional": np.nan}, "a number of pixels or 'auto', got nan"),
+        *(
+            ({"bidirectional": v}, rf"at most a quarter of the width, 30 of 120 pixels, got {v}; give it in")
+            for v in (500, -31)
+        ),
         ({"template": np.zeros((50, 60))}, r"template of the movie's shape \(100, 120\), got \(50, 60\)"),
         ({"template": np.full((100, 120), np.nan)}, "template holds NaN"),
         ({"others": [np.zeros((14, 50, 60))]}, "channels of one shape"),
@@ -340,6 +522,10 @@ def test_a_network_for_something_else_is_refused(still):
 
 
 # On disk.
+
+
+def interrupt(*args):
+    raise KeyboardInterrupt
 
 
 @pytest.fixture
@@ -560,11 +746,8 @@ def test_mapped_files_take_their_space_at_once(recorded, network, tmp_path, monk
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    def stop(*args):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patched:
-        patched.setattr(files._Work, "add", stop)
+        patched.setattr(files._Work, "add", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run_registration(recorded[0], tmp_path / "out.tif", model=network, flow=True)
     for name in ("frames.raw", "flow.npy"):
@@ -603,6 +786,39 @@ def test_several_movies_go_into_a_folder_and_one_that_fails_stops_no_other(recor
     assert "1 of 2 failed" in capsys.readouterr().err
 
 
+def test_one_movie_goes_into_a_folder_that_is_there(recorded, tmp_path, capsys):
+    folder = tmp_path / "many.files"
+    folder.mkdir()
+    command = ["register", str(recorded[0]), "-o", str(folder), "--model", str(RIGID)]
+    assert main(command) == 0
+    assert capsys.readouterr().out.strip() == str(folder / "raw.tif")
+    assert sorted(p.name for p in folder.iterdir()) == ["raw.json", "raw.png", "raw.tif"]
+    assert main(command) == 0
+    assert "is finished" in capsys.readouterr().err
+
+
+def test_frames_that_cannot_be_read_are_not_called_unwritten(recorded, network, tmp_path, monkeypatch):
+    opened = files.open_movie
+
+    def failing(*args, **options):
+        reader = opened(*args, **options)
+        frames = reader.frames
+
+        def read(start, stop):
+            if 0 < start < 14:
+                raise OSError(5, "Input/output error")
+            return frames(start, stop)
+
+        reader.frames = read
+        return reader
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "open_movie", failing)
+        with pytest.raises(CalzooError, match=r"raw.tif: frames from \d+ on cannot be read \(Input/output"):
+            run_registration(recorded[0], tmp_path / "out.tif", model=network)
+    run_registration(recorded[0], tmp_path / "out.tif", model=network)  # what was done is kept
+
+
 def test_interrupted_work_goes_on_where_it_stopped(recorded, network, tmp_path, monkeypatch):
     path, movie = recorded
     out = tmp_path / "out.tif"
@@ -627,6 +843,8 @@ def test_interrupted_work_goes_on_where_it_stopped(recorded, network, tmp_path, 
     np.testing.assert_allclose(np.load(tmp_path / "out.flow.npy"), expected.flow, atol=1e-4)
     facts = json.loads((tmp_path / "out.json").read_text())
     assert facts["report"] == expected.report
+    done = seen[1]
+    assert facts["frames_per_second"] == pytest.approx((14 - done) / facts["seconds"], rel=0.01, abs=0.1)
     assert not (tmp_path / "out.part").exists()
 
 
@@ -670,15 +888,24 @@ def test_begun_work_of_other_options_begins_anew(recorded, network, tmp_path, mo
 
 
 @pytest.mark.parametrize("joint", [False, True])
-def test_all_channels_are_written_with_the_chosen_one_first(network, tmp_path, still, shifts, joint):
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_all_channels_are_written_in_the_order_of_the_input(
+    network, tmp_path, still, shifts, monkeypatch, joint, interrupted
+):
     both = np.stack([moving(np.roll(still, 9, 0), shifts), moving(still, shifts)], axis=1).astype(np.uint16)
     path, out = tmp_path / "two.tif", tmp_path / "out.tif"
     with VolumeWriter(path, both.shape, "uint16", None, "tcyx") as writer:
         writer.append(both)
-    run_registration(path, out, model=network, open_options={"channel": 1}, all_channels=True, joint=joint)
+    asked = {"open_options": {"channel": 1}, "all_channels": True, "joint": joint}
+    if interrupted:
+        with monkeypatch.context() as patched:
+            patched.setattr(files, "_finish", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                run_registration(path, out, model=network, **asked)
+    run_registration(path, out, model=network, **asked)
     with open_movie(out, channel=0) as first, open_movie(out, channel=1) as second:
         assert first.n_channels == 2
-        chosen, moved = first.frames(0, 14), second.frames(0, 14)
+        moved, chosen = first.frames(0, 14), second.frames(0, 14)
     expected = register_movie(both[:, 1], model=network, others=[both[:, 0]], joint=joint)
     assert json.loads((tmp_path / "out.json").read_text())["report"] == expected.report
     np.testing.assert_array_equal(chosen, expected.movie)

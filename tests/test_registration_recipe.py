@@ -2,9 +2,11 @@
 
 import importlib.util
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tifffile
 from scipy import ndimage
 from test_training_backends import python
 
@@ -14,6 +16,7 @@ keras = pytest.importorskip("keras")
 from calzoo.cli import main
 from calzoo.commands._registration import onnx_registrar
 from calzoo.errors import CalzooError
+from calzoo.imaging.movies import open_movie
 from calzoo.imaging.writers import write_movie
 from calzoo.inference.models import load_model
 from calzoo.training import recipes
@@ -24,6 +27,7 @@ from calzoo.training.registration_evaluate import (
     score_simulated_pairs,
 )
 from calzoo.training.registration_losses import registration_loss
+from calzoo.training.registration_movies import sample_frames
 from calzoo.training.runs import load_run
 from calzoo.training.trainer import train
 
@@ -161,6 +165,38 @@ def test_network_is_fitted_to_a_movie_without_truth(trained, movie, tmp_path):
     assert main([*arguments, *(part for option in options for part in ("--set", option))]) == 0
     assert load_run(run).sources == ("movies", "simulation")  # of the weights it began with
     assert (run / "weights.safetensors").exists()
+
+
+def test_a_movie_is_read_as_the_command_says(movie, tmp_path, monkeypatch):
+    frames = tifffile.imread(movie)
+    write_movie(tmp_path / "chosen.tif", frames)
+    np.save(tmp_path / "two.npy", np.stack([np.zeros_like(frames), frames], axis=1))
+    asked = []
+
+    def train_nothing(recipe, run, folders, **more):
+        asked.extend(folders)
+        return SimpleNamespace(step=10**9)
+
+    monkeypatch.setattr("calzoo.training.trainer.train", train_nothing)
+    command = ["train", "registration", "--movie", str(tmp_path / "two.npy"), "-o", str(tmp_path / "run")]
+    assert main([*command, "--axes", "tcyx", "--channel", "1"]) == 0
+    data = tiny("registration-movie").data(asked)
+    chosen = tiny("registration-movie").data([tmp_path / "chosen.tif"])
+    assert data.fingerprint()["movies/two.npy"] == chosen.fingerprint()["movies/chosen.tif"]
+
+
+@pytest.mark.parametrize("folder", ["fmi_2p_raw", "mine"])
+def test_frames_of_the_fmi_sample_alone_are_squared(rng, tmp_path, folder):
+    frames = rng.integers(0, 200, (12, 64, 64)).astype(np.uint8)
+    (tmp_path / folder).mkdir()
+    path = tmp_path / folder / "frames_sqrt8.npy"
+    np.save(path, frames)
+    is_sample = folder != "mine"
+    with open_movie(path) as movie:
+        np.testing.assert_array_equal(sample_frames(movie), frames.astype(float) ** (1 + is_sample))
+    for given in (path, path.parent):
+        sources = tiny("registration-movie").data([given]).sources
+        assert sources == ("fmi" if is_sample else "movies",)
 
 
 def test_movies_become_scenes_beside_simulated_ones(movie):

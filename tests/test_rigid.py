@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.rigid import RigidSearch, binned, rigid_template, shift_frames
+from calzoo.imaging.rigid import CLEAR, RigidSearch, binned, rigid_template, shift_frames
 
 
 def texture(rng, shape=(160, 192), sigma=2.0):
@@ -46,6 +46,22 @@ def test_no_shift_is_longer_than_the_reach(rng):
     template, frame = views(texture(rng), [(0, 0), (-20, 20)])
     found, _ = RigidSearch(template, reach=6)(frame[None])
     assert np.abs(found).max() <= 6
+
+
+def test_clarity_tells_tissue_from_noise_whatever_the_reach(rng):
+    picture = texture(rng, (400, 400), 3.0)
+    template, *frames = views(picture / picture.mean() * 0.7, [(0, 0), (2, -1)], (320, 320), (40, 40))
+    frames = rng.poisson(np.clip(np.stack([*frames, np.full((320, 320), 0.7)]), 0, None))
+    for reach in (3, None):
+        _, (tissue, noise) = RigidSearch(template, reach=reach)(frames)
+        assert tissue > CLEAR + 2
+        assert noise < CLEAR
+
+
+def test_a_shift_beyond_the_reach_is_not_clear(rng):
+    template, frame = views(texture(rng), [(0, 0), (-20, 20)])
+    near, far = (RigidSearch(template, reach=reach)(frame[None])[1][0] for reach in (6, None))
+    assert near < CLEAR < far
 
 
 @pytest.mark.parametrize("level", [0, 0.1, 7, 65535])

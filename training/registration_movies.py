@@ -1,5 +1,7 @@
 """What a user's own movies give to the training of registration: pieces of frames, and scenes."""
 
+from pathlib import Path
+
 import numpy as np
 from patchify import patchify
 
@@ -104,7 +106,7 @@ def still_scenes(movie):
 
 
 def sample_frames(movie):
-    """Return up to `FRAMES` frames as float32; frames stored as roots (NAME_sqrt8.tif) are squared."""
+    """Return up to `FRAMES` frames as float32; those of the FMI sample, stored as roots, are squared."""
     count = movie.shape[0]
     frames = (
         movie.frames(0, min(count, FRAMES))
@@ -112,7 +114,14 @@ def sample_frames(movie):
         else movie.take(np.linspace(0, count - 1, FRAMES).astype(int))
     )
     frames = frames.astype(np.float32)
-    return frames**2 if movie.path is not None and "_sqrt8" in movie.path.name else frames
+    stored_as_roots = movie.path is not None and "_sqrt8" in movie.path.name and is_fmi(movie.path)
+    return frames**2 if stored_as_roots else frames
+
+
+def is_fmi(path):
+    """Tell by its folder, fmi_2p..., whether a movie or folder is the sample of the FMI."""
+    path = Path(path).resolve()
+    return (path if path.is_dir() else path.parent).name.startswith("fmi_2p")
 
 
 def _padded(frames, size):

@@ -13,7 +13,7 @@ from calzoo.imaging.movies import open_movie
 from calzoo.training.fingerprints import numbered
 from calzoo.training.ledger import versions
 from calzoo.training.registration_losses import registration_loss
-from calzoo.training.registration_movies import MovieTiles, sample_frames, still_scenes
+from calzoo.training.registration_movies import MovieTiles, is_fmi, sample_frames, still_scenes
 from calzoo.training.registration_pairs import Conditions, draw_pair
 from calzoo.training.registration_scenes import draw_scene
 from calzoo.training.schedule import Schedule, check_sides
@@ -212,19 +212,20 @@ class RegistrationData:
     ----------
     recipe : RegistrationRecipe
     folders : sequence of path-like
-        Movies, or folders of them.
+        Movies, or folders of them; or (movie, further arguments of `open_movie`).
     """
 
     def __init__(self, recipe, folders):
         self.recipe = recipe
-        named = [(_source(folder), path) for folder in folders for path in _files(folder)]
+        asked = [folder if isinstance(folder, tuple) else (folder, {}) for folder in folders]
+        named = [(_source(folder), path, reading) for folder, reading in asked for path in _files(folder)]
         if recipe.use == "pairs" and recipe.movies <= 0:
             named = []  # no pair is ever cut from them
-        movies = [open_movie(path) for _, path in named]
+        movies = [open_movie(path, **reading) for _, path, reading in named]
         try:
             self._prints = numbered(
                 (f"{source}/{path.name}", _fingerprint(movie))
-                for (source, path), movie in zip(named, movies, strict=True)
+                for (source, path, _), movie in zip(named, movies, strict=True)
             )
             self._tiles, self._still = None, []
             if recipe.use == "movies":
@@ -235,7 +236,7 @@ class RegistrationData:
             for movie in movies:
                 movie.close()
         self.sources = tuple(
-            dict.fromkeys((["simulation"] if recipe.use == "pairs" else []) + [name for name, _ in named])
+            dict.fromkeys((["simulation"] if recipe.use == "pairs" else []) + [name for name, *_ in named])
         )
         self._pool, self.validation = None, {}
         if recipe.use == "pairs":
@@ -342,7 +343,7 @@ def _coarse(target):
 
 def _source(folder):
     """Return whose terms the movies of a folder come under."""
-    return "fmi" if Path(folder).resolve().name.startswith("fmi_2p") else "movies"
+    return "fmi" if is_fmi(folder) else "movies"
 
 
 def _files(folder):

@@ -144,7 +144,7 @@ def _differing(first, second):
 def _folders(inputs, output):
     if len(inputs) == 1:
         return [output]
-    stems = [_stem(path) for path in inputs]
+    stems = [stem_of(path) for path in inputs]
     twice = sorted({stem for stem in stems if stems.count(stem) > 1})
     if twice:
         message = (
@@ -155,7 +155,7 @@ def _folders(inputs, output):
     return [output / stem for stem in stems]
 
 
-def _stem(path):
+def stem_of(path):
     """Return the name without the suffixes that say the format (``stack.ome.tif`` -> ``stack``)."""
     stem = Path(path).resolve().name
     for suffix in (".gz", ".zip", ".tif", ".tiff", ".btf", ".tf8", ".npy", ".zarr", ".ome"):

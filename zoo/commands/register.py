@@ -31,7 +31,7 @@ def add_arguments(parser):
         required=True,
         type=Path,
         metavar="OUT.tif",
-        help="the registered movie; of several movies a folder, in which each gets a file of its name",
+        help="the registered movie; or a folder, in which each movie gets a file of its name",
     )
     parser.add_argument(
         "--overwrite",
@@ -75,7 +75,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--all-channels",
         action="store_true",
-        help="write all channels, moved like the chosen one (--channel)",
+        help="write all channels in their order, moved like the chosen one (--channel)",
     )
     parser.add_argument(
         "--joint",
@@ -88,7 +88,7 @@ def add_arguments(parser):
 
 def run(args):
     """Register one movie after the other, all with the same network."""
-    from calzoo.commands._batch import run_each
+    from calzoo.commands._batch import run_each, stem_of
     from calzoo.imaging.outputs import refuse_inputs
     from calzoo.inference.registration import checked_options, run_registration
     from calzoo.inference.registration_files import asked_options, result_files
@@ -100,9 +100,11 @@ def run(args):
         provider=args.provider,
         threads=args.threads,
     )
-    several = len(args.inputs) > 1
-    if several:
-        args.output.mkdir(parents=True, exist_ok=True)
+    output, in_folder = args.output, len(args.inputs) > 1 or args.output.is_dir()
+    if in_folder:
+        output.mkdir(parents=True, exist_ok=True)
+    if in_folder and len(args.inputs) == 1:
+        output /= stem_of(args.inputs[0])
     template = None if args.template is None else _picture(args.template, _options.movie_reading(args))
     options = checked_options(
         joint=args.joint,
@@ -119,7 +121,7 @@ def run(args):
     }
 
     def file_of(place):
-        return place.with_name(f"{place.name}.tif") if several else place
+        return place.with_name(f"{place.name}.tif") if in_folder else place
 
     def register(path, place):
         out = file_of(place)
@@ -147,7 +149,7 @@ def run(args):
 
     return run_each(
         args.inputs,
-        args.output,
+        output,
         register,
         network=network.model.sha256,
         options=asked_options(options, template, **writing),

@@ -44,7 +44,7 @@ def add_arguments(parser):
     own.add_argument("--frames", type=Path, metavar="FILE", help="movie, or frames after the onsets")
     own.add_argument("--table", type=Path, metavar="FILE.csv", help="stimuli, or the label of each frame")
     own.add_argument("--conditions", type=Path, metavar="FILE.csv", help="cells of each condition")
-    _options.add_movie_reading(parser, "reading of --frames, and of --movie by centers and centers-seed")
+    _options.add_movie_reading(parser, "reading of --frames or --movie")
     parser.add_argument(
         "--set",
         action="append",
@@ -67,11 +67,11 @@ def run(args):
         from calzoo.commands._fit_centers import fit
 
         return fit(args, dict(map(_setting, args.set)), reading)
-    if args.frames is None and reading:
+    if args.frames is None and args.movie is None and reading:
         given = ", ".join(reading)
         message = (
-            f"{given} tells how --frames is to be read, or the --movie that centers and centers-seed fit; "
-            "this run has neither. Leave it away."
+            f"{given} tells how --frames or --movie is to be read; this run has neither. Leave it away, or "
+            "name the movie with --movie."
         )
         raise CalzooError(message)
     if args.diameter is not None:
@@ -128,7 +128,7 @@ def _folders(args):
         message = "a recording needs both --frames FILE and --table FILE.csv; one of them is missing."
         raise CalzooError(message)
     if args.frames is None:
-        return args.data if args.movie is None else [*args.data, args.movie]
+        return args.data if args.movie is None else [*args.data, (args.movie, _reading(args))]
     if not args.recipe.startswith(STIMULUS):
         message = (
             f"--frames and --table are a recording of photostimulation, for the recipes {STIMULUS}...; "
@@ -139,7 +139,7 @@ def _folders(args):
 
 
 def _reading(args):
-    """Return how --frames is to be read, as far as the command says."""
+    """Return how --frames or --movie is to be read, as far as the command says."""
     return {name: value for name, value in _options.movie_reading(args).items() if value is not None}
 
 

@@ -14,8 +14,9 @@ def draw_registration(path, quality, report, *, title=""):
     ----------
     path : path-like
     quality : object
-        With ``template``, ``means``, ``valid``, (Y, X) each, and ``motion``, ``before``, ``after``,
-        ``uncertainty``, ``deformation``, ``bad`` for each frame; see `calzoo.inference.registration_quality`.
+        With ``template``, ``means``, ``valid``, (Y, X) each, ``measured``, which pixels are compared, and
+        ``motion``, ``before``, ``after``, ``uncertainty``, ``deformation``, ``bad`` for each frame; see
+        `calzoo.inference.registration_quality`.
     report : mapping
         Its numbers stand in the titles.
     title : str, optional
@@ -32,27 +33,29 @@ def draw_registration(path, quality, report, *, title=""):
     figure.savefig(path, format="png", dpi=90)
 
 
-def red_green(first, second):
+def red_green(first, second, kept=...):
     """Return two pictures as red and green: yellow where they agree.
 
     Parameters
     ----------
     first, second : ndarray, (Y, X)
+    kept : index, optional
+        Of the pixels that decide what is dark and bright.
 
     Returns
     -------
     ndarray of float, (Y, X, 3)
         From 0 to 1.
     """
-    red, green = (_stretched(picture) for picture in (first, second))
+    red, green = (_stretched(picture, kept) for picture in (first, second))
     return np.stack([red, green, np.zeros_like(red)], axis=-1)
 
 
 def _draw_means(panels, quality, report):
-    before, after = quality.means / max(len(quality.bad), 1)
+    before, after = quality.means
     crisp = [report[f"crispness_{when}"] for when in ("before", "after")]
     alike = [report[f"correlation_{when}"] for when in ("before", "after")]
-    low, high = percentile_range(after, 1, 99.7)
+    low, high = percentile_range(after[quality.measured], 1, 99.7)
     for axes, picture, name, value in zip(
         panels[:2], (before, after), ("before", "after"), crisp, strict=True
     ):
@@ -64,7 +67,7 @@ def _draw_means(panels, quality, report):
     for axes, picture, name, value in zip(
         panels[2:], (before, after), ("before", "after"), alike, strict=True
     ):
-        axes.imshow(red_green(quality.template, picture))
+        axes.imshow(red_green(quality.template, picture, quality.measured))
         axes.set_title(f"template red, mean {name} green, r {_text(value)}", fontsize=9)
     for axes in panels:
         axes.set_axis_off()
@@ -89,8 +92,8 @@ def _draw_traces(panels, quality):
         axes.margins(x=0)
 
 
-def _stretched(picture):
-    low, high = percentile_range(picture, 1, 99.7)
+def _stretched(picture, kept):
+    low, high = percentile_range(picture[kept], 1, 99.7)
     return np.clip((np.asarray(picture, float) - low) / max(high - low, 1e-12), 0, 1)
 
 

@@ -10,6 +10,7 @@ from calzoo.errors import CalzooError
 
 SIDE = 128  # pixels of the smaller picture that is searched: enough for a pixel or two
 REACH = 0.2  # of the smaller side: no search goes farther
+CLEAR = 5.0  # height of a peak, in standard deviations: those of noise and of other tissue are lower
 
 
 class RigidSearch:
@@ -37,7 +38,8 @@ class RigidSearch:
             raise CalzooError(message)
         self.shape = template.shape
         self.factor = max(1, min(template.shape) // SIDE)
-        small = binned(template[None], self.factor)[0]
+        self._unit = unit_of(template[None])
+        small = binned(template[None] * self._unit, self.factor)[0]
         self._flat = bool(_flat(small[None])[0])
         self._size = small.shape
         self._taper = np.outer(*(_taper(side) for side in small.shape)).astype(np.float32)
@@ -63,13 +65,15 @@ class RigidSearch:
         shifts : ndarray of float32, (T, 2)
             (dy, dx) in pixels, to about a third of a pixel of the smaller picture.
         clarity : ndarray of float32, (T,)
-            Height of the peak in standard deviations of all places; below about 5 it is a guess. A blank
-            frame, and any before a blank template, has shift and clarity 0.
+            Height of the peak in standard deviations of all places, also of those beyond the reach; below
+            `CLEAR` it is a guess. A blank frame, and any before a blank template, has shift and clarity 0.
         """
-        small = binned(frames, self.factor)
+        small = binned(frames if self._unit == 1 else frames * self._unit, self.factor)
         blank = _flat(small) | self._flat
         small = self._prepared(small)
         cross = fft.irfft2(fft.rfft2(small) * self._spectrum, self._size)
+        # Of all places: within a short reach there is little beside the peak, clear or not.
+        usual, spread = cross.mean(axis=(1, 2)), cross.std(axis=(1, 2)) + 1e-12
         ry, rx = self._reach
         cross = np.roll(cross, (ry, rx), axis=(1, 2))[:, : 2 * ry + 1, : 2 * rx + 1]
         shifts = np.empty((len(cross), 2), np.float32)
@@ -77,13 +81,35 @@ class RigidSearch:
         for index, surface in enumerate(cross):
             py, px = np.unravel_index(surface.argmax(), surface.shape)
             shifts[index] = _vertex(surface[:, px], py) - ry, _vertex(surface[py], px) - rx
-            clarity[index] = (surface[py, px] - surface.mean()) / (surface.std() + 1e-12)
+            clarity[index] = (surface[py, px] - usual[index]) / spread[index]
         # Rounding alone would put the peak of nothing anywhere, the farthest corner first.
         shifts[blank], clarity[blank] = 0, 0
         return shifts * self.factor, clarity
 
     def _prepared(self, small):
         return (small - small.mean(axis=(1, 2), keepdims=True)) * self._taper
+
+
+def unit_of(frames):
+    """Return the power of two that brings frames to where single precision serves: 1 for all usual units.
+
+    Photocurrents in amperes are smaller than what sums and squares of pixels can tell from nothing.
+
+    Parameters
+    ----------
+    frames : ndarray of real numbers, (T, Y, X)
+        Some of them are looked at.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> unit_of(np.arange(64.0).reshape(1, 8, 8)), unit_of(2.0**-39 * (np.arange(64) % 2).reshape(1, 8, 8))
+    (1.0, 1099511627776.0)
+    """
+    spread = max(float(np.std(frame, dtype=np.float64)) for frame in frames[:: -(-len(frames) // 8)])
+    if spread == 0 or not np.isfinite(spread) or 2.0**-14 < spread < 2.0**30:
+        return 1.0
+    return float(2.0 ** np.clip(-np.floor(np.log2(spread)), -100, 100))
 
 
 def _flat(small):
@@ -149,6 +175,9 @@ def rigid_template(frames, *, rounds=3):
     ndarray of float32, (Y, X)
     """
     frames = np.asarray(frames, np.float32)
+    unit = np.float32(unit_of(frames))
+    if unit != 1:
+        return rigid_template(frames * unit, rounds=rounds) / unit
     small = binned(frames, max(1, min(frames.shape[1:]) // 64)).reshape(len(frames), -1)
     small = small - small.mean(axis=1, keepdims=True)
     small /= np.linalg.norm(small, axis=1, keepdims=True) + 1e-12  # blank frames are like no other

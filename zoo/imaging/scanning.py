@@ -8,6 +8,7 @@ DEAD = 0.05  # a line that varies less than this part of what is usual is dead
 JUMP = 6.0  # a picture goes on from line to line; where it changes this much more than usual, it does not
 BORDER = 0.15  # a stripe at the edge is at most this part of the frame,
 STRIPE = 0.02  # one inside at most this part
+ALIKE = 0.2  # correlation of neighbouring lines: those of tissue are more alike, those of mere light less
 OFFSET_STEP = 0.05
 
 
@@ -176,10 +177,21 @@ def _bad_along_first(mean, deviation):
         at_edge = index in (0, len(pieces) - 1)
         if len(pieces) > 1 and len(piece) <= max(1, (BORDER if at_edge else STRIPE) * n):
             stripes[piece] = True
-    within, beside = steps[stripes[1:] & stripes[:-1]], steps[~(stripes[1:] | stripes[:-1])]
-    if not (within.size and np.median(within) > JUMP * _usual(beside)):
+    within, beside = stripes[1:] & stripes[:-1], ~(stripes[1:] | stripes[:-1])
+    rougher = within.any() and np.median(steps[within]) > JUMP * _usual(steps[beside])
+    # Bright light is as rough by its noise alone; tissue goes on from line to line.
+    if not (rougher and np.median(_alike(mean)[within]) > ALIKE):
         bad = stripes  # else the "stripes" are the tissue, on a blank frame
     return bad if not bad.all() else np.zeros(n, bool)
+
+
+def _alike(mean):
+    """Return the correlation of each line with the next, 0 where one of them is constant."""
+    lines = mean.astype(np.float64)
+    lines -= lines.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(lines, axis=1)
+    products, sums = norms[1:] * norms[:-1], (lines[1:] * lines[:-1]).sum(axis=1)
+    return np.divide(sums, products, out=np.zeros_like(sums), where=products > 0)
 
 
 def _usual(steps):

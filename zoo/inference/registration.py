@@ -1,5 +1,6 @@
 """Register movies: a template, the motion of every frame, the moved frames, and how well it went."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
@@ -10,13 +11,14 @@ from scipy import ndimage
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.frames import as_movie, refuse_masked
-from calzoo.imaging.rigid import rigid_template
+from calzoo.imaging.rigid import CLEAR, RigidSearch, rigid_template
 from calzoo.imaging.scanning import correct_scan_offset, fill_lines, find_bad_lines, scan_offset
 from calzoo.inference.registration_network import Aligner, RegistrationNetwork, check_template
 from calzoo.inference.registration_quality import Quality, uncertainty_limit
 
 SAMPLE_BYTES = 96 * 2**20  # float32 frames that the template is made of
 SAMPLE_FRAMES = 200
+NOISE = 0.1  # of frames is clear at most where there is nothing that could be registered
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,9 @@ class Registration:
     uncertainty : ndarray of float32, (T,)
         Expected length of the error of the flow in pixels, mean of each frame.
     bad : ndarray of bool, (T,)
-        Frames not to be trusted: blank, out of plane, or moved too far.
+        Frames not to be trusted: blank, not to be told from noise, out of plane, or moved too far.
     valid : ndarray of bool, (Y, X)
-        Pixels that were seen in all frames that are not bad.
+        Pixels that were seen in all frames that are not bad, on lines that hold a picture.
     report : Mapping
         What OUT.json says; see docs/registration.md.
     others : tuple of ndarray
@@ -72,9 +74,10 @@ class Registered:
     uncertainty : float
         Expected length of the error of the flow in pixels, mean of the frame.
     clarity : float
-        Height of the peak of the rigid search in its standard deviations; below about 5 it is a guess.
+        Height of the peak of the rigid search in its standard deviations; below 5 it is a guess.
     bad : bool
-        The frame is blank, or its uncertainty exceeds the limit of the network's card.
+        The frame is blank, its clarity is below 5, or its uncertainty exceeds the limit of the network's
+        card.
     """
 
     frame: np.ndarray
@@ -151,9 +154,9 @@ class Registrar:
             )
             raise CalzooError(message)
         found = self._align(frame[None])
-        uncertainty = float(found.uncertainty.mean())
-        bad = bool(frame.min() == frame.max() or uncertainty > self._limit)
-        return Registered(found.registered[0], found.flow[0], uncertainty, float(found.clarity[0]), bad)
+        uncertainty, clarity = float(found.uncertainty.mean()), float(found.clarity[0])
+        bad = bool(frame.min() == frame.max() or clarity < CLEAR or uncertainty > self._limit)
+        return Registered(found.registered[0], found.flow[0], uncertainty, clarity, bad)
 
 
 def register_movie(
@@ -194,14 +197,16 @@ def register_movie(
     reach : float, optional
         Largest rigid displacement in pixels, along each axis; by default a fifth of the smaller side.
     smoothing : float, optional
-        Standard deviation in frames of a Gaussian over time that the flow is smoothed with.
+        Standard deviation in frames of a Gaussian over time that the flow is smoothed with. Frames that
+        are blank, not clear or too uncertain get the flow of their neighbours, and give them none.
     interpolation : {"linear", "cubic"}, optional
         Of the moved frames.
     highpass : float, optional
         Width in pixels of what is seen of the frames when motion is estimated; wider
         structures are taken out. For one-photon movies about the diameter of a cell.
     bidirectional : float or "auto", optional
-        By how many pixels odd lines lie to the right of even ones; "auto" measures it.
+        By how many pixels odd lines lie to the right of even ones, at most a quarter of the width; "auto"
+        measures it.
     return_flow : bool, optional
         Keep the flow: 8 bytes per pixel and frame.
 
@@ -292,7 +297,7 @@ def run_registration(
     open_options : mapping, optional
         For `open_movie`: axes, channel, plane, frame_rate_hz, pixel_um, dataset.
     all_channels : bool, optional
-        Write all channels, moved like the chosen one, as axes (t, c, y, x).
+        Write all channels, moved like the chosen one, as axes (t, c, y, x) in the order of the input.
     overwrite : bool, optional
         Forget what an earlier call has begun, and replace files of the same names.
     **options
@@ -384,6 +389,7 @@ class _Job:
         check_template(sample[0])  # is a frame large enough?
         self.offset = 0.0
         if bidirectional is not None:
+            _check_offset(bidirectional, self.movie.shape[2])
             mean = sample.mean(axis=0)
             self.offset = scan_offset(mean) if bidirectional == "auto" else bidirectional
         self.channels = self.inputs
@@ -392,17 +398,29 @@ class _Job:
             sample = _sample(self.channels[0])
         lines = find_bad_lines(sample.mean(axis=0), sample.std(axis=0))
         self.bad_lines = [np.flatnonzero(bad).tolist() for bad in lines]
-        prepare = _preparation(highpass, lines if any(self.bad_lines) else None)
+        lines = lines if any(self.bad_lines) else None
+        prepare = _preparation(highpass, lines)
         self.weights = _joint_weights([_sample(c) for c in self.channels]) if self.joint else None
         if self.joint:
             sample = self._seen([_sample(c) for c in self.channels])
+        guess = False
         if template is None:
+            if lines is not None:  # else their light would be in the template, wherever frames move it
+                sample = fill_lines(sample, *lines).frames(0, len(sample))
+            guess = _is_noise(sample, reach, prepare)
             template = _template(network, sample, reach, prepare)
         self.template = check_template(template)
         self.align = Aligner(
             network, self.template, reach=reach, prepare=prepare, interpolation=interpolation
         )
-        self.quality = Quality(self.template, self.movie.shape[0], network.card)
+        self.quality = Quality(
+            self.template,
+            self.movie.shape[0],
+            network.card,
+            guess=guess,
+            lines=lines,
+            offset=self.offset,
+        )
 
     def pieces(self, first=0):
         """Yield finished pieces from frame `first` on, in their order."""
@@ -411,7 +429,7 @@ class _Job:
 
         def read():
             for start in range(first, self.movie.shape[0], size):
-                yield [c.frames(start, start + size).astype(np.float32) for c in self.channels]
+                yield self._recorded(start, start + size)
 
         if halo:
             yield from self._smoothed_pieces(first, size, halo)
@@ -433,29 +451,49 @@ class _Job:
 
     def finish(self, read):
         """Complete the quality with what moves still; ``read(start, stop)`` gives registered channels."""
-        self.quality.finish(lambda start, stop: self._seen(read(start, stop)), self.align)
-        return self.quality
+        quality = self.quality
+        quality.finish(
+            lambda start, stop: self._seen(self._recorded(start, stop)),
+            lambda start, stop: self._seen(read(start, stop)),
+            self.align,
+        )
+        seen, unclear = (~quality.blank).sum(), (quality.unclear & ~quality.blank).sum()
+        if seen and unclear >= (1 - NOISE) * seen:
+            warnings.warn(
+                f"{_name(self.movie)}: expected frames that show the template's tissue, got {unclear} of "
+                f"{seen} that cannot be told from noise; their motion is a guess, and they are bad frames. "
+                "Average frames before, or choose another channel or template.",
+                stacklevel=2,
+            )
+        return quality
 
     def _smoothed_pieces(self, first, size, halo):
-        """Yield pieces whose flow is a Gaussian mean over time."""
+        """Yield pieces whose flow is a Gaussian mean over time, of frames whose own can be trusted."""
+        limit = uncertainty_limit(self.network.card)
         count = self.movie.shape[0]
         kernel = np.exp(-0.5 * (np.arange(-halo, halo + 1) / self.smoothing) ** 2).astype(np.float32)
         block = max(size, 2 * halo)
         for start in range(first, count, block):
             stop = min(start + block, count)
             low, high = max(start - halo, 0), min(stop + halo, count)
-            channels = [c.frames(low, high).astype(np.float32) for c in self.channels]
+            channels = self._recorded(low, high)
             seen = self._seen(channels)
             parts = [
                 found for _, found in self.align.all(seen[i : i + size] for i in range(0, len(seen), size))
             ]
             flows = np.concatenate([p.flow for p in parts])
+            # Blank frames have no clarity; for what is left out its neighbours speak.
+            known = np.concatenate(
+                [(p.clarity >= CLEAR) & (p.uncertainty.mean(axis=(1, 2)) <= limit) for p in parts]
+            )
             smooth = np.empty((stop - start, *flows.shape[1:]), np.float32)
             for index in range(start, stop):
                 left, right = max(index - halo, low), min(index + halo + 1, high)
-                weights = kernel[left - index + halo : right - index + halo]
-                smooth[index - start] = np.tensordot(
-                    weights / weights.sum(), flows[left - low : right - low], 1
+                weights = kernel[left - index + halo : right - index + halo] * known[left - low : right - low]
+                smooth[index - start] = (
+                    np.tensordot(weights / weights.sum(), flows[left - low : right - low], 1)
+                    if weights.any()
+                    else flows[index - low]
                 )
             inner = slice(start - low, stop - low)
             moved = [self.align.warp(c[inner], smooth) for c in channels]
@@ -464,6 +502,17 @@ class _Job:
     def _piece(self, start, seen, moved, found):
         kept = [_as(m, c.dtype) for m, c in zip(moved, self.inputs, strict=True)]
         return Piece(kept, found.flow, (start, seen, self._seen(moved), found))
+
+    def _recorded(self, start, stop):
+        """Return frames of each channel, odd lines moved back."""
+        try:
+            return [c.frames(start, stop).astype(np.float32) for c in self.channels]
+        except OSError as error:  # said here, as whoever writes takes it for an error of writing
+            message = (
+                f"{_name(self.movie)}: frames from {start} on cannot be read ({error.strerror or error}); "
+                "check the disk or the network that the file lies on, then give the same command again."
+            )
+            raise CalzooError(message) from error
 
     def _seen(self, channels):
         """Return the frames that are compared with the template."""
@@ -515,6 +564,17 @@ def checked_options(
     }
 
 
+def _check_offset(offset, width):
+    """Refuse an offset of odd lines that no scanner has."""
+    if offset != "auto" and abs(offset) > width / 4:
+        message = (
+            "bidirectional (--bidirectional): expected an offset of odd lines of at most a quarter of the "
+            f"width, {width / 4:g} of {width} pixels, got {offset:g}; give it in pixels, or 'auto' (no "
+            "number) to measure it."
+        )
+        raise CalzooError(message)
+
+
 def _is_number(value):
     """Tell whether a value is a finite number, Python's or NumPy's."""
     return isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(value))
@@ -531,6 +591,23 @@ def _sample(movie):
     return np.concatenate([movie.frames(s, s + 4) for s in starts]).astype(np.float32)
 
 
+def _is_noise(sample, reach, prepare):
+    """Tell whether frames have nothing in common: a template of every other one is not found in the rest.
+
+    A template that a frame is part of is always found in it, also if both are noise.
+    """
+    if len(sample) < 4:
+        return False
+    template = rigid_template(sample[::2])[None]
+    search = RigidSearch((template if prepare is None else prepare(template))[0], reach=reach)
+    rest, clear, seen = sample[1::2], 0, 0
+    for start in range(0, len(rest), 16):
+        frames = rest[start : start + 16]
+        _, clarity = search(frames if prepare is None else prepare(frames))
+        clear, seen = clear + (clarity >= CLEAR).sum(), seen + (clarity > 0).sum()
+    return bool(clear < NOISE * seen)
+
+
 def _template(network, sample, reach, prepare, rounds=2):
     """Make a template of some frames: rigid first, then twice the mean of what the network has registered."""
     template = rigid_template(sample)
@@ -539,8 +616,11 @@ def _template(network, sample, reach, prepare, rounds=2):
         size = network.batch
         parts = [found for _, found in align.all(sample[i : i + size] for i in range(0, len(sample), size))]
         unsure = np.concatenate([p.uncertainty.mean(axis=(1, 2)) for p in parts])
+        clear = np.concatenate([p.clarity for p in parts]) >= CLEAR
         moved = np.concatenate([p.registered for p in parts])
         kept = unsure <= np.median(unsure) * 1.25
+        if (kept & clear).any():  # else there is nothing better
+            kept &= clear
         template = moved[kept].mean(axis=0)
     return template
 
@@ -551,7 +631,7 @@ def _joint_weights(samples):
     for sample in samples:
         some = sample[:: -(-len(sample) // 16)]  # of all frames, as the first may be blank
         noise = np.median([(frame - ndimage.gaussian_filter(frame, 1)).std() for frame in some])
-        weights.append(1 / (float(noise) + 1e-6))
+        weights.append(1 / float(noise) if noise > 0 else 0.0)
     return weights
 
 
@@ -579,6 +659,12 @@ def _joined_parts(parts, flow, moved, inner):
         n: np.concatenate([getattr(p, n) for p in parts])[inner] for n in ("uncertainty", "shifts", "clarity")
     }
     return Aligned(registered=moved, flow=flow, **whole)
+
+
+def _name(movie):
+    """Return what a message calls a movie: its file, or what it is."""
+    path = getattr(movie, "path", None)
+    return "the movie" if path is None else str(path)
 
 
 def _as(frames, dtype):

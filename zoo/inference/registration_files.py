@@ -54,12 +54,13 @@ def register_file(path, out, *, flow, open_options, all_channels, overwrite, **o
     )
     template, options = options.pop("template", None), checked_options(**options)
     with contextlib.ExitStack() as files:
-        movies = _open(path, open_options, all_channels, files)
+        movies, channels = _open(path, open_options, all_channels, files)
         folder = out.with_suffix(".part")
         asked = asked_options(options, template, flow, open_options, all_channels)
         facts = {
             "source": source_facts(path),
             "shape": [len(movies), *movies[0].shape],
+            "channels": channels,
             "first_frame": hashlib.sha256(np.ascontiguousarray(movies[0].frames(0, 1))).hexdigest(),
             "network": network.model.sha256,
             "options": asked,
@@ -73,9 +74,11 @@ def register_file(path, out, *, flow, open_options, all_channels, overwrite, **o
         files.callback(release_part, folder)
         with written(folder):
             work.begin(job, dtype, flow)
+            before = work.done
             report = _run(job, work)
             seconds = round(time.perf_counter() - began, 3)
-            _finish(job, work, out, movies[0], report, flow, path, seconds)
+            speed = round((job.movie.shape[0] - before) / seconds, 1)  # of this call
+            _finish(job, work, out, movies[0], report, flow, path, (seconds, speed))
     shutil.rmtree(folder, ignore_errors=True)
     return RegistrationRun(out, report, network.model.provider)
 
@@ -87,17 +90,22 @@ def result_files(out, flow):
 
 
 def _open(path, options, all_channels, files):
-    """Return the movies of the chosen channel and, if wanted, of all others, in the order: chosen first."""
+    """Return the movies of the chosen channel and, if wanted, of all others; and their places in OUT.tif.
+
+    Places are those of the input.
+    """
     channel = options.get("channel")
     if all_channels and channel is None:
         options = options | {"channel": 0}
     first = files.enter_context(open_movie(path, **options))
     if not all_channels or first.n_channels == 1:
-        return [first]
+        return [first], [0]
     names = first.channel_names
     chosen = names.index(channel) if channel in names else int(options["channel"])
-    rest = [n for n in range(first.n_channels) if n != chosen % first.n_channels]
-    return [first, *(files.enter_context(open_movie(path, **options | {"channel": n})) for n in rest)]
+    chosen %= first.n_channels
+    rest = [n for n in range(first.n_channels) if n != chosen]
+    others = [files.enter_context(open_movie(path, **options | {"channel": n})) for n in rest]
+    return [first, *others], [chosen, *rest]
 
 
 def asked_options(options, template, flow, open_options, all_channels):
@@ -169,7 +177,7 @@ class _Work:
         """Keep finished frames, and from time to time note how far the work is."""
         stop = self.done + len(piece.flow)
         self.whole = False
-        for number, frames in enumerate(piece.frames):
+        for number, frames in zip(self.facts["channels"], piece.frames, strict=True):
             self.frames[self.done : stop, number] = frames
         if self.flow is not None:
             self.flow[self.done : stop] = piece.flow
@@ -177,6 +185,10 @@ class _Work:
         self.done, self.whole = stop, True
         if time.monotonic() - self._saved > _SAVE_SECONDS:
             self.save(job)
+
+    def read(self, start, stop):
+        """Return registered frames of each channel, the one that motion was estimated on first."""
+        return [self.frames[start:stop, number] for number in self.facts["channels"]]
 
     def save(self, job):
         """Note how far the work is: all files first, then the note."""
@@ -223,11 +235,11 @@ def _run(job, work):
     finally:
         if work.whole:
             work.save(job)
-    quality = job.finish(lambda start, stop: np.moveaxis(work.frames[start:stop], 1, 0))
+    quality = job.finish(work.read)
     return quality.report()
 
 
-def _finish(job, work, out, movie, report, flow, path, seconds):
+def _finish(job, work, out, movie, report, flow, path, timing):
     """Write the TIFF, the picture and the report: it says that all is there, so it goes first, comes last."""
     from calzoo.imaging.registration_report import draw_registration
 
@@ -241,8 +253,8 @@ def _finish(job, work, out, movie, report, flow, path, seconds):
         "shape": list(job.movie.shape),
         "model": {"name": model.card.name, "file": model.path.name, "sha256": model.sha256},
         "provider": model.provider,
-        "seconds": seconds,
-        "frames_per_second": round(job.movie.shape[0] / seconds, 1),
+        "seconds": timing[0],
+        "frames_per_second": timing[1],
         "scan_offset_px": job.offset,
         "bad_rows": job.bad_lines[0],
         "bad_columns": job.bad_lines[1],

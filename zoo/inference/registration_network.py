@@ -5,10 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.frames import refuse_masked
-from calzoo.imaging.rigid import RigidSearch
+from calzoo.imaging.rigid import RigidSearch, unit_of
 from calzoo.imaging.warping import warp
 from calzoo.inference.models import Model, checked_threads, load_model
 
@@ -18,6 +19,9 @@ _BATCHES = {"cuda": 16, "tensorrt": 16}  # frames at a time; elsewhere 4, or 1: 
 #: What a file for processors keeps of a template, and the input that takes it.
 _FEATURES, _KNOWN = "template_features", "known_template"
 SMALLEST = 32  # pixels of a side
+#: Expected errors in pixels between which the flow of a place gives way to that of its frame. Where there
+#: is nothing to see the network invents motion, line by line, and says that it does not know.
+SURE, UNSURE = 1.0, 1.5
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,10 @@ class Aligned:
     ----------
     registered : ndarray of float32, (n, Y, X)
     flow : ndarray of float32, (n, Y, X, 2)
-        (dy, dx) in pixels: registered(y, x) = frame(y + dy, x + dx).
+        (dy, dx) in pixels: registered(y, x) = frame(y + dy, x + dx). That of the network where it knows,
+        else that of the frame; see `trusted`.
     uncertainty : ndarray of float32, (n, y, x)
-        Expected length of the error of the flow in pixels, on a coarser grid.
+        Expected length of the error of the network's flow in pixels, on a coarser grid.
     shifts : ndarray of float32, (n, 2)
         The rigid displacement that the search began with.
     clarity : ndarray of float32, (n,)
@@ -95,6 +100,8 @@ class Aligner:
         self.network, self.prepare, self.interpolation = network, prepare, interpolation
         self.template = check_template(template)
         seen = self.template[None] if prepare is None else prepare(self.template[None])
+        self._unit = np.float32(unit_of(seen))
+        seen = seen * self._unit
         self.search = RigidSearch(seen[0], reach=reach)
         step = network.card.divisor
         self.shape = self.template.shape
@@ -124,16 +131,28 @@ class Aligner:
             )
             raise CalzooError(message)
         seen = frames if self.prepare is None else self.prepare(frames)
+        if self._unit != 1:
+            seen = seen * self._unit
         shifts, clarity = self.search(seen)
         found = self.network.model.run({"frame": self._padded(seen)[:, None], "shift": shifts} | self._still)
         height, width = self.shape
         flow = found["flow"][:, :, :height, :width].transpose(0, 2, 3, 1)  # a view: copies cost time
-        if self.prepare is None and self.interpolation == "linear":
-            registered = found["registered"][:, 0, :height, :width]
-        else:
-            registered = self.warp(frames, flow)
         cell = found["flow"].shape[2] // found["uncertainty"].shape[2]
         uncertainty = found["uncertainty"][:, 0, : -(-height // cell), : -(-width // cell)]
+        fields = list(flow)
+        known = [trusted(field, error, cell) for field, error in zip(fields, uncertainty, strict=True)]
+        changed = [n for n, field in enumerate(fields) if known[n] is not field]
+        if changed:
+            flow = np.stack(known)
+        if self.prepare is None and self.interpolation == "linear":
+            registered = found["registered"][:, 0, :height, :width]
+            if self._unit != 1:
+                registered = registered / self._unit
+            if changed:
+                registered = registered.copy()
+                registered[changed] = self.warp(frames[changed], flow[changed])
+        else:
+            registered = self.warp(frames, flow)
         return Aligned(registered, flow, uncertainty, shifts, clarity)
 
     def warp(self, frames, flow):
@@ -169,6 +188,52 @@ class Aligner:
         if not any(self._short):
             return frames
         return np.pad(frames, ((0, 0), (0, self._short[0]), (0, self._short[1])), mode="edge")
+
+
+def trusted(flow, uncertainty, cell):
+    """Replace a flow by its mean over the frame where the network does not know it.
+
+    Parameters
+    ----------
+    flow : ndarray of float32, (Y, X, 2)
+    uncertainty : ndarray, (y, x)
+        Expected length of its error in pixels, of cells of `cell` pixels.
+    cell : int
+
+    Returns
+    -------
+    ndarray of float32, (Y, X, 2)
+        The flow up to an expected error of `SURE`, from `UNSURE` on the mean, in which places weigh by
+        the inverse of the square of their expected errors, and a mixture of the two between. `flow`
+        itself where it is known everywhere.
+    """
+    if uncertainty.max() <= SURE:
+        return flow
+    smooth = ndimage.gaussian_filter(uncertainty, 0.75, mode="nearest")
+    if smooth.max() <= SURE:
+        return flow
+    rows, columns = (
+        np.minimum(np.arange(n) * cell + cell // 2, side - 1)
+        for n, side in zip(smooth.shape, flow.shape[:2], strict=True)
+    )
+    weights = 1 / np.maximum(uncertainty, 1e-3)[..., None] ** 2
+    mean = (flow[np.ix_(rows, columns)] * weights).sum(axis=(0, 1)) / weights.sum()
+    # Linear from cell to cell.
+    along_y, along_x = (
+        np.interp(np.arange(side) - (cell - 1) / 2, np.arange(n) * cell, np.arange(n))
+        for n, side in zip(smooth.shape, flow.shape[:2], strict=True)
+    )
+    fine = _hats(along_y, len(smooth)) @ smooth @ _hats(along_x, smooth.shape[1]).T
+    share = np.clip((UNSURE - fine) / (UNSURE - SURE), 0, 1)[..., None]
+    known = flow - mean
+    known *= share
+    known += mean
+    return known
+
+
+def _hats(places, count):
+    """Return the weights (len(places), count) of linear interpolation at places between 0 and count - 1."""
+    return np.maximum(1 - np.abs(places[:, None] - np.arange(count)), 0).astype(np.float32)
 
 
 def check_template(template):

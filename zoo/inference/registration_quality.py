@@ -3,8 +3,10 @@
 import zlib
 
 import numpy as np
+from scipy import ndimage
 
-from calzoo.imaging.warping import looks_inside
+from calzoo.imaging.rigid import CLEAR, unit_of
+from calzoo.imaging.warping import looks_inside, warp
 
 CHECKED = 40  # registered frames that are registered once more: what moves still is the residual
 
@@ -19,6 +21,13 @@ class Quality:
         Frames of the movie.
     card : Card
         Its postprocessing says from which uncertainty on a frame is bad.
+    guess : bool, optional
+        The template shows nothing that frames have in common, so that no frame is clear.
+    lines : pair of ndarray of bool, (Y,) and (X,), optional
+        Rows and columns that hold no picture. They are measured as little as the border is, with as much
+        beside them.
+    offset : float, optional
+        By how many pixels odd lines were moved back before all else.
 
     Attributes
     ----------
@@ -28,29 +37,40 @@ class Quality:
         95th percentile of the distance of the flow from its mean, in pixels.
     uncertainty, before, after, inside : ndarray of float32, (T,)
         Expected error in pixels; correlation with the template before and after; share of pixels seen.
-    bad : ndarray of bool, (T,)
+    sums, means : ndarray, (2, Y, X)
+        Of all frames, before and after, as they come; in the end of those that are not bad (of all where
+        all are).
+    measured : ndarray of bool, (Y, X)
+        Pixels whose means are compared: without the border, and what lines without a picture reach.
+    unclear, bad : ndarray of bool, (T,)
+        Where the rigid search could not tell the template from noise; that, or bad in another way.
     valid : ndarray of bool, (Y, X)
-        Pixels that were seen in all frames that are not bad.
+        Pixels that were seen in all frames that are not bad, on lines that hold a picture.
     """
 
     _COLUMNS = ("deformation", "uncertainty", "before", "after", "inside", "clarity")
 
-    def __init__(self, template, count, card):
-        self.template, self.card = template, card
+    def __init__(self, template, count, card, *, guess=False, lines=None, offset=0.0):
+        self.template, self.card, self.guess = template, card, guess
         self.motion = np.zeros((count, 2), np.float32)
         for name in self._COLUMNS:
             setattr(self, name, np.full(count, np.nan, np.float32))
         self.blank = np.zeros(count, bool)
+        self.sums = np.zeros((2, *template.shape))
         self.means = np.zeros((2, *template.shape))
         # Which pixels each frame did not see, packed: which frames are bad is known at the end only. Most
         # lie along an edge, which takes some hundred bytes.
         self._unseen = [b""] * count
         self.residual = float("nan")
-        self.bad, self.valid = np.zeros(count, bool), np.ones(template.shape, bool)
-        margin = [max(1, side // 20) for side in template.shape]
-        self._middle = tuple(slice(m, side - m) for m, side in zip(margin, template.shape, strict=True))
+        self.unclear, self.bad = np.zeros((2, count), bool)
+        self.valid = np.ones(template.shape, bool)
+        self._middle = _middle(template.shape, lines)
+        self._picture = _picture(template.shape, lines, offset)
+        self.measured = np.zeros(template.shape, bool)
+        self.measured[self._middle] = True
+        self._unit = np.float32(unit_of(template[None]))
         middle = template[self._middle].astype(np.float64)
-        self._centred = (middle - middle.mean()).astype(np.float32)
+        self._centred = (middle - middle.mean()).astype(np.float32) * self._unit
         self._norm = float(np.linalg.norm(self._centred))
 
     def add(self, start, frames, moved, found):
@@ -62,52 +82,66 @@ class Quality:
         self.deformation[start:stop] = np.percentile(away, 95, axis=1)
         self.uncertainty[start:stop] = found.uncertainty.mean(axis=(1, 2))
         self.clarity[start:stop] = found.clarity
-        for place, pictures in ((self.before, frames), (self.after, moved)):
-            place[start:stop] = [self._correlation(picture) for picture in pictures]
         inside = looks_inside(found.flow)
         self.inside[start:stop] = inside.mean(axis=(1, 2))
+        self.before[start:stop] = [self._correlation(picture) for picture in frames]
+        if self._picture is None:
+            self.after[start:stop] = [self._correlation(picture) for picture in moved]
+        else:
+            inside &= [warp(self._picture, flow) > 0.999 for flow in found.flow]
+            self.after[start:stop] = [
+                _correlation(picture[seen], self.template[seen])
+                for picture, seen in zip(moved, inside & self.measured, strict=True)
+            ]
         self.blank[start:stop] = [picture.min() == picture.max() for picture in frames]
         for number, seen, *pictures in zip(range(start, stop), inside, frames, moved, strict=True):
             self._unseen[number] = b"" if seen.all() else zlib.compress(np.packbits(~seen), 1)
-            for total, picture in zip(self.means, pictures, strict=True):
+            for total, picture in zip(self.sums, pictures, strict=True):
                 total += picture
 
-    def finish(self, read, align):
-        """Flag bad frames, and measure what moves still."""
+    def finish(self, raw, read, align):
+        """Flag bad frames, take them out of the means, and measure what moves still.
+
+        ``raw(start, stop)`` and ``read(start, stop)`` give frames before and after.
+        """
         limit = uncertainty_limit(self.card)
+        self.unclear = (self.clarity < CLEAR) | self.guess
         known = self.after[np.isfinite(self.after)]
         usual = np.median(known) if len(known) else 0.0
         spread = 1.4826 * np.median(np.abs(known - usual)) if len(known) else 0.0
         lost = self.after < min(usual - 6 * max(spread, 0.01), 0.7 * usual)
-        self.bad = (
-            self.blank | ~np.isfinite(self.after) | (self.uncertainty > limit) | lost | (self.inside < 0.5)
-        )
+        unsure = self.unclear | (self.uncertainty > limit)
+        self.bad = self.blank | ~np.isfinite(self.after) | unsure | lost | (self.inside < 0.5)
         good = np.flatnonzero(~self.bad)
-        unseen = np.zeros(self.valid.size, bool)
+        self._average(raw, read)
         for number in good:
             if self._unseen[number]:
-                packed = np.frombuffer(zlib.decompress(self._unseen[number]), np.uint8)
-                unseen |= np.unpackbits(packed, count=unseen.size).view(bool)
-        self.valid = ~unseen.reshape(self.valid.shape)
+                self.valid &= self._seen_by(number)
+        clean = self.measured & self.valid
+        if self._picture is not None and clean.sum() > self.measured.sum() / 4:
+            self.measured = clean
         chosen = good[np.linspace(0, len(good) - 1, min(CHECKED, len(good))).astype(int)] if len(good) else []
         lengths = []
         for number in chosen:
-            flow = align(np.asarray(read(number, number + 1), np.float32)).flow[0]
-            lengths.append(np.linalg.norm(flow[self._middle], axis=-1).mean())
+            frame = np.asarray(read(number, number + 1), np.float32)
+            if self._picture is not None:  # where lines without a picture were moved to
+                frame = np.where(self._seen_by(number), frame, self.template)
+            flow = align(frame).flow[0]
+            lengths.append(np.linalg.norm(flow[self.measured], axis=-1).mean())
         self.residual = float(np.mean(lengths)) if lengths else float("nan")
 
     def report(self):
         """Return the numbers for OUT.json."""
-        means = [total / max(len(self.bad), 1) for total in self.means]
         good = ~self.bad
+        crisp = [crispness(mean, self.measured) if good.any() else None for mean in self.means]
         rows, columns = (np.flatnonzero(self.valid.mean(axis=axis) > 0.5) for axis in (1, 0))
         return {
             "frames": len(self.bad),
             "bad_frames": np.flatnonzero(self.bad).tolist(),
             "correlation_before": _mean(self.before[good]),
             "correlation_after": _mean(self.after[good]),
-            "crispness_before": crispness(means[0][self._middle]),
-            "crispness_after": crispness(means[1][self._middle]),
+            "crispness_before": crisp[0],
+            "crispness_after": crisp[1],
             "residual_flow_px": _number(self.residual),
             "motion_px": {
                 "largest": _number(np.abs(self.motion[good]).max(initial=0)),
@@ -129,7 +163,7 @@ class Quality:
 
     def state(self):
         """Return all arrays, to be kept on disk."""
-        names = ("motion", *self._COLUMNS, "blank", "means")
+        names = ("motion", *self._COLUMNS, "blank", "sums", "guess")
         unseen = np.frombuffer(b"".join(self._unseen), np.uint8)
         sizes = np.array([len(packed) for packed in self._unseen])
         return {name: getattr(self, name) for name in names} | {"unseen": unseen, "unseen_sizes": sizes}
@@ -142,11 +176,42 @@ class Quality:
         for name, array in arrays.items():
             setattr(self, name, array)
 
+    def _average(self, raw, read):
+        """Set the means: bad frames are read once more, or the good ones where they are fewer."""
+        good = ~self.bad
+        if not good.any():
+            self.means = self.sums / len(good)
+            return
+        fewer = good if good.mean() < 0.5 else self.bad
+        sums = np.zeros_like(self.sums)
+        for number in np.flatnonzero(fewer):
+            for total, frames in zip(sums, (raw, read), strict=True):
+                total += frames(number, number + 1)[0]
+        self.means = (sums if fewer is good else self.sums - sums) / good.sum()
+
+    def _seen_by(self, number):
+        """Return which pixels of a registered frame show the picture."""
+        if not self._unseen[number]:
+            return np.ones(self.valid.shape, bool)
+        packed = np.frombuffer(zlib.decompress(self._unseen[number]), np.uint8)
+        return ~np.unpackbits(packed, count=self.valid.size).view(bool).reshape(self.valid.shape)
+
     def _correlation(self, picture):
         middle = picture[self._middle].astype(np.float32)
+        if self._unit != 1:
+            middle *= self._unit
         middle -= middle.mean()
         norm = self._norm * float(np.sqrt(np.vdot(middle, middle)))
         return float(np.vdot(middle, self._centred)) / norm if norm > 0 else np.nan
+
+
+def _correlation(first, second):
+    """Return the correlation of two pictures, NaN where one is constant."""
+    if not first.size:
+        return np.nan
+    first, second = (p.astype(np.float64) - p.mean(dtype=np.float64) for p in (first, second))
+    norm = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return float(np.vdot(first, second)) / norm if norm > 0 else np.nan
 
 
 def uncertainty_limit(card):
@@ -154,10 +219,40 @@ def uncertainty_limit(card):
     return float(card.postprocessing.get("bad_uncertainty_px", 1.5))
 
 
-def crispness(picture):
-    """Return the Frobenius norm of the gradient of a picture: larger where a mean is sharper."""
-    along_y, along_x = np.gradient(np.asarray(picture, np.float64))
-    return _number(np.sqrt((along_y**2 + along_x**2).sum()))
+def crispness(picture, kept=...):
+    """Return the Frobenius norm of the gradient of a picture, or of what is kept: larger if it is sharper."""
+    known = np.full(np.shape(picture), np.nan)
+    known[kept] = picture[kept]
+    along_y, along_x = np.gradient(known)
+    return _number(np.sqrt(np.nansum(along_y**2 + along_x**2)))
+
+
+def _middle(shape, lines):
+    """Return the index of what is measured: without a border of 5 %, also around lines without a picture."""
+    kept = []
+    for axis, side in enumerate(shape):
+        bad = np.zeros(side, bool) if lines is None else np.array(lines[axis])
+        bad[[0, -1]] = True
+        margin = max(1, side // 20) - 1
+        places = np.flatnonzero(~ndimage.binary_dilation(bad, iterations=margin) if margin else ~bad)
+        # Where too little is left of the frame, the lines themselves are left out.
+        kept.append(places if len(places) >= side / 4 or lines is None else np.flatnonzero(~bad))
+    if all(np.ptp(places) == len(places) - 1 for places in kept):
+        return tuple(slice(places[0], places[-1] + 1) for places in kept)  # a view, not a copy
+    return np.ix_(*kept)
+
+
+def _picture(shape, lines, offset):
+    """Return 1 where frames hold a picture, 0 elsewhere, or None where they hold one everywhere."""
+    if lines is None and not offset:
+        return None
+    picture = np.ones(shape, np.float32)
+    if lines is not None:
+        picture[lines[0]] = 0
+        picture[:, lines[1]] = 0
+    places = np.arange(shape[1]) + offset
+    picture[1::2, (places < 0) | (places > shape[1] - 1)] = 0
+    return picture
 
 
 def _mean(values):
