@@ -52,14 +52,14 @@ def test_diameter_is_estimated_from_the_picture(rng, diameter):
 def test_of_scales_that_are_about_as_sure_the_coarsest_is_taken(monkeypatch, finer, expected):
     """Parts of cells look like small cells, but not much more so than the cells themselves."""
     sure = {5.5: finer, 8.0: 0.3, 11.5: 0.5, 16.5: 1.0, 24.0: 0.7, 34.0: 0.0}
-    monkeypatch.setattr(cell_scale, "_try", lambda networks, image, present, d: (sure.get(d, 1.0), 1.0))
-    assert cell_scale.estimate_diameter(None, None, None) == expected
+    monkeypatch.setattr(cell_scale, "_try", lambda networks, seen, d: (sure.get(d, 1.0), 1.0))
+    assert cell_scale.estimate_diameter(None, None) == expected
 
 
 def test_a_correction_after_which_the_networks_are_less_sure_goes_half_of_the_way(monkeypatch):
     sure = {11.5: (1.0, 0.5), 5.75: (0.8, 0.9)}
-    monkeypatch.setattr(cell_scale, "_try", lambda networks, image, present, d: sure.get(d, (0.1, 1.0)))
-    found = cell_scale.estimate_diameter(None, None, None)
+    monkeypatch.setattr(cell_scale, "_try", lambda networks, seen, d: sure.get(d, (0.1, 1.0)))
+    found = cell_scale.estimate_diameter(None, None)
     assert found == pytest.approx(np.sqrt(11.5 * 5.75))
 
 
@@ -81,6 +81,30 @@ def test_cell_at_the_edge_is_cut_off_there(rng):
     disk = np.hypot(y - 1, x - 50) <= 6
     found = find_cells(summary=picture + 400 * disk, model=cell_fakes.fake_networks(), diameter=12)
     assert matched(np.concatenate([truth, disk[None]]), found.masks, 0.6) == 5
+
+
+@pytest.mark.parametrize("diameter", [24.0, None])
+def test_there_are_no_cells_where_nothing_was_recorded(rng, diameter):
+    """Black edges go on as what is nearest: a cell that is cut there would be seen once more, or longer."""
+    picture, _ = cell_fakes.disks(rng, (240, 240), 24.0, 9, edge=1.5)
+    y, x = np.indices(picture.shape)
+    cut = [(0, 60), (0, 150), (239, 100), (120, 0), (100, 239)]
+    picture += 400 * sum(np.hypot(y - a, x - b) <= 12 for a, b in cut)
+    framed = np.pad(picture + 200, 40)
+    found = find_cells(summary=framed, model=cell_fakes.fake_networks(), diameter=diameter)
+    assert found.diameter == pytest.approx(24, rel=0.15)
+    assert len(found) >= 9
+    assert not found.masks.count()[framed == 0].any()
+    assert not found.heat[framed == 0].any()
+
+
+def test_mask_is_whole_where_one_pixel_of_the_detector_is_dead(rng):
+    picture, truth = cell_fakes.disks(rng, (80, 80), 12.0, 4)
+    middle = tuple(np.argwhere(truth[0]).mean(axis=0).round().astype(int))
+    picture[middle] = 0
+    found = find_cells(summary=picture, model=cell_fakes.fake_networks(), diameter=12)
+    assert matched(truth, found.masks) == len(truth)
+    assert found.masks.count()[middle] == 1
 
 
 def test_movie_gives_masks_and_traces(rng):

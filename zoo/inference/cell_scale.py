@@ -1,5 +1,7 @@
 """How large the cells of a recording are, as the networks themselves see it."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from calzoo.imaging.cell_pictures import resize, scaled_shape
@@ -21,7 +23,7 @@ _KEPT = 0.9
 _SUREST = 10  # that decide on the scale: noise that is enlarged has many candidates, but no sure ones
 
 
-def estimate_diameter(networks, image, present, *, first=None):
+def estimate_diameter(networks, seen, *, first=None):
     """Estimate the median diameter of the cells in a picture.
 
     The networks are tried at several scales on a part of the picture. Of those at which they are
@@ -32,9 +34,8 @@ def estimate_diameter(networks, image, present, *, first=None):
     Parameters
     ----------
     networks : CellNetworks
-    image : ndarray of float32, (3, Y, X)
-        Normalised pictures in the pixels of the recording.
-    present : ndarray of float32, (3,)
+    seen : CellInput
+        In the pixels of the recording.
     first : float, optional
         A diameter to begin with; only its neighbourhood is searched.
 
@@ -44,52 +45,55 @@ def estimate_diameter(networks, image, present, *, first=None):
         In pixels of the recording; None where no cell is seen.
     """
     ladder = LADDER if first is None else (first / 1.3, first, first * 1.3)
-    tried = [(d, *_try(networks, image, present, d)) for d in ladder]
+    tried = [(d, *_try(networks, seen, d)) for d in ladder]
     tried = [one for one in tried if one[1] > 0]
     if not tried and first is not None:  # the pixel size in the file may be wrong
-        return estimate_diameter(networks, image, present)
+        return estimate_diameter(networks, seen)
     if not tried:
         return None
     enough = _NEARLY * max(sure for _, sure, _ in tried)
     diameter, surest, measured = max(one for one in tried if one[1] >= enough)
     for _ in range(2):
         corrected = float(np.clip(diameter * measured, SMALLEST, LARGEST))
-        sure, further = _try(networks, image, present, corrected)
+        sure, further = _try(networks, seen, corrected)
         if sure < _KEPT * surest:  # masks of parts, or of several cells, lead astray: go half of the way
             return float(np.sqrt(diameter * corrected))
         diameter, surest, measured = corrected, max(sure, surest), further
     return float(np.clip(diameter * measured, SMALLEST, LARGEST))
 
 
-def drawn_diameter(networks, image, present, diameter):
+def drawn_diameter(networks, seen, diameter):
     """Return the diameter of the masks that networks draw at a scale, over the one expected; NaN of no cell.
 
     Parameters
     ----------
-    networks, image, present
+    networks, seen
         As for `estimate_diameter`.
     diameter : float
         Of the cells, in pixels of the recording.
     """
-    sure, measured = _try(networks, image, present, diameter)
+    sure, measured = _try(networks, seen, diameter)
     return measured if sure > 0 else float("nan")
 
 
-def _try(networks, image, present, diameter):
+def _try(networks, seen, diameter):
     """Return how sure the networks are at a scale, and the masks' diameter over the one expected."""
     factor = networks.diameter / diameter
-    part = _window(image, int(np.ceil(_WINDOW / factor)))
-    scaled = resize(part, scaled_shape(part.shape[1:], factor))
+    part = _window(seen, int(np.ceil(_WINDOW / factor)))
+    scaled = resize(part.image, scaled_shape(part.shape, factor))
     if min(scaled.shape[1:]) < 8:
         return 0.0, 1.0
-    center, _ = networks.heat(scaled, present)
+    center, _ = networks.heat(scaled, part.present)
     places, values = local_maxima(
         center, distance=networks.diameter / 4, threshold=networks.options["heat_threshold"]
     )
+    if part.recorded is not None:  # what goes on beyond the edge of the recording is no second cell
+        inside = resize(part.recorded, scaled.shape[1:])[tuple(np.rint(places).astype(int).T)] >= 0.5
+        places, values = places[inside], values[inside]
     places, values = places[:_CANDIDATES], values[:_CANDIDATES]
     if len(places) < _FEWEST:
         return 0.0, 1.0
-    masks, scores = networks.outline(scaled, present, places)
+    masks, scores = networks.outline(scaled, part.present, places)
     sure = scores >= 0.5
     if sure.sum() < _FEWEST:
         return 0.0, 1.0
@@ -103,7 +107,9 @@ def _try(networks, image, present, diameter):
     return float((surest**2).sum() * fit), float(np.clip(measured, 0.5, 2.0))
 
 
-def _window(image, side):
-    """Return the middle of a picture, at most `side` pixels wide."""
-    starts = [max((size - side) // 2, 0) for size in image.shape[1:]]
-    return image[:, starts[0] : starts[0] + side, starts[1] : starts[1] + side]
+def _window(seen, side):
+    """Return the middle of what is seen, at most `side` pixels wide."""
+    starts = [max((size - side) // 2, 0) for size in seen.shape]
+    window = tuple(slice(start, start + side) for start in starts)
+    recorded = None if seen.recorded is None else seen.recorded[window]
+    return replace(seen, image=seen.image[:, *window], recorded=recorded)

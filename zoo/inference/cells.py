@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.cell_pictures import KINDS, resize, scaled_shape
+from calzoo.imaging.cell_pictures import resize, scaled_shape
 from calzoo.imaging.cell_summary import cell_pictures
 from calzoo.imaging.diameters import diameter_px
 from calzoo.imaging.frames import as_movie
 from calzoo.imaging.masks import Masks
-from calzoo.imaging.normalisation import normalise
 from calzoo.imaging.outputs import CURATION_FILES
 from calzoo.imaging.peaks import local_maxima
 from calzoo.imaging.picture_files import as_pictures
 from calzoo.imaging.suite2p_folder import FILES
 from calzoo.imaging.traces import Traces, extract_traces
+from calzoo.inference.cell_input import network_input
 from calzoo.inference.cell_masks import binarised, pasted, suppressed, with_prior
 from calzoo.inference.cell_networks import CellNetworks
 from calzoo.inference.cell_scale import estimate_diameter
@@ -194,37 +194,26 @@ def detect(networks, pictures, *, diameter=None, pixel_um=None, score=None, prio
     """
     pixel_um = _checked(score, pixel_um)
     shape = next(iter(pictures.values())).shape
-    image, present = network_input(networks, pictures)
+    seen = network_input(networks, pictures)
     diameter = diameter_px(diameter, pixel_um, least=2.0)
     if diameter is None:
         first = networks.diameter_um / float(np.sqrt(np.prod(pixel_um))) if pixel_um else None
-        diameter = estimate_diameter(networks, image, present, first=first)
+        diameter = estimate_diameter(networks, seen, first=first)
     if diameter is None:
         nothing = Masks.from_pixels(shape, [])
         empty = np.zeros(shape, np.float32)
         return CellDetection(
             nothing, np.empty(0, np.float32), empty, pictures, float("nan"), None, networks.provider
         )
-    masks, scores, heat = _at_scale(networks, image, present, diameter, score, prior)
+    masks, scores, heat = _at_scale(networks, seen, diameter, score, prior)
     return CellDetection(masks, scores, heat, pictures, diameter, None, networks.provider)
 
 
-def network_input(networks, pictures):
-    """Return the normalised pictures, float32 (3, Y, X), and which are present, float32 (3,)."""
-    shape = next(iter(pictures.values())).shape
-    present = np.array([kind in pictures for kind in KINDS], np.float32)
-    image = np.zeros((len(KINDS), *shape), np.float32)
-    for channel, kind in enumerate(KINDS):
-        if kind in pictures:
-            image[channel] = normalise(np.asarray(pictures[kind])[None], networks.normalisation)[0]
-    return image, present
-
-
-def _at_scale(networks, image, present, diameter, score, prior):
+def _at_scale(networks, seen, diameter, score, prior):
     """Find cells of a known diameter."""
     options = networks.options
-    shape = image.shape[1:]
-    scaled = resize(image, scaled_shape(shape, networks.diameter / diameter))
+    shape, present = seen.shape, seen.present
+    scaled = resize(seen.image, scaled_shape(shape, networks.diameter / diameter))
     network_shape = scaled.shape[1:]
     center, heat = networks.heat(scaled, present)
     places, values = local_maxima(
@@ -244,14 +233,22 @@ def _at_scale(networks, image, present, diameter, score, prior):
     sizes = 2 * np.sqrt(solid.sum(axis=(1, 2)) / np.pi) / networks.diameter
     good = scores >= (options["score_threshold"] if score is None else score)
     good &= (sizes >= options["smallest_diameter"]) & (sizes <= options["largest_diameter"])
+    good &= seen.recorded_share(solid, places, network_shape) >= 0.5
     soft, solid, scores = soft[good], solid[good], scores[good]
     corners = places[good] - networks.crop // 2
     kept = suppressed(solid, corners, scores, overlap=options["overlap_threshold"])
     masks = pasted(
-        soft[kept] * solid_around(solid[kept]), corners[kept], options["mask_threshold"], shape, network_shape
+        soft[kept] * solid_around(solid[kept]),
+        corners[kept],
+        options["mask_threshold"],
+        shape,
+        network_shape,
+        seen.recorded,
     )
     inside = masks.areas > 0
-    return masks.select(inside), scores[kept][inside], resize(heat[0], shape)
+    heat = resize(heat[0], shape)
+    heat = heat if seen.recorded is None else heat * seen.recorded
+    return masks.select(inside), scores[kept][inside], heat
 
 
 def solid_around(solid):
