@@ -63,6 +63,21 @@ def test_a_correction_after_which_the_networks_are_less_sure_goes_half_of_the_wa
     assert found == pytest.approx(np.sqrt(11.5 * 5.75))
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("diameter", ["12um", None])
+def test_cells_are_round_in_micrometres(rng, axis, diameter):
+    """Every third row or column: disks in micrometres are ellipses in pixels."""
+    picture, truth = cell_fakes.disks(rng, (260, 260), 12.0, 25)
+    thin = (slice(None), slice(1, None, 3))[:: -1 if axis == 0 else 1]
+    pixel_um = (1.0, 3.0)[:: -1 if axis == 0 else 1]
+    found = find_cells(
+        summary=picture[thin], model=cell_fakes.fake_networks(), diameter=diameter, pixel_um=pixel_um
+    )
+    assert found.masks.shape == picture[thin].shape
+    assert found.diameter == pytest.approx(12 / np.sqrt(3), rel=0.15)
+    assert len(found) == len(truth) == matched(truth[:, *thin], found.masks, 0.6)
+
+
 def test_pixel_size_is_where_the_estimate_begins(rng):
     picture, _ = cell_fakes.disks(rng, (200, 200), 10.0, 20)
     found = find_cells(summary=picture, model=cell_fakes.fake_networks(), pixel_um=(1.1, 1.1))
@@ -312,7 +327,7 @@ def test_folder_holds_all_files_of_a_movie(rng, tmp_path):
         frame_rate_hz=10.0,
         pixel_um=(2.0, 0.75),
     )
-    expected = find_cells(movie, model=cell_fakes.fake_networks(), diameter=12)
+    expected = find_cells(movie, model=cell_fakes.fake_networks(), diameter=12, pixel_um=(2.0, 0.75))
     names = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()}
     assert names == FILES | {"run.json"}
     masks = read_masks(tmp_path / "out" / "masks.npz")

@@ -20,16 +20,23 @@ class CellInput:
     recorded : ndarray of bool, (Y, X), or None
         Where the recording has data; None: everywhere. Elsewhere `image` goes on as what is nearest, so
         that there are no edges, and cells that are seen there are none.
+    sides : tuple of float
+        Of a pixel, (y, x), over their geometric mean: cells are round in micrometres, not in pixels.
     """
 
     image: np.ndarray
     present: np.ndarray
     recorded: np.ndarray | None = None
+    sides: tuple[float, float] = (1.0, 1.0)
 
     @property
     def shape(self):
         """Of the pictures, (Y, X)."""
         return self.image.shape[1:]
+
+    def factors(self, factor):
+        """Return by how much to enlarge (y, x), so that pixels are square and cells `factor` times as large."""
+        return tuple(factor * side for side in self.sides)
 
     def recorded_share(self, masks, places, shape):
         """Return which part of each mask was recorded.
@@ -52,7 +59,7 @@ class CellInput:
         return (here * masks).sum(axis=(1, 2)) / np.maximum(masks.sum(axis=(1, 2)), 1)
 
 
-def network_input(networks, pictures):
+def network_input(networks, pictures, pixel_um=None):
     """Normalise pictures as the networks' cards say.
 
     Parameters
@@ -60,6 +67,8 @@ def network_input(networks, pictures):
     networks : CellNetworks
     pictures : Mapping of str to ndarray, (Y, X)
         From `calzoo.imaging.picture_files.as_pictures`.
+    pixel_um : tuple of float, optional
+        Sides of a pixel in micrometres, (y, x); left out, pixels are taken for square.
 
     Returns
     -------
@@ -75,4 +84,12 @@ def network_input(networks, pictures):
             scaling = measure(lambda picture=picture: iter([picture]), networks.normalisation)
             image[channel] = scaling.apply(picture)
             recorded &= scaling.recorded(picture)
-    return CellInput(image, present, None if recorded.all() or not recorded.any() else recorded)
+    recorded = None if recorded.all() or not recorded.any() else recorded
+    return CellInput(image, present, recorded, _relative(pixel_um))
+
+
+def _relative(pixel_um):
+    """Return the sides of a pixel over their geometric mean."""
+    if pixel_um is None or pixel_um[0] == pixel_um[1]:
+        return 1.0, 1.0
+    return tuple(float(side / np.sqrt(np.prod(pixel_um))) for side in pixel_um)

@@ -78,9 +78,9 @@ def drawn_diameter(networks, seen, diameter):
 
 def _try(networks, seen, diameter):
     """Return how sure the networks are at a scale, and the masks' diameter over the one expected."""
-    factor = networks.diameter / diameter
-    part = _window(seen, int(np.ceil(_WINDOW / factor)))
-    scaled = resize(part.image, scaled_shape(part.shape, factor))
+    factors = seen.factors(networks.diameter / diameter)
+    part = _window(seen, [int(np.ceil(_WINDOW / factor)) for factor in factors])
+    scaled = resize(part.image, scaled_shape(part.shape, factors))
     if min(scaled.shape[1:]) < 8:
         return 0.0, 1.0
     center, _ = networks.heat(scaled, part.present)
@@ -107,9 +107,9 @@ def _try(networks, seen, diameter):
     return float((surest**2).sum() * fit), float(np.clip(measured, 0.5, 2.0))
 
 
-def _window(seen, side):
-    """Return the middle of what is seen, at most `side` pixels wide."""
-    starts = [max((size - side) // 2, 0) for size in seen.shape]
-    window = tuple(slice(start, start + side) for start in starts)
+def _window(seen, sides):
+    """Return the middle of what is seen, at most `sides` (y, x) pixels large."""
+    starts = [max((size - side) // 2, 0) for size, side in zip(seen.shape, sides, strict=True)]
+    window = tuple(slice(start, start + side) for start, side in zip(starts, sides, strict=True))
     recorded = None if seen.recorded is None else seen.recorded[window]
     return replace(seen, image=seen.image[:, *window], recorded=recorded)

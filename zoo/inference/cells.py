@@ -48,7 +48,8 @@ class CellDetection:
     pictures : Mapping of str to ndarray, (Y, X)
         What the networks saw: correlation, brightness, deviation, those that there are.
     diameter : float
-        Of the cells as they were looked for, in pixels; NaN where no cell was seen to estimate it from.
+        Of the cells as they were looked for, in pixels (of their geometric mean, where their sides
+        differ); NaN where no cell was seen to estimate it from.
     traces : Traces or None
         Fluorescence and neuropil of each cell, where a movie was given.
     provider : str
@@ -111,7 +112,8 @@ def find_cells(
         Median diameter of the cells in pixels (``12``, ``"12px"``) or micrometres (``"10um"``). By default
         it is estimated from the recording, beginning at 12 um where the pixel size is known.
     pixel_um : tuple of float, optional
-        Side of a pixel in micrometres, (y, x); by default that of the movie.
+        Side of a pixel in micrometres, (y, x); by default that of the movie. Where the sides differ
+        pictures are resampled so that cells look round to the networks.
     score : float, optional
         Least score of a cell, above 0 and up to 1, in place of the card's.
     prior : bool, optional
@@ -194,7 +196,7 @@ def detect(networks, pictures, *, diameter=None, pixel_um=None, score=None, prio
     """
     pixel_um = _checked(score, pixel_um)
     shape = next(iter(pictures.values())).shape
-    seen = network_input(networks, pictures)
+    seen = network_input(networks, pictures, pixel_um)
     diameter = diameter_px(diameter, pixel_um, least=2.0)
     if diameter is None:
         first = networks.diameter_um / float(np.sqrt(np.prod(pixel_um))) if pixel_um else None
@@ -213,7 +215,7 @@ def _at_scale(networks, seen, diameter, score, prior):
     """Find cells of a known diameter."""
     options = networks.options
     shape, present = seen.shape, seen.present
-    scaled = resize(seen.image, scaled_shape(shape, networks.diameter / diameter))
+    scaled = resize(seen.image, scaled_shape(shape, seen.factors(networks.diameter / diameter)))
     network_shape = scaled.shape[1:]
     center, heat = networks.heat(scaled, present)
     places, values = local_maxima(
