@@ -7,6 +7,7 @@ import json
 import cell_fakes
 import numpy as np
 import pytest
+from scipy import ndimage
 from test_centers import Counted
 
 from calzoo.errors import CalzooError
@@ -39,6 +40,13 @@ def test_every_disk_is_found_once_in_the_pixels_of_the_recording(rng, diameter):
     assert (np.diff(found.scores) <= 0).all()
 
 
+@pytest.fixture
+def no_doubt(monkeypatch):
+    """Let the estimate count: to networks that take all that is bright for cells noise is full of them."""
+    monkeypatch.setattr(cell_scale, "_stands_out", lambda *args: True)
+
+
+@pytest.mark.usefixtures("no_doubt")
 @pytest.mark.parametrize("diameter", [6.0, 9.0, 14.0, 25.0])
 def test_diameter_is_estimated_from_the_picture(rng, diameter):
     side = int(18 * diameter)
@@ -53,14 +61,51 @@ def test_of_scales_that_are_about_as_sure_the_coarsest_is_taken(monkeypatch, fin
     """Parts of cells look like small cells, but not much more so than the cells themselves."""
     sure = {5.5: finer, 8.0: 0.3, 11.5: 0.5, 16.5: 1.0, 24.0: 0.7, 34.0: 0.0}
     monkeypatch.setattr(cell_scale, "_try", lambda networks, seen, d: (sure.get(d, 1.0), 1.0))
-    assert cell_scale.estimate_diameter(None, None) == expected
+    assert cell_scale.estimate_diameter(None, None) == (expected, max(finer, 1.0) if expected == 5.5 else 1.0)
 
 
 def test_a_correction_after_which_the_networks_are_less_sure_goes_half_of_the_way(monkeypatch):
     sure = {11.5: (1.0, 0.5), 5.75: (0.8, 0.9)}
     monkeypatch.setattr(cell_scale, "_try", lambda networks, seen, d: sure.get(d, (0.1, 1.0)))
-    found = cell_scale.estimate_diameter(None, None)
+    found, _ = cell_scale.estimate_diameter(None, None)
     assert found == pytest.approx(np.sqrt(11.5 * 5.75))
+
+
+DOUBT = "hardly more than noise would, so the diameter cannot be estimated"
+
+
+def movie_of(rng, centers, diameter):
+    """Return a noisy movie (120, 100, 110) of cells that fire now and then."""
+    y, x = np.indices((100, 110))
+    movie = rng.normal(200, 8, (120, 100, 110))
+    for number, (a, b) in enumerate(centers):
+        shape = 1 / (1 + np.exp((np.hypot(y - a, x - b) - diameter / 2) / 0.7))
+        movie += 60 * (np.arange(120) % 40 // 8 == number)[:, None, None] * shape
+    return movie.astype(np.float32)
+
+
+@pytest.mark.parametrize("blur", [0, 1])
+def test_noise_is_no_movie_of_many_small_cells(rng, blur):
+    movie = ndimage.gaussian_filter(rng.normal(200, 20, (120, 100, 110)), (0, blur, blur))
+    with pytest.warns(UserWarning, match=DOUBT):
+        found = find_cells(movie.astype(np.float32), threads=1, traces=False)
+    assert len(found) <= 1
+    assert found.least_score == 0.85
+
+
+@pytest.mark.parametrize("diameter", [8.0, 13.0, 24.0])
+def test_few_cells_are_found_without_what_only_might_be_some(rng, diameter):
+    centers = [(30, 30), (65, 75)]
+    with pytest.warns(UserWarning, match=DOUBT):
+        found = find_cells(movie_of(rng, centers, diameter), threads=1, traces=False)
+    assert len(found) == 2
+    np.testing.assert_allclose(sorted(found.centers.tolist()), centers, atol=1.5)
+
+
+def test_a_least_score_that_is_given_counts_in_doubt_too(rng):
+    with pytest.warns(UserWarning, match="with a score of at least 0.3"):
+        found = find_cells(movie_of(rng, [(30, 30)], 13.0), threads=1, traces=False, score=0.3)
+    assert found.least_score == 0.3
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -84,6 +129,7 @@ def test_pixel_size_is_where_the_estimate_begins(rng):
     assert found.diameter == pytest.approx(10.0, rel=0.15)
 
 
+@pytest.mark.usefixtures("no_doubt")
 def test_wrong_pixel_size_in_a_file_does_no_harm(rng):
     picture, _ = cell_fakes.disks(rng, (200, 200), 10.0, 20)
     found = find_cells(summary=picture, model=cell_fakes.fake_networks(), pixel_um=(0.02, 0.02))
@@ -154,9 +200,10 @@ def test_where_nothing_can_be_written_nothing_is_computed(rng, tmp_path, monkeyp
 
 @pytest.mark.parametrize("value", [0, 65535])
 def test_movie_without_anything_gives_no_cells(value):
-    found = find_cells(np.full((10, 40, 50), value, np.uint16), model=cell_fakes.fake_networks())
+    with pytest.warns(UserWarning, match=DOUBT):
+        found = find_cells(np.full((10, 40, 50), value, np.uint16), model=cell_fakes.fake_networks())
     assert len(found) == 0
-    assert np.isnan(found.diameter)
+    assert found.diameter == 12
     assert found.traces.cells.shape == (0, 10)
     assert found.labels.shape == (40, 50)
 
@@ -374,7 +421,8 @@ def test_files_of_another_program_are_refused_before_the_work(tmp_path, name):
 def test_folder_of_nothing_is_complete_too(tmp_path, capsys):
     tifffile = pytest.importorskip("tifffile")
     tifffile.imwrite(tmp_path / "movie.tif", np.full((12, 32, 40), 7, np.uint16), photometric="minisblack")
-    result = run_cells(tmp_path / "movie.tif", tmp_path / "out", model=cell_fakes.fake_networks())
+    with pytest.warns(UserWarning, match=DOUBT):
+        result = run_cells(tmp_path / "movie.tif", tmp_path / "out", model=cell_fakes.fake_networks())
     assert result.count == 0
     assert len(read_masks(tmp_path / "out" / "masks.npz")) == 0
     assert (tmp_path / "out" / "cells.csv").read_text().count("\n") == 1
@@ -386,16 +434,16 @@ def test_nothing_of_other_cells_stays_beside_new_masks(tmp_path):
     tifffile = pytest.importorskip("tifffile")
     tifffile.imwrite(tmp_path / "movie.tif", np.full((12, 32, 40), 7, np.uint16), photometric="minisblack")
     out = tmp_path / "out"
-    run_cells(tmp_path / "movie.tif", out, model=cell_fakes.fake_networks())
+    run_cells(tmp_path / "movie.tif", out, model=cell_fakes.fake_networks(), diameter=12)
     for name in ("curation.csv", "curated.npz", "cells.nwb", "notes.txt", "suite2p/plane0/data.bin"):
         (out / name).touch()
-    run_cells(tmp_path / "movie.tif", out, model=cell_fakes.fake_networks(), traces=False)
+    run_cells(tmp_path / "movie.tif", out, model=cell_fakes.fake_networks(), diameter=12, traces=False)
     names = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
     results = {"masks.npz", "labels.tif", "rois.zip", "cells.csv", "overlay.png", "caiman_A.npz", "run.json"}
     assert names == results | {"notes.txt", "suite2p/plane0/data.bin"}
-    run_cells(tmp_path / "movie.tif", tmp_path / "out", model=cell_fakes.fake_networks())
+    run_cells(tmp_path / "movie.tif", tmp_path / "out", model=cell_fakes.fake_networks(), diameter=12)
     (out / "suite2p" / "plane0" / "data.bin").unlink()
-    run_cells(tmp_path / "movie.tif", out, model=cell_fakes.fake_networks(), traces=False)
+    run_cells(tmp_path / "movie.tif", out, model=cell_fakes.fake_networks(), diameter=12, traces=False)
     assert not (out / "suite2p").exists()
 
 

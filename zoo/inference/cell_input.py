@@ -35,7 +35,7 @@ class CellInput:
         return self.image.shape[1:]
 
     def factors(self, factor):
-        """Return by how much to enlarge (y, x), so that pixels are square and cells `factor` times as large."""
+        """Return by how much to enlarge (y, x) for square pixels and cells `factor` times as large."""
         return tuple(factor * side for side in self.sides)
 
     def recorded_share(self, masks, places, shape):

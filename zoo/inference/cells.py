@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
@@ -24,7 +25,7 @@ from calzoo.imaging.traces import Traces, extract_traces
 from calzoo.inference.cell_input import network_input
 from calzoo.inference.cell_masks import binarised, pasted, suppressed, with_prior
 from calzoo.inference.cell_networks import CellNetworks
-from calzoo.inference.cell_scale import estimate_diameter
+from calzoo.inference.cell_scale import DOUBTFUL_SCORE, possible_diameters
 
 PRESET = "cells-2p"
 _FILES = ("masks.npz", "labels.tif", "rois.zip", "cells.csv", "caiman_A.npz", "overlay.png")
@@ -49,11 +50,13 @@ class CellDetection:
         What the networks saw: correlation, brightness, deviation, those that there are.
     diameter : float
         Of the cells as they were looked for, in pixels (of their geometric mean, where their sides
-        differ); NaN where no cell was seen to estimate it from.
+        differ).
     traces : Traces or None
         Fluorescence and neuropil of each cell, where a movie was given.
     provider : str
         What ran the networks.
+    least_score : float
+        What the cells score at least.
     """
 
     masks: Masks
@@ -63,6 +66,7 @@ class CellDetection:
     diameter: float
     traces: Traces | None
     provider: str
+    least_score: float
 
     def __len__(self):
         return len(self.masks)
@@ -110,7 +114,8 @@ def find_cells(
         As for `calzoo.load_model`.
     diameter : float or str, optional
         Median diameter of the cells in pixels (``12``, ``"12px"``) or micrometres (``"10um"``). By default
-        it is estimated from the recording, beginning at 12 um where the pixel size is known.
+        it is estimated from the recording, beginning at 12 um where the pixel size is known. Of a recording
+        that does not stand out of noise a warning says so, and only cells that score at least 0.85 count.
     pixel_um : tuple of float, optional
         Side of a pixel in micrometres, (y, x); by default that of the movie. Where the sides differ
         pictures are resampled so that cells look round to the networks.
@@ -195,20 +200,42 @@ def detect(networks, pictures, *, diameter=None, pixel_um=None, score=None, prio
         Without traces.
     """
     pixel_um = _checked(score, pixel_um)
-    shape = next(iter(pictures.values())).shape
     seen = network_input(networks, pictures, pixel_um)
     diameter = diameter_px(diameter, pixel_um, least=2.0)
     if diameter is None:
         first = networks.diameter_um / float(np.sqrt(np.prod(pixel_um))) if pixel_um else None
-        diameter = estimate_diameter(networks, seen, first=first)
-    if diameter is None:
-        nothing = Masks.from_pixels(shape, [])
-        empty = np.zeros(shape, np.float32)
-        return CellDetection(
-            nothing, np.empty(0, np.float32), empty, pictures, float("nan"), None, networks.provider
-        )
+        possible = possible_diameters(networks, seen, first=first)
+        if len(possible) > 1:
+            return _of_few(networks, seen, pictures, possible, score, prior)
+        diameter = possible[0]
+    score = networks.options["score_threshold"] if score is None else score
     masks, scores, heat = _at_scale(networks, seen, diameter, score, prior)
-    return CellDetection(masks, scores, heat, pictures, diameter, None, networks.provider)
+    return CellDetection(masks, scores, heat, pictures, diameter, None, networks.provider, score)
+
+
+def _of_few(networks, seen, pictures, diameters, score, prior):
+    """Find cells that are too few, or none, to tell their diameter: what the networks are very sure of."""
+    score = DOUBTFUL_SCORE if score is None else score
+    best, surest = None, -1.0
+    for diameter in diameters:
+        found = _at_scale(networks, seen, diameter, score, prior)
+        # Not how many there are: at small diameters noise has some that are just sure enough.
+        sure = float(np.maximum(found[1] - DOUBTFUL_SCORE, 0).sum())
+        if sure > surest:
+            best, surest = (*found, pictures, diameter, None, networks.provider, score), sure
+    found = CellDetection(*best)
+    warnings.warn(
+        f"the recording ({' x '.join(map(str, seen.shape))}) shows hardly more than noise would, so the "
+        f"diameter cannot be estimated; {count_of_cells(len(found))} with a score of at least {score:g} at "
+        f"{found.diameter:.1f} px. If there are more, give their diameter, e.g. 12px or 10um.",
+        stacklevel=2,
+    )
+    return found
+
+
+def count_of_cells(count):
+    """Return "1 cell" or "2 cells"."""
+    return f"{count} cell{'s' * (count != 1)}"
 
 
 def _at_scale(networks, seen, diameter, score, prior):
@@ -233,7 +260,7 @@ def _at_scale(networks, seen, diameter, score, prior):
     soft = with_prior(soft, scores) if prior else soft
     solid = binarised(soft, options["mask_threshold"])
     sizes = 2 * np.sqrt(solid.sum(axis=(1, 2)) / np.pi) / networks.diameter
-    good = scores >= (options["score_threshold"] if score is None else score)
+    good = scores >= score
     good &= (sizes >= options["smallest_diameter"]) & (sizes <= options["largest_diameter"])
     good &= seen.recorded_share(solid, places, network_shape) >= 0.5
     soft, solid, scores = soft[good], solid[good], scores[good]
@@ -397,7 +424,12 @@ def run_cells(
             "pixel_um": pixel_um,
             "model": model_facts(networks),
             "options": asked,
-            "parameters": {**networks.options, **options, "diameter_px": found.diameter},
+            "parameters": {
+                **networks.options,
+                **options,
+                "diameter_px": found.diameter,
+                "least_score": found.least_score,
+            },
             "cells": len(found),
             "seconds": round(time.perf_counter() - began, 3),
         }
