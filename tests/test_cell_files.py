@@ -1,5 +1,7 @@
 """What other programs read: ROIs of ImageJ, a Suite2p folder, CaImAn seeds, NWB; and the command line."""
 
+import sys
+
 import cell_fakes
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from calzoo.imaging.cell_overlay import draw_cells
 from calzoo.imaging.deconvolution import deconvolve
 from calzoo.imaging.masks import Masks
 from calzoo.imaging.traces import extract_traces, neuropil_rings, without_shared
+from calzoo.inference.cells import run_cells
 
 
 @pytest.fixture
@@ -209,9 +212,19 @@ def test_nwb_holds_masks_and_traces(masks, traces, tmp_path):
         np.testing.assert_allclose(module["Deconvolved"]["DeconvolvedActivity"].data[:], expected, rtol=1e-6)
 
 
-def test_nwb_without_pynwb_says_how_to_get_it(masks, tmp_path, monkeypatch):
-    import sys
+def test_nwb_is_checked_before_the_work(tmp_path, monkeypatch):
+    """No movie is read where pynwb is missing, or what a laboratory says is nothing that NWB knows."""
+    monkeypatch.setitem(sys.modules, "pynwb", None)
+    with pytest.raises(CalzooError, match="needs pynwb, which is not installed"):
+        run_cells("no movie", tmp_path / "out", nwb=True, model=cell_fakes.fake_networks())
+    monkeypatch.undo()
+    pytest.importorskip("pynwb")
+    for metadata in ({"foo": 1}, {"session_start_time": "yesterday"}, {"location": 3}):
+        with pytest.raises(CalzooError, match=r"NWB metadata: expected fields of pynwb\.NWBFile"):
+            run_cells("no movie", tmp_path / "out", nwb=metadata, model=cell_fakes.fake_networks())
 
+
+def test_nwb_without_pynwb_says_how_to_get_it(masks, tmp_path, monkeypatch):
     from calzoo.imaging.nwb_output import write_nwb
 
     monkeypatch.setitem(sys.modules, "pynwb", None)

@@ -377,6 +377,7 @@ def run_cells(
     """
     from calzoo.imaging.cell_files import write_cells
     from calzoo.imaging.movies import open_movie
+    from calzoo.imaging.nwb_output import check_nwb
     from calzoo.imaging.outputs import output_folder, refuse_others
     from calzoo.imaging.picture_files import read_pictures
 
@@ -392,6 +393,8 @@ def run_cells(
         )
         raise CalzooError(message)
     pixel_um = _checked(score, pixel_um)
+    if nwb:
+        check_nwb(None if nwb is True else nwb)
     networks = CellNetworks.load(model, preset, provider=provider, threads=threads)
     options = {"diameter": diameter, "score": score, "prior": prior}
     asked = {**options, "summary": summary, "traces": traces, "nwb": nwb, "pixel_um": pixel_um}
