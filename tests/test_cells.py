@@ -183,6 +183,14 @@ def test_movie_gives_masks_and_traces(rng):
         assert np.corrcoef(trace, activity[:, cell])[0, 1] > 0.95
 
 
+@pytest.mark.parametrize("diameter", ["wide", "12um", 0.1])
+def test_diameter_is_checked_before_the_movie_is_read(rng, diameter):
+    movie = Counted(rng.poisson(50, (100, 40, 50)).astype(np.uint16))
+    with pytest.raises(CalzooError, match="diameter: "):
+        find_cells(movie, model=cell_fakes.fake_networks(), diameter=diameter)
+    assert movie.asked == []
+
+
 def test_movie_is_read_in_parts(rng):
     movie = Counted(rng.poisson(50, (1500, 40, 50)).astype(np.uint16))
     find_cells(movie, model=cell_fakes.fake_networks(), diameter=12)

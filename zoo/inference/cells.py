@@ -28,6 +28,7 @@ from calzoo.inference.cell_networks import CellNetworks
 from calzoo.inference.cell_scale import DOUBTFUL_SCORE, possible_diameters
 
 PRESET = "cells-2p"
+_LEAST_PX = 2.0  # of a diameter: smaller ones would be enlarged beyond all memory
 _FILES = ("masks.npz", "labels.tif", "rois.zip", "cells.csv", "caiman_A.npz", "overlay.png")
 _OF_MOVIES = ("traces.csv", *(f"suite2p/{name}" for name in FILES))
 #: What an earlier result may hold of other cells: not every run writes it, or it was made by hand since.
@@ -143,6 +144,8 @@ def find_cells(
     if movie is not None:
         movie = _checked_movie(movie)
         pixel_um = pixel_um or getattr(movie, "pixel_um", None)
+    diameter = diameter_px(diameter, pixel_um, least=_LEAST_PX)  # before the movie is read
+    if movie is not None:
         summary = cell_pictures(movie, threads=threads or 2) if summary is None else summary
     pictures = as_pictures(summary)
     shape = next(iter(pictures.values())).shape
@@ -201,7 +204,7 @@ def detect(networks, pictures, *, diameter=None, pixel_um=None, score=None, prio
     """
     pixel_um = _checked(score, pixel_um)
     seen = network_input(networks, pictures, pixel_um)
-    diameter = diameter_px(diameter, pixel_um, least=2.0)
+    diameter = diameter_px(diameter, pixel_um, least=_LEAST_PX)
     if diameter is None:
         first = networks.diameter_um / float(np.sqrt(np.prod(pixel_um))) if pixel_um else None
         possible = possible_diameters(networks, seen, first=first)
