@@ -466,6 +466,19 @@ def test_picture_in_place_of_a_movie(rng, tmp_path):
     assert not (tmp_path / "out" / "traces.csv").exists()
 
 
+def test_pixel_size_of_a_picture_is_that_of_its_file(rng, tmp_path, capsys):
+    tifffile = pytest.importorskip("tifffile")
+    picture, _ = cell_fakes.disks(rng, (64, 80), 12.0, 5)
+    sizes = {"PhysicalSizeX": 0.8, "PhysicalSizeY": 0.8, "PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"}
+    tifffile.imwrite(tmp_path / "mean.ome.tif", picture.astype(np.uint16), metadata={"axes": "YX", **sizes})
+    options = {"summary": True, "model": cell_fakes.fake_networks(), "diameter": "9.6um"}
+    assert run_cells(tmp_path / "mean.ome.tif", tmp_path / "out", **options).diameter == pytest.approx(12)
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["pixel_um"] == [0.8, 0.8]
+    assert "not known" not in capsys.readouterr().err
+    result = run_cells(tmp_path / "mean.ome.tif", tmp_path / "other", pixel_um=(0.6, 0.6), **options)
+    assert result.diameter == pytest.approx(16)
+
+
 def test_masks_that_overlap_keep_their_overlap():
     first, second = np.zeros((2, 40, 40), bool)
     first[5:17, 5:17], second[5:17, 14:26] = True, True

@@ -367,7 +367,7 @@ def run_cells(
     nwb : bool or mapping, optional
         Also write cells.nwb, with metadata where a mapping is given; needs pynwb.
     pixel_um, frame_rate_hz, **reading : optional
-        As for `calzoo.open_movie`; of a picture only its pixel size can be given.
+        As for `calzoo.open_movie`; of a picture only its pixel size can be given, in place of its TIFF's.
 
     Returns
     -------
@@ -382,7 +382,7 @@ def run_cells(
     from calzoo.imaging.movies import open_movie
     from calzoo.imaging.nwb_output import check_nwb
     from calzoo.imaging.outputs import output_folder, refuse_others
-    from calzoo.imaging.picture_files import read_pictures
+    from calzoo.imaging.picture_files import picture_pixel_um, read_pictures
 
     began = time.perf_counter()
     names = [*_FILES, *(["cells.nwb"] if nwb else [])]
@@ -406,6 +406,7 @@ def run_cells(
         length, rate = None, None
         if summary:
             pictures = read_pictures(path)
+            pixel_um = pixel_um or picture_pixel_um(path)
         else:
             movie = files.enter_context(
                 open_movie(path, pixel_um=pixel_um, frame_rate_hz=frame_rate_hz, **reading)
