@@ -135,6 +135,19 @@ def test_current_cell_fills_the_second_picture(window):
     assert (window.figure.axes[0].images[0].get_array() > 0).any()
 
 
+def test_keys_only_change_the_colours_of_what_was_drawn_once(window):
+    from matplotlib.colors import to_hex
+
+    before = [axes.get_children() for axes in window.figure.axes[:2]]
+    press(window, "enter", "right")
+    assert [axes.get_children() for axes in window.figure.axes[:2]] == before
+    for axes in window.figure.axes[:2]:
+        (outlines,) = axes.collections
+        assert [to_hex(c) for c in outlines.get_colors()] == ["#555555", "#ffb000", "#648fff"]
+        assert outlines.get_linewidths() == [0.6, 2.0, 0.6]
+        np.testing.assert_allclose(outlines.get_segments()[0].mean(axis=0), (4.5, 3.5), atol=0.5)
+
+
 @pytest.fixture
 def movie(folder, rng):
     """Return the path of the recording that the cells are in."""
