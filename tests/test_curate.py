@@ -34,6 +34,21 @@ def test_dropped_cell_is_not_among_the_curated_ones(folder):
     ]
 
 
+def test_suite2p_is_told_what_is_kept(folder):
+    plane = folder / "suite2p" / "plane0"
+    plane.mkdir(parents=True)
+    np.save(plane / "iscell.npy", [[1, 0.9], [1, 0.8], [1, 0.7]])
+    curation = Curation(folder)
+    curation.step(1)
+    curation.toggle()
+    curation.save()
+    np.testing.assert_array_equal(np.load(plane / "iscell.npy"), [[1, 0.9], [0, 0.8], [1, 0.7]])
+    others = [[0, 0.2]]  # what Suite2p found by itself
+    np.save(plane / "iscell.npy", others)
+    curation.save()
+    np.testing.assert_array_equal(np.load(plane / "iscell.npy"), others)
+
+
 def test_curation_goes_on_where_it_was_left(folder):
     curation = Curation(folder)
     curation.toggle()
