@@ -31,8 +31,10 @@ PRESET = "cells-2p"
 _LEAST_PX = 2.0  # of a diameter: smaller ones would be enlarged beyond all memory
 _FILES = ("masks.npz", "labels.tif", "rois.zip", "cells.csv", "caiman_A.npz", "overlay.png")
 _OF_MOVIES = ("traces.csv", *(f"suite2p/{name}" for name in FILES))
-#: What an earlier result may hold of other cells: not every run writes it, or it was made by hand since.
-_STALE = ("cells.nwb", *CURATION_FILES, *_OF_MOVIES)
+_OF_CENTERS = ("centers.csv", "stages.png", "on_mask.png", "pictures.png", "histograms.png")
+#: What an earlier result may hold of other cells: not every run writes it, `calzoo centers` did, or it was
+#: made by hand since.
+_STALE = ("cells.nwb", *CURATION_FILES, *_OF_MOVIES, *_OF_CENTERS)
 
 
 @dataclass(frozen=True)
