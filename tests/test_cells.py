@@ -71,6 +71,12 @@ def test_a_correction_after_which_the_networks_are_less_sure_goes_half_of_the_wa
     assert found == pytest.approx(np.sqrt(11.5 * 5.75))
 
 
+def test_half_of_the_way_is_no_diameter_that_is_too_small(monkeypatch):
+    sure = {1.5: (1.0, 0.5)}
+    monkeypatch.setattr(cell_scale, "_try", lambda networks, seen, d: sure.get(d, (0.1, 1.0)))
+    assert cell_scale.estimate_diameter(None, None, first=1.5)[0] == cell_scale.SMALLEST
+
+
 DOUBT = "hardly more than noise would, so the diameter cannot be estimated"
 
 

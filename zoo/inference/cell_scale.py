@@ -115,7 +115,7 @@ def estimate_diameter(networks, seen, *, first=None):
         corrected = float(np.clip(diameter * measured, SMALLEST, LARGEST))
         sure, further = _try(networks, seen, corrected)
         if sure < _KEPT * surest:  # masks of parts, or of several cells, lead astray: go half of the way
-            return float(np.sqrt(diameter * corrected)), surest
+            return float(np.clip(np.sqrt(diameter * corrected), SMALLEST, LARGEST)), surest
         diameter, surest, measured = corrected, max(sure, surest), further
     return float(np.clip(diameter * measured, SMALLEST, LARGEST)), surest
 
