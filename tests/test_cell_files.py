@@ -273,6 +273,17 @@ def test_command_finds_cells_in_pictures_and_skips_what_is_finished(rng, tmp_pat
     assert "skipped" in capsys.readouterr().err
 
 
+def test_command_counts_one_cell_and_none(rng, tmp_path, capsys, networks):
+    y, x = np.indices((64, 80))
+    for count, line in ((1, "1 cell of about 12.0 px, computed on cpu"), (0, "0 cells, computed on cpu")):
+        picture = 100 + 400 * (np.hypot(y - 30, x - 40) <= 6) * count + rng.normal(0, 4, (64, 80))
+        np.save(tmp_path / "mean.npy", picture)
+        out = tmp_path / f"out{count}"
+        command = ["cells", "--summary", str(tmp_path / "mean.npy"), "-o", str(out), "--diameter", "12"]
+        assert cli.main([*command, "--score", "0.99" if count == 0 else "0.5"]) == 0
+        assert f"mean.npy: {line}" in capsys.readouterr().err
+
+
 def test_command_says_what_is_wrong_in_one_line(tmp_path, capsys, networks):
     np.save(tmp_path / "a.npy", np.zeros((60, 70)))
     assert cli.main(["cells", str(tmp_path / "a.npy"), "-o", str(tmp_path / "out")]) == 1

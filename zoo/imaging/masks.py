@@ -173,6 +173,11 @@ class Masks:
         return stack
 
 
+def count_of_cells(count):
+    """Return "1 cell" or "2 cells"."""
+    return f"{count} cell{'s' * (count != 1)}"
+
+
 def refuse_empty(masks):
     """Refuse masks of which one has no pixel.
 

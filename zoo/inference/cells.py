@@ -16,7 +16,7 @@ from calzoo.imaging.cell_pictures import resize, scaled_shape
 from calzoo.imaging.cell_summary import cell_pictures
 from calzoo.imaging.diameters import diameter_px
 from calzoo.imaging.frames import as_movie
-from calzoo.imaging.masks import Masks
+from calzoo.imaging.masks import Masks, count_of_cells
 from calzoo.imaging.outputs import CURATION_FILES
 from calzoo.imaging.peaks import local_maxima
 from calzoo.imaging.picture_files import as_pictures
@@ -236,11 +236,6 @@ def _of_few(networks, seen, pictures, diameters, score, prior):
         stacklevel=2,
     )
     return found
-
-
-def count_of_cells(count):
-    """Return "1 cell" or "2 cells"."""
-    return f"{count} cell{'s' * (count != 1)}"
 
 
 def _at_scale(networks, seen, diameter, score, prior):
