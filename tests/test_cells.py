@@ -17,6 +17,8 @@ from calzoo.inference.cell_networks import CellNetworks, _spans
 from calzoo.inference.cells import find_cells, run_cells
 from calzoo.metrics.matching import assign
 
+#: Most movies here are short.
+pytestmark = pytest.mark.filterwarnings("ignore:the movie has:UserWarning")
 FILES = {"masks.npz", "labels.tif", "rois.zip", "cells.csv", "traces.csv", "overlay.png", "caiman_A.npz"}
 FILES |= {f"suite2p/plane0/{name}.npy" for name in ("F", "Fneu", "iscell", "ops", "spks", "stat")}
 
@@ -195,6 +197,14 @@ def test_diameter_is_checked_before_the_movie_is_read(rng, diameter):
     with pytest.raises(CalzooError, match="diameter: "):
         find_cells(movie, model=cell_fakes.fake_networks(), diameter=diameter)
     assert movie.asked == []
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(("frames", "told"), [(2, 1), (49, 1), (50, 0)])
+def test_short_movie_is_said_to_be_short(rng, recwarn, frames, told):
+    movie = rng.poisson(50, (frames, 40, 50)).astype(np.uint16)
+    find_cells(movie, model=cell_fakes.fake_networks(), diameter=12)
+    assert [f"the movie has {frames} frames" in str(w.message) for w in recwarn] == [True] * told
 
 
 def test_movie_is_read_in_parts(rng):

@@ -29,6 +29,7 @@ from calzoo.inference.cell_scale import DOUBTFUL_SCORE, possible_diameters
 
 PRESET = "cells-2p"
 _LEAST_PX = 2.0  # of a diameter: smaller ones would be enlarged beyond all memory
+_FEWEST_FRAMES = 50
 _FILES = ("masks.npz", "labels.tif", "rois.zip", "cells.csv", "caiman_A.npz", "overlay.png")
 _OF_MOVIES = ("traces.csv", *(f"suite2p/{name}" for name in FILES))
 _OF_CENTERS = ("centers.csv", "stages.png", "on_mask.png", "pictures.png", "histograms.png")
@@ -104,7 +105,7 @@ def find_cells(
     Parameters
     ----------
     movie : ndarray or Movie, (T, Y, X)
-        Registered, or nearly so. Any real dtype.
+        Registered, or nearly so. Any real dtype. A warning says if it has fewer than 50 frames.
     summary : ndarray, mapping or SummaryImages, optional
         In place of a movie: one picture (Y, X) (a mean, median or maximum), a stack (3, Y, X) of
         correlation, median and standard deviation, or pictures by the names "correlation", "brightness" and
@@ -147,8 +148,9 @@ def find_cells(
         movie = _checked_movie(movie)
         pixel_um = pixel_um or getattr(movie, "pixel_um", None)
     diameter = diameter_px(diameter, pixel_um, least=_LEAST_PX)  # before the movie is read
-    if movie is not None:
-        summary = cell_pictures(movie, threads=threads or 2) if summary is None else summary
+    if movie is not None and summary is None:
+        _warn_of_few(movie.shape[0])
+        summary = cell_pictures(movie, threads=threads or 2)
     pictures = as_pictures(summary)
     shape = next(iter(pictures.values())).shape
     if movie is not None and shape != tuple(movie.shape[1:]):
@@ -159,6 +161,16 @@ def find_cells(
     if movie is not None and traces:
         measured = traces_of(movie, found.masks)
     return CellDetection(**vars(found) | {"traces": measured})
+
+
+def _warn_of_few(frames):
+    """Say that a movie is short: what correlates in it, and how much pixels vary, is noise then."""
+    if frames < _FEWEST_FRAMES:
+        warnings.warn(
+            f"the movie has {frames} frames; from fewer than some {_FEWEST_FRAMES} cells are missed whose "
+            "activity would show them.",
+            stacklevel=3,
+        )
 
 
 def _checked_movie(movie):
