@@ -10,7 +10,7 @@ from scipy import sparse
 from calzoo import cli
 from calzoo.errors import CalzooError
 from calzoo.imaging import cell_files, imagej_rois, suite2p_folder
-from calzoo.imaging.cell_overlay import draw_cells
+from calzoo.imaging.cell_overlay import _light_palette, draw_cells
 from calzoo.imaging.deconvolution import deconvolve
 from calzoo.imaging.masks import Masks
 from calzoo.imaging.traces import extract_traces, neuropil_rings, without_shared
@@ -246,6 +246,32 @@ def test_overlay_shows_outlines_heat_and_traces(masks, traces, tmp_path, rng):
     np.testing.assert_array_equal((right[::zoom, ::zoom] == 255).all(axis=-1), masks.count() > 0)
     colourful = np.ptp(drawn[24 : 24 + 50 * zoom, : 64 * zoom].astype(int), axis=-1) > 60
     assert 0.003 < colourful.mean() < 0.3
+
+
+@pytest.mark.parametrize(("radius", "zoom"), [(4, 3), (10, 2)])
+def test_numbers_do_not_hide_small_cells(tmp_path, radius, zoom):
+    """Only the best cells have one, beside small cells, which are drawn larger."""
+    image = pytest.importorskip("PIL.Image")
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    rows, columns = np.nonzero(np.hypot(y, x) <= radius)
+    corners = [(20 + 40 * (n // 10), 20 + 40 * (n % 10)) for n in range(100)]
+    masks = Masks.from_pixels((440, 440), [(rows + a, columns + b) for a, b in corners])
+    draw_cells(tmp_path / "o.png", np.zeros((440, 440)), masks, np.zeros((440, 440)), scores=np.ones(100))
+    drawn = np.asarray(image.open(tmp_path / "o.png"))[24:, : 440 * zoom].max(axis=-1)
+    assert drawn.shape == (440 * zoom, 440 * zoom)
+
+    def bright(a, b, height, width):
+        return (drawn[a * zoom : (a + height) * zoom, b * zoom : (b + width) * zoom] > 100).any()
+
+    middle = [bright(a + radius - 2, b + radius - 2, 5, 5) for a, b in corners]
+    beside = [bright(a, b + 2 * radius + 1, 2 * radius, 10) for a, b in corners]
+    numbered = [True] * 50 + [False] * 50
+    assert (middle, beside) == (numbered, [False] * 100)[:: -1 if radius == 4 else 1]
+
+
+def test_colours_of_outlines_are_seen_on_dark_tissue():
+    assert (_light_palette(100) @ (0.299, 0.587, 0.114)).min() >= 160
+    assert len(np.unique(_light_palette(30), axis=0)) == 30
 
 
 def test_overlay_of_nothing_is_a_picture(tmp_path):
