@@ -27,8 +27,8 @@ _SURE, _SURER = 3.0, 1.5
 #: Elsewhere a cell has at least this score, which in simulated noise hardly anything reaches, and in movies
 #: of one to eight cells all but a few at one of the diameters that are tried.
 DOUBTFUL_SCORE = 0.85
-#: Diameter in pixels that is tried first there, if the pixel size is not known, and larger ones.
-_USUAL = (12.0, 16.5, 24.0, 34.0)
+#: Diameters in pixels that are tried there, the most usual first.
+_USUAL = (12.0, 8.0, 16.5, 24.0, 34.0)
 _SUREST = 10  # that decide on the scale: noise that is enlarged has many candidates, but no sure ones
 
 
@@ -47,17 +47,14 @@ def possible_diameters(networks, seen, *, first=None):
         In pixels of the recording. One; or, where what is seen does not stand out of noise, several that
         cells may have, the most usual first.
     """
-    guesses = []
     for begin in dict.fromkeys([first, None]):
         diameter, sure = estimate_diameter(networks, seen, first=begin)
-        if diameter is None:
-            continue
-        if _stands_out(networks, seen, diameter, sure):
+        if diameter is not None and _stands_out(networks, seen, diameter, sure):
             return [diameter]
-        guesses.append(diameter)
+    # Not the estimate: of noise it is a small one, at which noise has most that might be a cell.
     if first is not None and SMALLEST <= first <= LARGEST:
-        return [first, *guesses]
-    return [*_USUAL, *guesses]
+        return [first, *_USUAL]
+    return list(_USUAL)
 
 
 def _stands_out(networks, seen, diameter, sure):
@@ -145,13 +142,14 @@ def _try(networks, seen, diameter):
     places, values = local_maxima(
         center, distance=networks.diameter / 4, threshold=networks.options["heat_threshold"]
     )
-    if part.recorded is not None:  # what goes on beyond the edge of the recording is no second cell
-        inside = resize(part.recorded, scaled.shape[1:])[tuple(np.rint(places).astype(int).T)] >= 0.5
-        places, values = places[inside], values[inside]
     places, values = places[:_CANDIDATES], values[:_CANDIDATES]
     if len(places) < _FEWEST:
         return 0.0, 1.0
     masks, scores = networks.outline(scaled, part.present, places)
+    if part.recorded is not None:  # what goes on beyond the edge of the recording is no second cell
+        solid = binarised(masks, networks.options["mask_threshold"])
+        inside = part.recorded_share(solid, places, scaled.shape[1:]) >= 0.5
+        masks, scores, values = masks[inside], scores[inside], values[inside]
     sure = scores >= 0.5
     if sure.sum() < _FEWEST:
         return 0.0, 1.0
