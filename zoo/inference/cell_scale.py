@@ -21,9 +21,10 @@ _NEARLY = 0.85
 #: What must be left of it after a correction.
 _KEPT = 0.9
 #: What is seen stands out of noise where the networks are as sure of it as this, and as this many times of
-#: noise that is as rough. On 21 labelled pictures they were sure by 6.4 to 8.2, and 1.8 times at least; of
-#: simulated noise by 0.8 to 2.6.
-_SURE, _SURER = 3.0, 1.5
+#: noise that is as rough. On 21 labelled pictures they were sure by 6.4 to 8.2, and 1.8 times at least (those
+#: for research 1.6 times); of noise movies by 0.8 to 2.6, and of noise that is as smooth as cells at most
+#: 1.3 times.
+_SURE, _SURER = 3.0, 1.3
 #: Elsewhere a cell has at least this score, which in simulated noise hardly anything reaches, and in movies
 #: of one to eight cells all but a few at one of the diameters that are tried.
 DOUBTFUL_SCORE = 0.85
