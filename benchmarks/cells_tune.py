@@ -19,9 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
+from calzoo.inference.cell_input import network_input
 from calzoo.inference.cell_networks import CellNetworks
 from calzoo.inference.cell_scale import drawn_diameter
-from calzoo.inference.cells import detect, network_input
+from calzoo.inference.cells import detect
 from calzoo.training.cells_data import held_out, shown_pictures
 from calzoo.training.cells_evaluate import Case, pictures_of
 from calzoo.training.cells_sources import read_cell_pictures
@@ -78,7 +79,7 @@ def main():
         best = max(best, (float(total.max()), mask_threshold, share, float(GRID[total.argmax()])))
     networks.options["mask_threshold"], networks.options["drawn_diameter"] = best[1], 1.0
     drawn = [
-        drawn_diameter(networks, *network_input(networks, case.shown), case.picture.diameter())
+        drawn_diameter(networks, network_input(networks, case.shown), case.picture.diameter())
         for _, case in known
     ]
     tuned = {

@@ -1,5 +1,7 @@
 """What other programs read: ROIs of ImageJ, a Suite2p folder, CaImAn seeds, NWB; and the command line."""
 
+import sys
+
 import cell_fakes
 import numpy as np
 import pytest
@@ -8,10 +10,11 @@ from scipy import sparse
 from calzoo import cli
 from calzoo.errors import CalzooError
 from calzoo.imaging import cell_files, imagej_rois, suite2p_folder
-from calzoo.imaging.cell_overlay import draw_cells
+from calzoo.imaging.cell_overlay import _light_palette, draw_cells
 from calzoo.imaging.deconvolution import deconvolve
 from calzoo.imaging.masks import Masks
 from calzoo.imaging.traces import extract_traces, neuropil_rings, without_shared
+from calzoo.inference.cells import run_cells
 
 
 @pytest.fixture
@@ -209,9 +212,19 @@ def test_nwb_holds_masks_and_traces(masks, traces, tmp_path):
         np.testing.assert_allclose(module["Deconvolved"]["DeconvolvedActivity"].data[:], expected, rtol=1e-6)
 
 
-def test_nwb_without_pynwb_says_how_to_get_it(masks, tmp_path, monkeypatch):
-    import sys
+def test_nwb_is_checked_before_the_work(tmp_path, monkeypatch):
+    """No movie is read where pynwb is missing, or what a laboratory says is nothing that NWB knows."""
+    monkeypatch.setitem(sys.modules, "pynwb", None)
+    with pytest.raises(CalzooError, match="needs pynwb, which is not installed"):
+        run_cells("no movie", tmp_path / "out", nwb=True, model=cell_fakes.fake_networks())
+    monkeypatch.undo()
+    pytest.importorskip("pynwb")
+    for metadata in ({"foo": 1}, {"session_start_time": "yesterday"}, {"location": 3}):
+        with pytest.raises(CalzooError, match=r"NWB metadata: expected fields of pynwb\.NWBFile"):
+            run_cells("no movie", tmp_path / "out", nwb=metadata, model=cell_fakes.fake_networks())
 
+
+def test_nwb_without_pynwb_says_how_to_get_it(masks, tmp_path, monkeypatch):
     from calzoo.imaging.nwb_output import write_nwb
 
     monkeypatch.setitem(sys.modules, "pynwb", None)
@@ -233,6 +246,32 @@ def test_overlay_shows_outlines_heat_and_traces(masks, traces, tmp_path, rng):
     np.testing.assert_array_equal((right[::zoom, ::zoom] == 255).all(axis=-1), masks.count() > 0)
     colourful = np.ptp(drawn[24 : 24 + 50 * zoom, : 64 * zoom].astype(int), axis=-1) > 60
     assert 0.003 < colourful.mean() < 0.3
+
+
+@pytest.mark.parametrize(("radius", "zoom"), [(4, 3), (10, 2)])
+def test_numbers_do_not_hide_small_cells(tmp_path, radius, zoom):
+    """Only the best cells have one, beside small cells, which are drawn larger."""
+    image = pytest.importorskip("PIL.Image")
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    rows, columns = np.nonzero(np.hypot(y, x) <= radius)
+    corners = [(20 + 40 * (n // 10), 20 + 40 * (n % 10)) for n in range(100)]
+    masks = Masks.from_pixels((440, 440), [(rows + a, columns + b) for a, b in corners])
+    draw_cells(tmp_path / "o.png", np.zeros((440, 440)), masks, np.zeros((440, 440)), scores=np.ones(100))
+    drawn = np.asarray(image.open(tmp_path / "o.png"))[24:, : 440 * zoom].max(axis=-1)
+    assert drawn.shape == (440 * zoom, 440 * zoom)
+
+    def bright(a, b, height, width):
+        return (drawn[a * zoom : (a + height) * zoom, b * zoom : (b + width) * zoom] > 100).any()
+
+    middle = [bright(a + radius - 2, b + radius - 2, 5, 5) for a, b in corners]
+    beside = [bright(a, b + 2 * radius + 1, 2 * radius, 10) for a, b in corners]
+    numbered = [True] * 50 + [False] * 50
+    assert (middle, beside) == (numbered, [False] * 100)[:: -1 if radius == 4 else 1]
+
+
+def test_colours_of_outlines_are_seen_on_dark_tissue():
+    assert (_light_palette(100) @ (0.299, 0.587, 0.114)).min() >= 160
+    assert len(np.unique(_light_palette(30), axis=0)) == 30
 
 
 def test_overlay_of_nothing_is_a_picture(tmp_path):
@@ -258,6 +297,17 @@ def test_command_finds_cells_in_pictures_and_skips_what_is_finished(rng, tmp_pat
     assert "4 cells of about 12.0 px" in told.err
     assert cli.main(command) == 0
     assert "skipped" in capsys.readouterr().err
+
+
+def test_command_counts_one_cell_and_none(rng, tmp_path, capsys, networks):
+    y, x = np.indices((64, 80))
+    for count, line in ((1, "1 cell of about 12.0 px, computed on cpu"), (0, "0 cells, computed on cpu")):
+        picture = 100 + 400 * (np.hypot(y - 30, x - 40) <= 6) * count + rng.normal(0, 4, (64, 80))
+        np.save(tmp_path / "mean.npy", picture)
+        out = tmp_path / f"out{count}"
+        command = ["cells", "--summary", str(tmp_path / "mean.npy"), "-o", str(out), "--diameter", "12"]
+        assert cli.main([*command, "--score", "0.99" if count == 0 else "0.5"]) == 0
+        assert f"mean.npy: {line}" in capsys.readouterr().err
 
 
 def test_command_says_what_is_wrong_in_one_line(tmp_path, capsys, networks):

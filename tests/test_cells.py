@@ -7,6 +7,7 @@ import json
 import cell_fakes
 import numpy as np
 import pytest
+from scipy import ndimage
 from test_centers import Counted
 
 from calzoo.errors import CalzooError
@@ -16,6 +17,8 @@ from calzoo.inference.cell_networks import CellNetworks, _spans
 from calzoo.inference.cells import find_cells, run_cells
 from calzoo.metrics.matching import assign
 
+#: Most movies here are short.
+pytestmark = pytest.mark.filterwarnings("ignore:the movie has:UserWarning")
 FILES = {"masks.npz", "labels.tif", "rois.zip", "cells.csv", "traces.csv", "overlay.png", "caiman_A.npz"}
 FILES |= {f"suite2p/plane0/{name}.npy" for name in ("F", "Fneu", "iscell", "ops", "spks", "stat")}
 
@@ -39,6 +42,13 @@ def test_every_disk_is_found_once_in_the_pixels_of_the_recording(rng, diameter):
     assert (np.diff(found.scores) <= 0).all()
 
 
+@pytest.fixture
+def no_doubt(monkeypatch):
+    """Let the estimate count: to networks that take all that is bright for cells noise is full of them."""
+    monkeypatch.setattr(cell_scale, "_stands_out", lambda *args: True)
+
+
+@pytest.mark.usefixtures("no_doubt")
 @pytest.mark.parametrize("diameter", [6.0, 9.0, 14.0, 25.0])
 def test_diameter_is_estimated_from_the_picture(rng, diameter):
     side = int(18 * diameter)
@@ -52,15 +62,73 @@ def test_diameter_is_estimated_from_the_picture(rng, diameter):
 def test_of_scales_that_are_about_as_sure_the_coarsest_is_taken(monkeypatch, finer, expected):
     """Parts of cells look like small cells, but not much more so than the cells themselves."""
     sure = {5.5: finer, 8.0: 0.3, 11.5: 0.5, 16.5: 1.0, 24.0: 0.7, 34.0: 0.0}
-    monkeypatch.setattr(cell_scale, "_try", lambda networks, image, present, d: (sure.get(d, 1.0), 1.0))
-    assert cell_scale.estimate_diameter(None, None, None) == expected
+    monkeypatch.setattr(cell_scale, "_try", lambda networks, seen, d: (sure.get(d, 1.0), 1.0))
+    assert cell_scale.estimate_diameter(None, None) == (expected, max(finer, 1.0) if expected == 5.5 else 1.0)
 
 
 def test_a_correction_after_which_the_networks_are_less_sure_goes_half_of_the_way(monkeypatch):
     sure = {11.5: (1.0, 0.5), 5.75: (0.8, 0.9)}
-    monkeypatch.setattr(cell_scale, "_try", lambda networks, image, present, d: sure.get(d, (0.1, 1.0)))
-    found = cell_scale.estimate_diameter(None, None, None)
+    monkeypatch.setattr(cell_scale, "_try", lambda networks, seen, d: sure.get(d, (0.1, 1.0)))
+    found, _ = cell_scale.estimate_diameter(None, None)
     assert found == pytest.approx(np.sqrt(11.5 * 5.75))
+
+
+def test_half_of_the_way_is_no_diameter_that_is_too_small(monkeypatch):
+    sure = {1.5: (1.0, 0.5)}
+    monkeypatch.setattr(cell_scale, "_try", lambda networks, seen, d: sure.get(d, (0.1, 1.0)))
+    assert cell_scale.estimate_diameter(None, None, first=1.5)[0] == cell_scale.SMALLEST
+
+
+DOUBT = "hardly more than noise would, so the diameter cannot be estimated"
+
+
+def movie_of(rng, centers, diameter):
+    """Return a noisy movie (120, 100, 110) of cells that fire now and then."""
+    y, x = np.indices((100, 110))
+    movie = rng.normal(200, 8, (120, 100, 110))
+    for number, (a, b) in enumerate(centers):
+        shape = 1 / (1 + np.exp((np.hypot(y - a, x - b) - diameter / 2) / 0.7))
+        movie += 60 * (np.arange(120) % 40 // 8 == number)[:, None, None] * shape
+    return movie.astype(np.float32)
+
+
+@pytest.mark.parametrize("blur", [0, 1])
+def test_noise_is_no_movie_of_many_small_cells(rng, blur):
+    movie = ndimage.gaussian_filter(rng.normal(200, 20, (120, 100, 110)), (0, blur, blur))
+    with pytest.warns(UserWarning, match=DOUBT):
+        found = find_cells(movie.astype(np.float32), threads=1, traces=False)
+    assert len(found) <= 1
+    assert found.least_score == 0.85
+
+
+@pytest.mark.parametrize("diameter", [8.0, 13.0, 24.0])
+def test_few_cells_are_found_without_what_only_might_be_some(rng, diameter):
+    centers = [(30, 30), (65, 75)]
+    with pytest.warns(UserWarning, match=DOUBT):
+        found = find_cells(movie_of(rng, centers, diameter), threads=1, traces=False)
+    assert len(found) == 2
+    np.testing.assert_allclose(sorted(found.centers.tolist()), centers, atol=1.5)
+
+
+def test_a_least_score_that_is_given_counts_in_doubt_too(rng):
+    with pytest.warns(UserWarning, match="with a score of at least 0.3"):
+        found = find_cells(movie_of(rng, [(30, 30)], 13.0), threads=1, traces=False, score=0.3)
+    assert found.least_score == 0.3
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("diameter", ["12um", None])
+def test_cells_are_round_in_micrometres(rng, axis, diameter):
+    """Every third row or column: disks in micrometres are ellipses in pixels."""
+    picture, truth = cell_fakes.disks(rng, (260, 260), 12.0, 25)
+    thin = (slice(None), slice(1, None, 3))[:: -1 if axis == 0 else 1]
+    pixel_um = (1.0, 3.0)[:: -1 if axis == 0 else 1]
+    found = find_cells(
+        summary=picture[thin], model=cell_fakes.fake_networks(), diameter=diameter, pixel_um=pixel_um
+    )
+    assert found.masks.shape == picture[thin].shape
+    assert found.diameter == pytest.approx(12 / np.sqrt(3), rel=0.15)
+    assert len(found) == len(truth) == matched(truth[:, *thin], found.masks, 0.6)
 
 
 def test_pixel_size_is_where_the_estimate_begins(rng):
@@ -69,6 +137,7 @@ def test_pixel_size_is_where_the_estimate_begins(rng):
     assert found.diameter == pytest.approx(10.0, rel=0.15)
 
 
+@pytest.mark.usefixtures("no_doubt")
 def test_wrong_pixel_size_in_a_file_does_no_harm(rng):
     picture, _ = cell_fakes.disks(rng, (200, 200), 10.0, 20)
     found = find_cells(summary=picture, model=cell_fakes.fake_networks(), pixel_um=(0.02, 0.02))
@@ -81,6 +150,30 @@ def test_cell_at_the_edge_is_cut_off_there(rng):
     disk = np.hypot(y - 1, x - 50) <= 6
     found = find_cells(summary=picture + 400 * disk, model=cell_fakes.fake_networks(), diameter=12)
     assert matched(np.concatenate([truth, disk[None]]), found.masks, 0.6) == 5
+
+
+@pytest.mark.parametrize("diameter", [24.0, None])
+def test_there_are_no_cells_where_nothing_was_recorded(rng, diameter):
+    """Black edges go on as what is nearest: a cell that is cut there would be seen once more, or longer."""
+    picture, _ = cell_fakes.disks(rng, (240, 240), 24.0, 9, edge=1.5)
+    y, x = np.indices(picture.shape)
+    cut = [(0, 60), (0, 150), (239, 100), (120, 0), (100, 239)]
+    picture += 400 * sum(np.hypot(y - a, x - b) <= 12 for a, b in cut)
+    framed = np.pad(picture + 200, 40)
+    found = find_cells(summary=framed, model=cell_fakes.fake_networks(), diameter=diameter)
+    assert found.diameter == pytest.approx(24, rel=0.15)
+    assert len(found) >= 9
+    assert not found.masks.count()[framed == 0].any()
+    assert not found.heat[framed == 0].any()
+
+
+def test_mask_is_whole_where_one_pixel_of_the_detector_is_dead(rng):
+    picture, truth = cell_fakes.disks(rng, (80, 80), 12.0, 4)
+    middle = tuple(np.argwhere(truth[0]).mean(axis=0).round().astype(int))
+    picture[middle] = 0
+    found = find_cells(summary=picture, model=cell_fakes.fake_networks(), diameter=12)
+    assert matched(truth, found.masks) == len(truth)
+    assert found.masks.count()[middle] == 1
 
 
 def test_movie_gives_masks_and_traces(rng):
@@ -96,6 +189,22 @@ def test_movie_gives_masks_and_traces(rng):
     order = [int(np.argmax([t[tuple(np.rint(c).astype(int))] for t in truth])) for c in found.centers]
     for trace, cell in zip(found.traces.cells, order, strict=True):
         assert np.corrcoef(trace, activity[:, cell])[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("diameter", ["wide", "12um", 0.1])
+def test_diameter_is_checked_before_the_movie_is_read(rng, diameter):
+    movie = Counted(rng.poisson(50, (100, 40, 50)).astype(np.uint16))
+    with pytest.raises(CalzooError, match="diameter: "):
+        find_cells(movie, model=cell_fakes.fake_networks(), diameter=diameter)
+    assert movie.asked == []
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(("frames", "told"), [(2, 1), (49, 1), (50, 0)])
+def test_short_movie_is_said_to_be_short(rng, recwarn, frames, told):
+    movie = rng.poisson(50, (frames, 40, 50)).astype(np.uint16)
+    find_cells(movie, model=cell_fakes.fake_networks(), diameter=12)
+    assert [f"the movie has {frames} frames" in str(w.message) for w in recwarn] == [True] * told
 
 
 def test_movie_is_read_in_parts(rng):
@@ -115,9 +224,10 @@ def test_where_nothing_can_be_written_nothing_is_computed(rng, tmp_path, monkeyp
 
 @pytest.mark.parametrize("value", [0, 65535])
 def test_movie_without_anything_gives_no_cells(value):
-    found = find_cells(np.full((10, 40, 50), value, np.uint16), model=cell_fakes.fake_networks())
+    with pytest.warns(UserWarning, match=DOUBT):
+        found = find_cells(np.full((10, 40, 50), value, np.uint16), model=cell_fakes.fake_networks())
     assert len(found) == 0
-    assert np.isnan(found.diameter)
+    assert found.diameter == 12
     assert found.traces.cells.shape == (0, 10)
     assert found.labels.shape == (40, 50)
 
@@ -288,7 +398,7 @@ def test_folder_holds_all_files_of_a_movie(rng, tmp_path):
         frame_rate_hz=10.0,
         pixel_um=(2.0, 0.75),
     )
-    expected = find_cells(movie, model=cell_fakes.fake_networks(), diameter=12)
+    expected = find_cells(movie, model=cell_fakes.fake_networks(), diameter=12, pixel_um=(2.0, 0.75))
     names = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()}
     assert names == FILES | {"run.json"}
     masks = read_masks(tmp_path / "out" / "masks.npz")
@@ -335,7 +445,8 @@ def test_files_of_another_program_are_refused_before_the_work(tmp_path, name):
 def test_folder_of_nothing_is_complete_too(tmp_path, capsys):
     tifffile = pytest.importorskip("tifffile")
     tifffile.imwrite(tmp_path / "movie.tif", np.full((12, 32, 40), 7, np.uint16), photometric="minisblack")
-    result = run_cells(tmp_path / "movie.tif", tmp_path / "out", model=cell_fakes.fake_networks())
+    with pytest.warns(UserWarning, match=DOUBT):
+        result = run_cells(tmp_path / "movie.tif", tmp_path / "out", model=cell_fakes.fake_networks())
     assert result.count == 0
     assert len(read_masks(tmp_path / "out" / "masks.npz")) == 0
     assert (tmp_path / "out" / "cells.csv").read_text().count("\n") == 1
@@ -347,16 +458,17 @@ def test_nothing_of_other_cells_stays_beside_new_masks(tmp_path):
     tifffile = pytest.importorskip("tifffile")
     tifffile.imwrite(tmp_path / "movie.tif", np.full((12, 32, 40), 7, np.uint16), photometric="minisblack")
     out = tmp_path / "out"
-    run_cells(tmp_path / "movie.tif", out, model=cell_fakes.fake_networks())
-    for name in ("curation.csv", "curated.npz", "cells.nwb", "notes.txt", "suite2p/plane0/data.bin"):
+    run_cells(tmp_path / "movie.tif", out, model=cell_fakes.fake_networks(), diameter=12)
+    stale = ("curation.csv", "curated.npz", "cells.nwb", "centers.csv", "stages.png")
+    for name in (*stale, "notes.txt", "suite2p/plane0/data.bin"):
         (out / name).touch()
-    run_cells(tmp_path / "movie.tif", out, model=cell_fakes.fake_networks(), traces=False)
+    run_cells(tmp_path / "movie.tif", out, model=cell_fakes.fake_networks(), diameter=12, traces=False)
     names = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
     results = {"masks.npz", "labels.tif", "rois.zip", "cells.csv", "overlay.png", "caiman_A.npz", "run.json"}
     assert names == results | {"notes.txt", "suite2p/plane0/data.bin"}
-    run_cells(tmp_path / "movie.tif", tmp_path / "out", model=cell_fakes.fake_networks())
+    run_cells(tmp_path / "movie.tif", tmp_path / "out", model=cell_fakes.fake_networks(), diameter=12)
     (out / "suite2p" / "plane0" / "data.bin").unlink()
-    run_cells(tmp_path / "movie.tif", out, model=cell_fakes.fake_networks(), traces=False)
+    run_cells(tmp_path / "movie.tif", out, model=cell_fakes.fake_networks(), diameter=12, traces=False)
     assert not (out / "suite2p").exists()
 
 
@@ -369,6 +481,19 @@ def test_picture_in_place_of_a_movie(rng, tmp_path):
     )
     assert result.count == len(truth)
     assert not (tmp_path / "out" / "traces.csv").exists()
+
+
+def test_pixel_size_of_a_picture_is_that_of_its_file(rng, tmp_path, capsys):
+    tifffile = pytest.importorskip("tifffile")
+    picture, _ = cell_fakes.disks(rng, (64, 80), 12.0, 5)
+    sizes = {"PhysicalSizeX": 0.8, "PhysicalSizeY": 0.8, "PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"}
+    tifffile.imwrite(tmp_path / "mean.ome.tif", picture.astype(np.uint16), metadata={"axes": "YX", **sizes})
+    options = {"summary": True, "model": cell_fakes.fake_networks(), "diameter": "9.6um"}
+    assert run_cells(tmp_path / "mean.ome.tif", tmp_path / "out", **options).diameter == pytest.approx(12)
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["pixel_um"] == [0.8, 0.8]
+    assert "not known" not in capsys.readouterr().err
+    result = run_cells(tmp_path / "mean.ome.tif", tmp_path / "other", pixel_um=(0.6, 0.6), **options)
+    assert result.diameter == pytest.approx(16)
 
 
 def test_masks_that_overlap_keep_their_overlap():

@@ -124,6 +124,7 @@ def write_run(folder, role):
     return run
 
 
+@pytest.mark.filterwarnings("ignore:the recording")  # untrained networks see nothing
 def test_runs_of_both_roles_are_scored_together(tmp_path, disks):
     import tifffile
 

@@ -34,6 +34,21 @@ def test_dropped_cell_is_not_among_the_curated_ones(folder):
     ]
 
 
+def test_suite2p_is_told_what_is_kept(folder):
+    plane = folder / "suite2p" / "plane0"
+    plane.mkdir(parents=True)
+    np.save(plane / "iscell.npy", [[1, 0.9], [1, 0.8], [1, 0.7]])
+    curation = Curation(folder)
+    curation.step(1)
+    curation.toggle()
+    curation.save()
+    np.testing.assert_array_equal(np.load(plane / "iscell.npy"), [[1, 0.9], [0, 0.8], [1, 0.7]])
+    others = [[0, 0.2]]  # what Suite2p found by itself
+    np.save(plane / "iscell.npy", others)
+    curation.save()
+    np.testing.assert_array_equal(np.load(plane / "iscell.npy"), others)
+
+
 def test_curation_goes_on_where_it_was_left(folder):
     curation = Curation(folder)
     curation.toggle()
@@ -133,6 +148,19 @@ def test_current_cell_fills_the_second_picture(window):
     left, right = window._near.get_xlim()
     assert (left + right) / 2 == pytest.approx(6)
     assert (window.figure.axes[0].images[0].get_array() > 0).any()
+
+
+def test_keys_only_change_the_colours_of_what_was_drawn_once(window):
+    from matplotlib.colors import to_hex
+
+    before = [axes.get_children() for axes in window.figure.axes[:2]]
+    press(window, "enter", "right")
+    assert [axes.get_children() for axes in window.figure.axes[:2]] == before
+    for axes in window.figure.axes[:2]:
+        (outlines,) = axes.collections
+        assert [to_hex(c) for c in outlines.get_colors()] == ["#555555", "#ffb000", "#648fff"]
+        assert outlines.get_linewidths() == [0.6, 2.0, 0.6]
+        np.testing.assert_allclose(outlines.get_segments()[0].mean(axis=0), (4.5, 3.5), atol=0.5)
 
 
 @pytest.fixture

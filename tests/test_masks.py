@@ -171,3 +171,10 @@ def test_every_mask_file_of_the_real_data_is_read(shared_data):
             assert len(masks) > 50
             assert masks.areas.min() > 0
             assert masks.labels().max() <= len(masks)
+
+
+def test_pixels_that_are_listed_twice_count_once():
+    masks = Masks.from_pixels((9, 9), [([5, 1, 5, 2], [5, 1, 5, 2]), ([], []), ([1, 1], [1, 1])])
+    assert masks.areas.tolist() == [3, 0, 1]
+    rows, columns = masks[0]
+    assert (rows.tolist(), columns.tolist()) == ([5, 1, 2], [5, 1, 2])

@@ -40,7 +40,9 @@ def test_an_unknown_name_is_answered_with_a_near_one(registry):
 
 
 def test_an_unknown_role_is_answered_with_the_known_ones(registry):
-    with pytest.raises(CalzooError, match="'dots' has the roles model; got 'proposal'"):
+    with pytest.raises(
+        CalzooError, match=r"'dots', which is for the task 'axons', has the roles model; got 'proposal'"
+    ):
         registry.resolve("dots", "proposal")
 
 

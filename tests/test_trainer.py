@@ -295,7 +295,11 @@ def test_weights_of_a_preset_of_two_networks_are_those_of_the_role():
     ("name", "init", "reason"),
     [
         ("axons", "axon", "no preset is called 'axon'; did you mean 'axons'?"),
-        ("cells-instance", "axons", "preset 'axons' has the roles model; got 'instance'."),
+        (
+            "cells-instance",
+            "axons",
+            "preset 'axons', which is for the task 'axons', has the roles model; got 'instance'.",
+        ),
     ],
 )
 def test_no_run_begins_where_there_is_nothing_to_start_from(tmp_path, name, init, reason):

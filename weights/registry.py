@@ -115,7 +115,10 @@ class Preset:
     def network(self, role="model"):
         """Return the network of a role, or say which roles there are."""
         if role not in self.networks:
-            message = f"preset {self.name!r} has the roles {', '.join(self.networks)}; got {role!r}."
+            message = (
+                f"preset {self.name!r}, which is for the task {self.task!r}, has the roles "
+                f"{', '.join(self.networks)}; got {role!r}. 'calzoo list' says what each preset is for."
+            )
             raise CalzooError(message)
         return self.networks[role]
 

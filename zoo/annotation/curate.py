@@ -7,7 +7,7 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.masks import read_masks, write_masks
-from calzoo.imaging.outputs import CURATION_FILES, write_table
+from calzoo.imaging.outputs import CURATION_FILES, output_file, write_table
 
 STATE_FILE, KEPT_FILE = CURATION_FILES
 
@@ -96,7 +96,7 @@ class Curation:
             self.kept[self.current] ^= True
 
     def save(self):
-        """Write curation.csv, and the masks that are kept to curated.npz."""
+        """Write curation.csv, the masks that are kept to curated.npz, and which these are for Suite2p."""
         if len(self.masks):
             self.seen[self.current] = True
         centers = self._centers()
@@ -109,3 +109,14 @@ class Curation:
         }
         write_table(self.folder / STATE_FILE, columns)
         write_masks(self.folder / KEPT_FILE, cells=self.masks.select(self.kept))
+        self._tell_suite2p()
+
+    def _tell_suite2p(self):
+        """Write which cells are kept into suite2p/plane0/iscell.npy, beside the scores there."""
+        path = self.folder / "suite2p" / "plane0" / "iscell.npy"
+        cells = np.load(path) if path.is_file() else np.empty((0, 2))
+        if cells.shape != (len(self.masks), 2) or not len(cells):  # a folder of another program
+            return
+        cells[:, 0] = self.kept
+        with output_file(path) as part, open(part, "wb") as file:
+            np.save(file, cells)

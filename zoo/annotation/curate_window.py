@@ -4,7 +4,7 @@ import numpy as np
 
 from calzoo.imaging.contours import display_range, outline_polygons
 
-_KEEP, _DROP, _OTHER = "#ffb000", "#dc267f", "#648fff"
+_KEEP, _DROP, _OTHER, _DROPPED = "#ffb000", "#dc267f", "#648fff", "#555555"
 _AROUND = 40  # pixels that are shown around a cell
 
 
@@ -39,7 +39,7 @@ class CurationWindow:
         for axes in (self._whole, self._near):
             axes.imshow(picture, cmap="gray", vmin=low, vmax=high)
             axes.set_axis_off()
-        self._drawn = []
+        self._lines = [axes.add_collection(self._collection()) for axes in (self._whole, self._near)]
         # The window's own keys would pan and quit.
         manager = getattr(self.figure.canvas, "manager", None)
         handler = getattr(manager, "key_press_handler_id", None)
@@ -71,21 +71,31 @@ class CurationWindow:
         self.curation.save()
         pyplot.close(self.figure)
 
+    def _collection(self):
+        """Return the outlines of all cells as one artist, which a key does not make anew."""
+        from matplotlib.collections import LineCollection
+
+        return LineCollection(
+            [np.concatenate([outline, outline[:1]])[:, ::-1] for outline in self._outlines], zorder=2
+        )
+
+    def _styles(self):
+        """Return the colour and the width of each outline."""
+        colours = np.where(self.curation.kept, _OTHER, _DROPPED).tolist()
+        widths = np.full(len(colours), 0.6)
+        if colours:
+            current = self.curation.current
+            colours[current] = _KEEP if self.curation.kept[current] else _DROP
+            widths[current] = 2.0
+        return colours, widths
+
     def draw(self):
         """Show the current cell."""
-        for artist in self._drawn:
-            artist.remove()
-        self._drawn = []
         current = self.curation.current
-        for number, outline in enumerate(self._outlines):
-            if not len(outline):
-                continue
-            closed = np.concatenate([outline, outline[:1]])
-            kept = self.curation.kept[number]
-            colour = (_KEEP if kept else _DROP) if number == current else (_OTHER if kept else "#555555")
-            width = 2.0 if number == current else 0.6
-            for axes in (self._whole, self._near):
-                self._drawn += axes.plot(closed[:, 1], closed[:, 0], color=colour, linewidth=width)
+        colours, widths = self._styles()
+        for lines in self._lines:
+            lines.set_color(colours)
+            lines.set_linewidth(widths)
         self._trace.clear()
         if len(self._outlines):
             y, x = self._centers[current]

@@ -54,6 +54,7 @@ def add_arguments(parser):
 def run(args):
     """Find cells in one recording after the other, all with the same networks."""
     from calzoo.commands._batch import run_each
+    from calzoo.imaging.masks import count_of_cells
     from calzoo.inference.cell_networks import ROLES, CellNetworks
     from calzoo.inference.cells import PRESET, network_hash, run_cells
 
@@ -72,7 +73,8 @@ def run(args):
 
     def find(path, folder):
         result = run_cells(path, folder, model=networks, threads=args.threads, **options)
-        tell(f"{path}: {result.count} cells of about {result.diameter:.1f} px, computed on {result.provider}")
+        size = f" of about {result.diameter:.1f} px" if result.count else ""
+        tell(f"{path}: {count_of_cells(result.count)}{size}, computed on {result.provider}")
         print(folder)
 
     return run_each(

@@ -2,7 +2,8 @@
 
 A small window: left and right go to the previous or next cell, Enter keeps or drops it,
 Esc saves and closes. The state is in DIR/curation.csv, where the same command goes
-on; the masks that are kept are in DIR/curated.npz.
+on; the masks that are kept are in DIR/curated.npz. Where DIR has a suite2p folder, its iscell.npy
+says so too.
 """
 
 import os

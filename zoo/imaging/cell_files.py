@@ -5,7 +5,7 @@ from scipy import sparse
 
 from calzoo.imaging.cell_overlay import draw_cells
 from calzoo.imaging.imagej_rois import write_rois
-from calzoo.imaging.masks import write_masks
+from calzoo.imaging.masks import count_of_cells, write_masks
 from calzoo.imaging.outputs import output_file, write_run_json, write_table
 
 
@@ -66,7 +66,7 @@ def write_cells(folder, found, *, title="", pixel_um=None, frame_rate_hz=None, n
         scores=found.scores,
         traces=None if traces is None else traces.cells,
         frame_rate_hz=frame_rate_hz,
-        title=f"{title}   {height} x {width}   {len(masks)} cells",
+        title=f"{title}   {height} x {width}   {count_of_cells(len(masks))}",
     )
     write_run_json(folder, **(facts or {}))
 

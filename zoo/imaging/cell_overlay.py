@@ -1,12 +1,19 @@
 """One picture of a result: the cells on the recording, the heat map, traces of the best cells."""
 
+import math
+
 import numpy as np
 
+from calzoo.imaging.cell_pictures import median_diameter
 from calzoo.imaging.contours import Outlines, display_range, enlarge, palette, to_grey
 
 _SMALLEST, _LARGEST = 640, 1600  # pixels of a panel's longer side
 _LINE, _GAP = 24, 8
 _BEST = 12
+_NUMBERED = 50  # the best cells; more numbers hide what they count
+_SMALLEST_CELL = 30  # pixels of a cell's diameter that are drawn, where a panel holds as many
+_HOLDS_A_NUMBER = 36  # pixels across, so that the cell is still seen around it
+_LUMA = 165  # that every colour has at least, of 255
 _TRACE_HEIGHT, _BAR = 34, 16
 _DARK, _LIGHT = (16, 16, 16), (230, 230, 230)
 
@@ -31,7 +38,7 @@ def draw_cells(path, picture, masks, heat, *, scores, traces=None, frame_rate_hz
     """
     from PIL import Image, ImageDraw
 
-    zoom = -(-_SMALLEST // max(picture.shape))
+    zoom = _zoom(masks)
     left = _outlined(picture, masks, zoom)
     right = Image.fromarray(enlarge(_hot(heat), zoom))
     if max(left.size) > _LARGEST:
@@ -54,28 +61,58 @@ def draw_cells(path, picture, masks, heat, *, scores, traces=None, frame_rate_hz
     sheet.save(path, format="PNG", compress_level=6)
 
 
+def _zoom(masks):
+    """Return by how much to enlarge a picture: to a panel's size, and more where cells are small."""
+    side = max(masks.shape)
+    diameter = median_diameter(masks)
+    seen = math.ceil(_SMALLEST_CELL / diameter) if np.isfinite(diameter) else 1
+    return max(-(-_SMALLEST // side), min(seen, _LARGEST // side))
+
+
 def _outlined(picture, masks, zoom):
-    """Return the picture with outlines and, where there is room, numbers."""
+    """Return the picture with outlines and, where there is room, the numbers of the best cells."""
     from PIL import Image, ImageDraw
 
     shown = enlarge(to_grey(picture, *display_range(picture)), zoom)[..., None].repeat(3, axis=2)
-    Outlines(masks, zoom).draw(shown)
+    colours = _light_palette(len(masks))
+    Outlines(masks, zoom, colours).draw(shown)
     image = Image.fromarray(shown)
-    draw, font = ImageDraw.Draw(image), _font(11)
-    colours = palette(len(masks))
-    centers = masks.centers if len(masks) else np.empty((0, 2))
+    draw, font = ImageDraw.Draw(image), _font(max(11, image.width // 110))
     taken = set()
-    for number, (y, x) in enumerate(centers, 1):
-        place = (round((x + 0.5) * zoom), round((y + 0.5) * zoom))
-        cell = (place[0] // 18, place[1] // 12)
+    for number in range(1, min(len(masks), _NUMBERED) + 1):
+        place, anchor = _number_place(masks[number - 1], zoom, image.width)
+        cell = (round(place[0]) // 18, round(place[1]) // 12)
         if cell in taken:
             continue
         taken.add(cell)
-        colour = tuple(int(c) for c in colours[number - 1])
         draw.text(
-            place, str(number), fill=colour, font=font, anchor="mm", stroke_width=1, stroke_fill=(0, 0, 0)
+            place,
+            str(number),
+            fill=tuple(colours[number - 1].tolist()),
+            font=font,
+            anchor=anchor,
+            stroke_width=1,
+            stroke_fill=(0, 0, 0),
         )
     return image
+
+
+def _number_place(mask, zoom, width):
+    """Return (x, y) and anchor of a number: in the middle of a cell, or beside one that it would hide."""
+    rows, columns = mask
+    if min(np.ptp(rows), np.ptp(columns)) * zoom >= _HOLDS_A_NUMBER:
+        return ((columns.mean() + 0.5) * zoom, (rows.mean() + 0.5) * zoom), "mm"
+    y = (rows.mean() + 0.5) * zoom
+    right = (columns.max() + 1) * zoom + 2
+    return ((right, y), "lm") if right < width - 24 else ((columns.min() * zoom - 2, y), "rm")
+
+
+def _light_palette(count):
+    """Return the colours of `palette`, mixed with so much white that none is dark on dark tissue."""
+    colours = palette(count).astype(float)
+    luma = colours @ (0.299, 0.587, 0.114)
+    white = np.clip((_LUMA - luma) / (255 - luma), 0, 1)[:, None]
+    return np.rint(colours + white * (255 - colours)).astype(np.uint8)
 
 
 def _hot(heat):
@@ -87,7 +124,7 @@ def _hot(heat):
 def _trace(draw, values, box, place, score):
     """Draw one trace into a box (left, top, right, bottom): of many frames the range in each pixel."""
     left, top, right, bottom = box
-    colour = tuple(int(c) for c in palette(place + 1)[place])
+    colour = tuple(_light_palette(place + 1)[place].tolist())
     draw.text((6, (top + bottom) // 2), f"{place + 1}", fill=colour, font=_font(12), anchor="lm")
     draw.text((40, bottom), f"{score:.2f}", fill=(140, 140, 140), font=_font(9), anchor="rs")
     low, high = np.percentile(values, (1, 99.8))

@@ -9,9 +9,10 @@ from calzoo.imaging.resampling import Taps
 KINDS = ("correlation", "brightness", "deviation")
 
 
-def scaled_shape(shape, factor):
-    """Return the shape (Y, X) of a picture that is `factor` times as large."""
-    return tuple(max(round(side * factor), 1) for side in shape)
+def scaled_shape(shape, factors):
+    """Return the shape (Y, X) of a picture that is `factors` times as large, one number or (y, x)."""
+    factors = np.broadcast_to(factors, 2).tolist()
+    return tuple(max(round(side * factor), 1) for side, factor in zip(shape, factors, strict=True))
 
 
 def resize(picture, shape):

@@ -100,13 +100,16 @@ class Outlines:
     masks : Masks
     zoom : int
         How many pixels wide one pixel of the masks is drawn.
+    colours : ndarray of uint8, (N, 3), optional
+        Of each mask; left out: `palette`.
     """
 
-    def __init__(self, masks, zoom=1):
+    def __init__(self, masks, zoom=1, colours=None):
         self.shape = tuple(side * zoom for side in masks.shape)
         found = [_outermost(rows, columns, zoom) for rows, columns in masks]
         self._pixels = Masks.from_pixels(self.shape, found)
-        self._colours = np.repeat(palette(len(masks)), self._pixels.areas, axis=0)
+        colours = palette(len(masks)) if colours is None else colours
+        self._colours = np.repeat(colours, self._pixels.areas, axis=0)
 
     def draw(self, picture):
         """Draw the outlines into a picture, uint8 (Y * zoom, X * zoom, 3), in place."""

@@ -82,12 +82,12 @@ class Masks:
         shape : tuple of int
             Height and width of the frame.
         pixels : iterable of (array of int, array of int)
-            The pixels of each mask.
+            The pixels of each mask; one that comes twice counts once.
         """
         pixels = [(np.ravel(rows), np.ravel(columns)) for rows, columns in pixels]
         indptr = np.concatenate([[0], np.cumsum([len(rows) for rows, _ in pixels])]).astype(np.int64)
         row, col = (np.concatenate([[], *(pair[axis] for pair in pixels)]) for axis in (0, 1))
-        return cls(shape, indptr, row.astype(np.int32), col.astype(np.int32))
+        return cls(shape, indptr, row.astype(np.int32), col.astype(np.int32))._once()
 
     @classmethod
     def from_labels(cls, labels):
@@ -150,6 +150,16 @@ class Masks:
         shape = (len(self), self.shape[0] * self.shape[1])
         return sparse.csr_matrix((ones, self._places(), self.indptr), shape=shape)
 
+    def _once(self):
+        """Return these masks without pixels that come twice in one of them."""
+        cell = np.repeat(np.arange(len(self)), self.areas)
+        _, first = np.unique(cell * (self.shape[0] * self.shape[1]) + self._places(), return_index=True)
+        if len(first) == len(cell):
+            return self
+        first.sort()  # in the order in which they came
+        indptr = np.searchsorted(cell[first], np.arange(len(self) + 1))
+        return Masks(self.shape, indptr, self.row[first], self.col[first])
+
     def _places(self):
         """Return the number of each pixel, counted along the rows of the frame."""
         return self.row.astype(np.int64) * self.shape[1] + self.col
@@ -171,6 +181,11 @@ class Masks:
         stack = np.zeros((len(self), *self.shape), bool)
         stack[np.repeat(np.arange(len(self)), self.areas), self.row, self.col] = True
         return stack
+
+
+def count_of_cells(count):
+    """Return "1 cell" or "2 cells"."""
+    return f"{count} cell{'s' * (count != 1)}"
 
 
 def refuse_empty(masks):

@@ -65,11 +65,15 @@ class Scaling:
             np.clip(scaled, *self.clip, out=scaled)
         scaled = scaled.astype(np.float32, copy=False)
         if self.padding is not None:
-            recorded = array != self.padding
+            recorded = self.recorded(array)
             level = scaled[recorded].mean() if recorded.any() else 0.0
             for plane in np.ndindex(array.shape[:-2]):
                 _fill(scaled[plane], recorded[plane], level)
         return scaled
+
+    def recorded(self, array):
+        """Return where intensities were recorded and are no `padding`, bool, of the shape of the array."""
+        return np.ones(array.shape, bool) if self.padding is None else array != self.padding
 
 
 def percentile_range(array, low, high, *, ignore_zeros=False):

@@ -62,16 +62,8 @@ def write_nwb(
     ----------
     .. [1] Rübel et al., "The Neurodata Without Borders ecosystem", eLife 2022. doi:10.7554/eLife.78362
     """
-    try:
-        import pynwb
-        from pynwb import ophys
-    except ImportError as error:
-        message = "an NWB file needs pynwb, which is not installed; run: python -m pip install 'calzoo[nwb]'."
-        raise CalzooError(message) from error
-    metadata = dict(metadata or {})
-    location = metadata.pop("location", "unknown")
-    file = _new_file(pynwb, metadata)
-    plane = _imaging_plane(file, ophys, frame_rate_hz, pixel_um, location)
+    pynwb, ophys = _pynwb()
+    file, plane = _new_file(pynwb, ophys, metadata, frame_rate_hz, pixel_um)
     module = file.create_processing_module(
         "ophys", "cells found by calzoo in the summary images of a recording"
     )
@@ -92,10 +84,38 @@ def write_nwb(
             named.unlink(missing_ok=True)
 
 
-def _new_file(pynwb, metadata):
-    """Return a file with its metadata and nothing else."""
+def check_nwb(metadata=None):
+    """Refuse what `write_nwb` would refuse, before there is anything to write.
+
+    Parameters
+    ----------
+    metadata : mapping, optional
+        As for `write_nwb`.
+
+    Raises
+    ------
+    CalzooError
+    """
+    _new_file(*_pynwb(), metadata, None, None)
+
+
+def _pynwb():
+    """Return pynwb and its module of optical physiology."""
+    try:
+        import pynwb
+        from pynwb import ophys
+    except ImportError as error:
+        message = "an NWB file needs pynwb, which is not installed; run: python -m pip install 'calzoo[nwb]'."
+        raise CalzooError(message) from error
+    return pynwb, ophys
+
+
+def _new_file(pynwb, ophys, metadata, frame_rate_hz, pixel_um):
+    """Return a file with its metadata and the plane of the recording, and nothing else."""
     from pynwb.file import Subject
 
+    metadata = dict(metadata or {})
+    location = metadata.pop("location", "unknown")
     subject = metadata.pop("subject", None)
     start = metadata.pop("session_start_time", None)
     try:
@@ -110,10 +130,10 @@ def _new_file(pynwb, metadata):
         file = pynwb.NWBFile(session_start_time=start, **fields)
         if subject:
             file.subject = Subject(**subject)
+        return file, _imaging_plane(file, ophys, frame_rate_hz, pixel_um, location)
     except (TypeError, ValueError) as error:
         message = f"NWB metadata: expected fields of pynwb.NWBFile and of its Subject, got: {error}"
         raise CalzooError(message) from error
-    return file
 
 
 def _imaging_plane(file, ophys, frame_rate_hz, pixel_um, location):

@@ -58,6 +58,25 @@ def read_pictures(path):
         raise CalzooError(message) from error
 
 
+def picture_pixel_um(path):
+    """Return the sides of a pixel in micrometres, (y, x), that a file states; None where it does not.
+
+    Parameters
+    ----------
+    path : path-like
+        What `read_pictures` reads; of these files TIFF alone says it.
+    """
+    if Path(path).suffix.lower() not in (".tif", ".tiff"):
+        return None
+    import tifffile
+
+    from calzoo.imaging.readers.tiff_metadata import facts_of
+
+    with tifffile.TiffFile(path) as tif:
+        voxel = facts_of(tif, tif.series[0]).voxel_um
+    return None if voxel is None or None in voxel[1:] else voxel[1:]
+
+
 def as_pictures(summary):
     """Return pictures by kind.
 

@@ -121,7 +121,7 @@ def with_prior(masks, scores):
     return masks * (prior / max(prior.max(), 1e-6))
 
 
-def pasted(masks, corners, threshold, shape, network_shape):
+def pasted(masks, corners, threshold, shape, network_shape, recorded=None):
     """Bring soft masks into the pixels of the recording.
 
     Parameters
@@ -133,11 +133,14 @@ def pasted(masks, corners, threshold, shape, network_shape):
     threshold : float
     shape, network_shape : tuple of int
         Of the recording and of the picture, (Y, X).
+    recorded : ndarray of bool, (Y, X), optional
+        Where the recording has data.
 
     Returns
     -------
     Masks
-        In the order of `masks`. Pixels beyond the edge are cut off, so a mask may be empty.
+        In the order of `masks`. Pixels beyond the edge, and what was not recorded, are cut off, so a mask
+        may be empty.
     """
     side = masks.shape[-1] if len(masks) else 0
     factors = [new / old for new, old in zip(network_shape, shape, strict=True)]
@@ -152,7 +155,10 @@ def pasted(masks, corners, threshold, shape, network_shape):
         places = [(s + 0.5) * f - 0.5 - c for s, f, c in zip(spans, factors, corner, strict=True)]
         soft = _bilinear(mask, *places)
         middle = [np.abs(p - side // 2).argmin() if len(p) else 0 for p in places]
-        rows, cols = np.nonzero(one_piece(soft >= threshold, np.array(middle)))
+        solid = soft >= threshold
+        if recorded is not None:
+            solid &= recorded[np.ix_(*spans)]
+        rows, cols = np.nonzero(one_piece(solid, np.array(middle)))
         found.append((spans[0][rows], spans[1][cols]))
     return Masks.from_pixels(shape, found)
 

@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
@@ -11,26 +12,30 @@ from pathlib import Path
 import numpy as np
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.cell_pictures import KINDS, resize, scaled_shape
+from calzoo.imaging.cell_pictures import resize, scaled_shape
 from calzoo.imaging.cell_summary import cell_pictures
 from calzoo.imaging.diameters import diameter_px
 from calzoo.imaging.frames import as_movie
-from calzoo.imaging.masks import Masks
-from calzoo.imaging.normalisation import normalise
+from calzoo.imaging.masks import Masks, count_of_cells
 from calzoo.imaging.outputs import CURATION_FILES
 from calzoo.imaging.peaks import local_maxima
 from calzoo.imaging.picture_files import as_pictures
 from calzoo.imaging.suite2p_folder import FILES
 from calzoo.imaging.traces import Traces, extract_traces
+from calzoo.inference.cell_input import network_input
 from calzoo.inference.cell_masks import binarised, pasted, suppressed, with_prior
 from calzoo.inference.cell_networks import CellNetworks
-from calzoo.inference.cell_scale import estimate_diameter
+from calzoo.inference.cell_scale import DOUBTFUL_SCORE, possible_diameters
 
 PRESET = "cells-2p"
+_LEAST_PX = 2.0  # of a diameter: smaller ones would be enlarged beyond all memory
+_FEWEST_FRAMES = 50
 _FILES = ("masks.npz", "labels.tif", "rois.zip", "cells.csv", "caiman_A.npz", "overlay.png")
 _OF_MOVIES = ("traces.csv", *(f"suite2p/{name}" for name in FILES))
-#: What an earlier result may hold of other cells: not every run writes it, or it was made by hand since.
-_STALE = ("cells.nwb", *CURATION_FILES, *_OF_MOVIES)
+_OF_CENTERS = ("centers.csv", "stages.png", "on_mask.png", "pictures.png", "histograms.png")
+#: What an earlier result may hold of other cells: not every run writes it, `calzoo centers` did, or it was
+#: made by hand since.
+_STALE = ("cells.nwb", *CURATION_FILES, *_OF_MOVIES, *_OF_CENTERS)
 
 
 @dataclass(frozen=True)
@@ -48,11 +53,14 @@ class CellDetection:
     pictures : Mapping of str to ndarray, (Y, X)
         What the networks saw: correlation, brightness, deviation, those that there are.
     diameter : float
-        Of the cells as they were looked for, in pixels; NaN where no cell was seen to estimate it from.
+        Of the cells as they were looked for, in pixels (of their geometric mean, where their sides
+        differ).
     traces : Traces or None
         Fluorescence and neuropil of each cell, where a movie was given.
     provider : str
         What ran the networks.
+    least_score : float
+        What the cells score at least.
     """
 
     masks: Masks
@@ -62,6 +70,7 @@ class CellDetection:
     diameter: float
     traces: Traces | None
     provider: str
+    least_score: float
 
     def __len__(self):
         return len(self.masks)
@@ -96,7 +105,7 @@ def find_cells(
     Parameters
     ----------
     movie : ndarray or Movie, (T, Y, X)
-        Registered, or nearly so. Any real dtype.
+        Registered, or nearly so. Any real dtype. A warning says if it has fewer than 50 frames.
     summary : ndarray, mapping or SummaryImages, optional
         In place of a movie: one picture (Y, X) (a mean, median or maximum), a stack (3, Y, X) of
         correlation, median and standard deviation, or pictures by the names "correlation", "brightness" and
@@ -109,9 +118,11 @@ def find_cells(
         As for `calzoo.load_model`.
     diameter : float or str, optional
         Median diameter of the cells in pixels (``12``, ``"12px"``) or micrometres (``"10um"``). By default
-        it is estimated from the recording, beginning at 12 um where the pixel size is known.
+        it is estimated from the recording, beginning at 12 um where the pixel size is known. Of a recording
+        that does not stand out of noise a warning says so, and only cells that score at least 0.85 count.
     pixel_um : tuple of float, optional
-        Side of a pixel in micrometres, (y, x); by default that of the movie.
+        Side of a pixel in micrometres, (y, x); by default that of the movie. Where the sides differ
+        pictures are resampled so that cells look round to the networks.
     score : float, optional
         Least score of a cell, above 0 and up to 1, in place of the card's.
     prior : bool, optional
@@ -136,7 +147,10 @@ def find_cells(
     if movie is not None:
         movie = _checked_movie(movie)
         pixel_um = pixel_um or getattr(movie, "pixel_um", None)
-        summary = cell_pictures(movie, threads=threads or 2) if summary is None else summary
+    diameter = diameter_px(diameter, pixel_um, least=_LEAST_PX)  # before the movie is read
+    if movie is not None and summary is None:
+        _warn_of_few(movie.shape[0])
+        summary = cell_pictures(movie, threads=threads or 2)
     pictures = as_pictures(summary)
     shape = next(iter(pictures.values())).shape
     if movie is not None and shape != tuple(movie.shape[1:]):
@@ -147,6 +161,16 @@ def find_cells(
     if movie is not None and traces:
         measured = traces_of(movie, found.masks)
     return CellDetection(**vars(found) | {"traces": measured})
+
+
+def _warn_of_few(frames):
+    """Say that a movie is short: what correlates in it, and how much pixels vary, is noise then."""
+    if frames < _FEWEST_FRAMES:
+        warnings.warn(
+            f"the movie has {frames} frames; from fewer than some {_FEWEST_FRAMES} cells are missed whose "
+            "activity would show them.",
+            stacklevel=3,
+        )
 
 
 def _checked_movie(movie):
@@ -193,38 +217,44 @@ def detect(networks, pictures, *, diameter=None, pixel_um=None, score=None, prio
         Without traces.
     """
     pixel_um = _checked(score, pixel_um)
-    shape = next(iter(pictures.values())).shape
-    image, present = network_input(networks, pictures)
-    diameter = diameter_px(diameter, pixel_um, least=2.0)
+    seen = network_input(networks, pictures, pixel_um)
+    diameter = diameter_px(diameter, pixel_um, least=_LEAST_PX)
     if diameter is None:
         first = networks.diameter_um / float(np.sqrt(np.prod(pixel_um))) if pixel_um else None
-        diameter = estimate_diameter(networks, image, present, first=first)
-    if diameter is None:
-        nothing = Masks.from_pixels(shape, [])
-        empty = np.zeros(shape, np.float32)
-        return CellDetection(
-            nothing, np.empty(0, np.float32), empty, pictures, float("nan"), None, networks.provider
-        )
-    masks, scores, heat = _at_scale(networks, image, present, diameter, score, prior)
-    return CellDetection(masks, scores, heat, pictures, diameter, None, networks.provider)
+        possible = possible_diameters(networks, seen, first=first)
+        if len(possible) > 1:
+            return _of_few(networks, seen, pictures, possible, score, prior)
+        diameter = possible[0]
+    score = networks.options["score_threshold"] if score is None else score
+    masks, scores, heat = _at_scale(networks, seen, diameter, score, prior)
+    return CellDetection(masks, scores, heat, pictures, diameter, None, networks.provider, score)
 
 
-def network_input(networks, pictures):
-    """Return the normalised pictures, float32 (3, Y, X), and which are present, float32 (3,)."""
-    shape = next(iter(pictures.values())).shape
-    present = np.array([kind in pictures for kind in KINDS], np.float32)
-    image = np.zeros((len(KINDS), *shape), np.float32)
-    for channel, kind in enumerate(KINDS):
-        if kind in pictures:
-            image[channel] = normalise(np.asarray(pictures[kind])[None], networks.normalisation)[0]
-    return image, present
+def _of_few(networks, seen, pictures, diameters, score, prior):
+    """Find cells that are too few, or none, to tell their diameter: what the networks are very sure of."""
+    score = DOUBTFUL_SCORE if score is None else score
+    best, surest = None, -1.0
+    for diameter in diameters:
+        found = _at_scale(networks, seen, diameter, score, prior)
+        # Not how many there are: at small diameters noise has some that are just sure enough.
+        sure = float(np.maximum(found[1] - DOUBTFUL_SCORE, 0).sum())
+        if sure > surest:
+            best, surest = (*found, pictures, diameter, None, networks.provider, score), sure
+    found = CellDetection(*best)
+    warnings.warn(
+        f"the recording ({' x '.join(map(str, seen.shape))}) shows hardly more than noise would, so the "
+        f"diameter cannot be estimated; {count_of_cells(len(found))} with a score of at least {score:g} at "
+        f"{found.diameter:.1f} px. If there are more, give their diameter, e.g. 12px or 10um.",
+        stacklevel=2,
+    )
+    return found
 
 
-def _at_scale(networks, image, present, diameter, score, prior):
+def _at_scale(networks, seen, diameter, score, prior):
     """Find cells of a known diameter."""
     options = networks.options
-    shape = image.shape[1:]
-    scaled = resize(image, scaled_shape(shape, networks.diameter / diameter))
+    shape, present = seen.shape, seen.present
+    scaled = resize(seen.image, scaled_shape(shape, seen.factors(networks.diameter / diameter)))
     network_shape = scaled.shape[1:]
     center, heat = networks.heat(scaled, present)
     places, values = local_maxima(
@@ -242,16 +272,24 @@ def _at_scale(networks, image, present, diameter, score, prior):
     soft = with_prior(soft, scores) if prior else soft
     solid = binarised(soft, options["mask_threshold"])
     sizes = 2 * np.sqrt(solid.sum(axis=(1, 2)) / np.pi) / networks.diameter
-    good = scores >= (options["score_threshold"] if score is None else score)
+    good = scores >= score
     good &= (sizes >= options["smallest_diameter"]) & (sizes <= options["largest_diameter"])
+    good &= seen.recorded_share(solid, places, network_shape) >= 0.5
     soft, solid, scores = soft[good], solid[good], scores[good]
     corners = places[good] - networks.crop // 2
     kept = suppressed(solid, corners, scores, overlap=options["overlap_threshold"])
     masks = pasted(
-        soft[kept] * solid_around(solid[kept]), corners[kept], options["mask_threshold"], shape, network_shape
+        soft[kept] * solid_around(solid[kept]),
+        corners[kept],
+        options["mask_threshold"],
+        shape,
+        network_shape,
+        seen.recorded,
     )
     inside = masks.areas > 0
-    return masks.select(inside), scores[kept][inside], resize(heat[0], shape)
+    heat = resize(heat[0], shape)
+    heat = heat if seen.recorded is None else heat * seen.recorded
+    return masks.select(inside), scores[kept][inside], heat
 
 
 def solid_around(solid):
@@ -338,7 +376,7 @@ def run_cells(
     nwb : bool or mapping, optional
         Also write cells.nwb, with metadata where a mapping is given; needs pynwb.
     pixel_um, frame_rate_hz, **reading : optional
-        As for `calzoo.open_movie`; of a picture only its pixel size can be given.
+        As for `calzoo.open_movie`; of a picture only its pixel size can be given, in place of its TIFF's.
 
     Returns
     -------
@@ -351,8 +389,9 @@ def run_cells(
     """
     from calzoo.imaging.cell_files import write_cells
     from calzoo.imaging.movies import open_movie
+    from calzoo.imaging.nwb_output import check_nwb
     from calzoo.imaging.outputs import output_folder, refuse_others
-    from calzoo.imaging.picture_files import read_pictures
+    from calzoo.imaging.picture_files import picture_pixel_um, read_pictures
 
     began = time.perf_counter()
     names = [*_FILES, *(["cells.nwb"] if nwb else [])]
@@ -366,6 +405,8 @@ def run_cells(
         )
         raise CalzooError(message)
     pixel_um = _checked(score, pixel_um)
+    if nwb:
+        check_nwb(None if nwb is True else nwb)
     networks = CellNetworks.load(model, preset, provider=provider, threads=threads)
     options = {"diameter": diameter, "score": score, "prior": prior}
     asked = {**options, "summary": summary, "traces": traces, "nwb": nwb, "pixel_um": pixel_um}
@@ -374,6 +415,7 @@ def run_cells(
         length, rate = None, None
         if summary:
             pictures = read_pictures(path)
+            pixel_um = pixel_um or picture_pixel_um(path)
         else:
             movie = files.enter_context(
                 open_movie(path, pixel_um=pixel_um, frame_rate_hz=frame_rate_hz, **reading)
@@ -398,7 +440,12 @@ def run_cells(
             "pixel_um": pixel_um,
             "model": model_facts(networks),
             "options": asked,
-            "parameters": {**networks.options, **options, "diameter_px": found.diameter},
+            "parameters": {
+                **networks.options,
+                **options,
+                "diameter_px": found.diameter,
+                "least_score": found.least_score,
+            },
             "cells": len(found),
             "seconds": round(time.perf_counter() - began, 3),
         }
