@@ -17,6 +17,7 @@ import calzoo.cli
 from calzoo.errors import CalzooError
 from calzoo.imaging.center_channels import CELL_PX, CHANNELS, grid_for
 from calzoo.imaging.masks import read_masks
+from calzoo.imaging.outputs import CURATION_FILES, output_folder, write_run_json
 from calzoo.inference.center_network import CenterNetwork
 from calzoo.inference.centers import find_centers
 from calzoo.metrics.centers import score_centers
@@ -447,6 +448,47 @@ def test_command_fits_from_a_network(rng, tmp_path):
     assert facts["diameter_px"] == 8.0
     with np.load(tmp_path / "fit" / "centers.npz") as file:
         assert score_centers(AT, file["points"], diameter=3).recall == 1
+
+
+@pytest.fixture
+def fast_fit(monkeypatch):
+    """Take the work out of the commands that fit a movie."""
+    from calzoo.training import centers_fit, centers_seed_run
+
+    def fit(path, run, recipe, **options):
+        with output_folder(run, stale=CURATION_FILES) as folder:
+            write_run_json(folder, input=path, recipe={"name": recipe.name})
+        return SimpleNamespace(count=0, diameter_px=8.0, items=lambda: ())
+
+    monkeypatch.setattr(centers_fit, "fit_recording", fit)
+    monkeypatch.setattr(centers_seed_run, "fit_seed_recording", fit)
+
+
+@pytest.mark.parametrize(("recipe", "other"), [("centers", "centers-seed"), ("centers-seed", "centers")])
+def test_fit_of_another_movie_or_recipe_is_not_replaced(fast_fit, tmp_path, capsys, recipe, other):
+    for name in ("mine.npy", "other.npy"):
+        np.save(tmp_path / name, np.zeros((2, 4, 5)))
+    words = ["train", recipe, "-o", str(tmp_path / "fit"), "--movie"]
+    assert calzoo.cli.main([*words, str(tmp_path / "mine.npy")]) == 0
+    (tmp_path / "fit" / "notes.txt").touch()
+    assert calzoo.cli.main([*words, str(tmp_path / "mine.npy")]) == 0  # its own: done again
+    for refused in (
+        [*words, str(tmp_path / "other.npy")],
+        ["train", other, *words[2:], str(tmp_path / "mine.npy")],
+    ):
+        assert calzoo.cli.main(refused) == 1
+        assert "is of another input or another command; give another -o" in capsys.readouterr().err
+    (tmp_path / "fit" / "run.json").write_text("{}")  # of no fit
+    assert calzoo.cli.main([*words, str(tmp_path / "mine.npy")]) == 1
+
+
+def test_what_was_kept_of_an_earlier_fit_goes_with_it(rng, tmp_path):
+    np.save(tmp_path / "movie.npy", blinking(rng, AT).astype(np.uint8))
+    for _ in range(2):
+        fit_recording(tmp_path / "movie.npy", tmp_path / "fit", QUICK, diameter=8, quiet=True)
+        assert not (tmp_path / "fit" / CURATION_FILES[0]).exists()
+        for name in CURATION_FILES:
+            (tmp_path / "fit" / name).touch()
 
 
 def test_fit_in_micrometres_needs_the_size_of_a_pixel(rng, tmp_path):

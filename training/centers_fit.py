@@ -338,10 +338,14 @@ def fit_recording(path, run, recipe, *, diameter=None, network=None, quiet=False
         If the diameter is no size, or in micrometres where no pixel size is known.
     """
     from calzoo.imaging.movies import open_movie
-    from calzoo.imaging.outputs import output_folder, shown_name, write_run_json
+    from calzoo.imaging.outputs import CURATION_FILES, output_folder, shown_name, write_run_json
 
     began = time.perf_counter()
-    with open_movie(path, **reading) as movie, output_folder(run) as folder:
+    # What was kept of the cells of an earlier fit is not of these.
+    with (
+        open_movie(path, **reading) as movie,
+        output_folder(run, stale=CURATION_FILES, inputs=[path]) as folder,
+    ):
         diameter = diameter_px(diameter, movie.pixel_um)
         seen = None if network is None else network(movie, diameter)
         width = diameter or (measured_diameter(movie) if seen is None else seen.diameter_px)

@@ -33,8 +33,10 @@ def fit(args, settings, reading):
             ", --init and --diameter away." if seed else " away."
         )
         raise CalzooError(message)
+    from calzoo.commands._batch import refuse_another
     from calzoo.training import distribute
 
+    refuse_another(args.output, args.movie, "centers-seed" if seed else "centers-fit")
     if args.threads:
         distribute.limit_threads(args.threads)
     (_fit_seed if seed else _fit)(args, settings, reading)

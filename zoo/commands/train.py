@@ -1,7 +1,8 @@
 """Train a recipe's network into a folder, or go on where it was stopped.
 
 SIGTERM and Ctrl-C save a checkpoint and stop; the same command goes on from there
-(not with --movie and the recipes centers and centers-seed, which begin anew).
+(not with --movie and the recipes centers and centers-seed, which begin anew, and replace
+what they made of the same movie; a folder with any other result is refused: remove it before).
 The folder gets history.csv, curves.png, preview_*.png and weights.safetensors; of a movie that
 centers or centers-seed fit, the files that docs/centers.md names.
 """
