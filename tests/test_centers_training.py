@@ -1,5 +1,6 @@
 """Training the networks of the centres: truth of simulated movies, samples, losses, runs, fits."""
 
+import csv
 import functools
 import json
 from dataclasses import replace
@@ -322,7 +323,8 @@ def test_fit_finds_cells_without_labels(rng, start):
     recipe = recipes.changed(QUICK, {"start": start, "steps": 40 if start == "summits" else 90})
     fit = fit_centers(blinking(rng, AT), recipe, diameter=8, quiet=True)
     assert score_centers(AT, fit.points, diameter=2.0 if start == "summits" else 4.0).recall == 1
-    assert fit.scores[:4].min() > 3 * fit.scores[4:].max(initial=0)
+    assert fit.heights[:4].min() > 3 * fit.heights[4:].max(initial=0)
+    assert np.isnan(fit.scores).all()  # a height is no probability
     assert fit.trajectories.shape[2] == 2
     assert len(fit.history["loss"]) == recipe.steps
     np.testing.assert_allclose(fit.trajectories[-1][fit.kept], fit.points, atol=0.51)
@@ -416,6 +418,10 @@ def test_command_fits_a_movie(rng, tmp_path, capsys):
     } <= names
     with np.load(tmp_path / "fit" / "centers.npz") as file:
         assert score_centers(AT, file["points"], diameter=3).recall == 1
+    rows = list(csv.DictReader((tmp_path / "fit" / "centers.csv").read_text().splitlines()))
+    assert {"id", "y_um", "area_px", "peak_to_noise"} < set(rows[0])
+    assert rows[0]["score"] == ""  # no network has said what is likely
+    assert float(rows[0]["height_sd"]) > 5
     assert (
         len(read_masks(tmp_path / "fit" / "masks.npz"))
         == json.loads((tmp_path / "fit" / "run.json").read_text())["cells"]
@@ -441,11 +447,18 @@ def test_fit_begins_where_a_network_sees_cells_and_keeps_its_scores(rng, tmp_pat
 def test_command_fits_from_a_network(rng, tmp_path):
     np.save(tmp_path / "movie.npy", blinking(rng, AT).astype(np.uint8))
     words = ["train", "centers", "--movie", tmp_path / "movie.npy", "-o", tmp_path / "fit", "--init", SUMMITS]
-    words += ["--diameter", "16um", "--pixel", "2,2", "--set", "steps=20", "--set", "batch=8"]
+    words += ["--diameter", "16um", "--pixel", "2,2", "--rate", "5", "--set", "steps=20", "--set", "batch=8"]
     assert calzoo.cli.main([str(word) for word in words]) == 0
     facts = json.loads((tmp_path / "fit" / "run.json").read_text())
     assert facts["began_from"].endswith("points of a network")
     assert facts["diameter_px"] == 8.0
+    assert (facts["pixel_um"], facts["frame_rate_hz"], facts["model"]["name"]) == ([2, 2], 5, "summits")
+    assert set(facts["model"]) == {"name", "file", "sha256", "provider"}
+    rows = np.genfromtxt(tmp_path / "fit" / "centers.csv", delimiter=",", names=True)
+    assert rows["score"].max() <= 1
+    np.testing.assert_allclose(rows["x_um"], 2 * rows["x"], rtol=1e-5)
+    traces = np.genfromtxt(tmp_path / "fit" / "traces.csv", delimiter=",", names=True)
+    np.testing.assert_allclose(traces["time_s"], np.arange(120) / 5, rtol=1e-5)
     with np.load(tmp_path / "fit" / "centers.npz") as file:
         assert score_centers(AT, file["points"], diameter=3).recall == 1
 

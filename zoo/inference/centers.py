@@ -10,6 +10,7 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.center_channels import CELL_PX, CHANNELS, grid_for, window_channels
+from calzoo.imaging.center_files import center_table, write_centers
 from calzoo.imaging.center_peaks import local_maxima, refine
 from calzoo.imaging.center_traces import cell_masks, extract_activity
 from calzoo.imaging.diameters import diameter_px
@@ -72,22 +73,7 @@ class Centers:
 
     def table(self, pixel_um=None):
         """Return the columns of centers.csv, dict of str to ndarray; empty um columns without a size."""
-        peak = self.traces.max(axis=1, initial=0)
-        side = (None, None) if pixel_um is None else pixel_um
-        empty = [None] * self.count
-        return {
-            "y": self.points[:, 0],
-            "x": self.points[:, 1],
-            "score": self.scores,
-            "id": np.arange(1, self.count + 1),
-            "radius_px": self.radii,
-            "y_um": empty if side[0] is None else self.points[:, 0] * side[0],
-            "x_um": empty if side[1] is None else self.points[:, 1] * side[1],
-            "radius_um": empty if None in side else self.radii * np.sqrt(side[0] * side[1]),
-            "area_px": self.masks.areas,
-            "hits_frames": self.hits,
-            "peak_to_noise": peak / np.maximum(self.noise, 1e-9) * (self.noise > 0),
-        }
+        return center_table(self, pixel_um)
 
 
 def find_centers(
@@ -259,7 +245,7 @@ def run_centers(
         found = find_centers(
             movie, model=network, threads=threads, diameter=diameter, count=count, threshold=threshold
         )
-        _write_tables(folder, found, movie)
+        write_centers(folder, found, pixel_um=movie.pixel_um, frame_rate_hz=movie.frame_rate_hz)
         _draw(folder, found, movie, known, name=shown_name(path))
         if details:
             _draw_details(folder, found, movie, network)
@@ -270,12 +256,7 @@ def run_centers(
             dtype=str(movie.dtype),
             frame_rate_hz=movie.frame_rate_hz,
             pixel_um=movie.pixel_um,
-            model={
-                "name": network.card.name,
-                "file": network.model.path.name,
-                "sha256": network.model.sha256,
-                "provider": found.provider,
-            },
+            model=model_facts(network),
             parameters={
                 "diameter_px": found.diameter_px,
                 "threshold": _limits(network, threshold, count)[0],
@@ -290,13 +271,15 @@ def run_centers(
     return found
 
 
-def _write_tables(folder, found, movie):
-    from calzoo.imaging.masks import write_masks
-    from calzoo.imaging.outputs import write_table
-
-    write_table(folder / "centers.csv", found.table(movie.pixel_um))
-    write_table(folder / "traces.csv", _trace_table(found, movie))
-    write_masks(folder / "masks.npz", cells=found.masks)
+def model_facts(network):
+    """Return what run.json says about a CenterNetwork."""
+    model = network.model
+    return {
+        "name": network.card.name,
+        "file": model.path.name,
+        "sha256": model.sha256,
+        "provider": network.provider,
+    }
 
 
 def _draw(folder, found, movie, known, *, name):
@@ -356,13 +339,6 @@ def _on_frame(picture, grid):
         for n, step, side in zip(grid.frame_shape, grid.step, grid.shape, strict=True)
     )
     return picture[rows[:, None], columns]
-
-
-def _trace_table(found, movie):
-    frames = np.arange(movie.shape[0])
-    time_s = frames / movie.frame_rate_hz if movie.frame_rate_hz else [None] * len(frames)
-    cells = {f"cell_{number + 1}": trace for number, trace in enumerate(found.traces)}
-    return {"frame": frames, "time_s": time_s, **cells}
 
 
 def _progress(spans):
