@@ -52,6 +52,17 @@ def test_hits_count_the_frames_above_the_noise(rng):
     assert found.noise[0] == pytest.approx(silent, rel=0.35)
 
 
+def test_clear_cells_stand_out_of_a_movie_that_rests_at_zero():
+    """The background was removed and cut off: in most frames nothing changes."""
+    movie = np.zeros((200, *SHAPE), np.uint8)
+    assert extract_activity(movie, [[15, 20]], [5.0]).noise == 0
+    for start in (20, 90, 150):
+        movie[start : start + 8] = 90 * splats([[15, 20]], [5.0], SHAPE).toarray().reshape(SHAPE)
+    found = extract_activity(movie, [[15, 20]], [5.0])
+    assert found.traces.max() / found.noise > 20
+    assert found.hits == 24
+
+
 def test_two_centres_on_one_place_do_not_blow_up(rng):
     movie, activity = movie_of(rng, [[20, 20]], [5.0], noise=0.1)
     found = extract_activity(movie, [[20, 20], [20, 20]], [5.0, 5.0]).traces

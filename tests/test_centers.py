@@ -16,7 +16,7 @@ from calzoo.imaging.frames import ArrayMovie
 from calzoo.imaging.masks import Masks, read_masks, write_masks
 from calzoo.inference import centers
 from calzoo.inference.center_network import CenterNetwork
-from calzoo.inference.centers import find_centers, run_centers
+from calzoo.inference.centers import Centers, find_centers, run_centers
 from calzoo.inference.models import load_model
 from calzoo.metrics.centers import score_centers, trace_correlation
 
@@ -259,6 +259,14 @@ def test_known_pixels_and_frame_rate_give_micrometres_and_seconds(movie_file, tm
     np.testing.assert_allclose(table["radius_um"], found.radii, rtol=1e-5)  # sides of 1 um in the mean
     traces = np.genfromtxt(tmp_path / "out" / "traces.csv", delimiter=",", names=True)
     np.testing.assert_allclose(traces["time_s"], np.arange(120) / 5, rtol=1e-5)
+
+
+def test_without_noise_there_is_no_peak_to_noise():
+    masks = Masks.from_pixels((9, 9), [([2], [2]), ([6], [6])])
+    traces, noise = np.float32([[0, 8, 0], [0, 0, 0]]), np.float32([2, 0])
+    points, ones = np.array([(2.0, 2.0), (6.0, 6.0)]), np.ones(2, np.float32)
+    found = Centers(points, ones, ones, traces, noise, np.array([1, 0]), masks, None, 2.0, "cpu")
+    np.testing.assert_array_equal(found.table()["peak_to_noise"], [4, np.nan])
 
 
 def test_a_movie_without_cells_is_written_too(rng, tmp_path):

@@ -54,5 +54,5 @@ def center_table(found, pixel_um=None):
         "radius_um": found.radii * np.sqrt(side[0] * side[1]),
         "area_px": found.masks.areas,
         "hits_frames": found.hits,
-        "peak_to_noise": peak / np.maximum(found.noise, 1e-9) * (found.noise > 0),
+        "peak_to_noise": np.where(found.noise > 0, peak / np.where(found.noise > 0, found.noise, 1), np.nan),
     }

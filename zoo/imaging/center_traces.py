@@ -15,6 +15,8 @@ SPLAT = 0.6
 #: Standard deviation of the surroundings that are subtracted, over the radius of the cell.
 SURROUND = 1.25
 _HIT = 4.0  # a cell is seen in a frame from so many standard deviations of the noise on
+_MEAN_OF_STEPS = 2 / np.sqrt(np.pi)  # mean |a - b| of a normal a and b, over their standard deviation
+_ROUNDING = 1e-6  # steps below this part of the peak are those of sums
 _RIDGE = 0.05  # of the mean diagonal: cells that lie on one another must not take light from each other
 
 
@@ -28,7 +30,9 @@ class Activity:
         s(t): brightness of each cell at its centre over its surroundings and over its own median, in
         the units of the movie; light that shines in from other cells is taken out.
     noise : ndarray of float32, (N,)
-        Standard deviation of the noise of each trace.
+        Standard deviation of the noise of each trace, from the median step between frames; where that
+        is 0, as in movies whose background was cut off at 0, from the mean step, which is more
+        than the noise. 0 where nothing changes.
     hits : ndarray of int, (N,)
         Frames in which the cell stands out by four standard deviations.
     """
@@ -84,10 +88,21 @@ def extract_activity(movie, centers, radii):
         raw[:, start : start + len(frames)] = weights @ np.ascontiguousarray(pixels, dtype=np.float32)
     traces = (unmix @ raw).astype(np.float32)
     traces -= np.median(traces, axis=1, keepdims=True)
-    steps = np.abs(np.diff(traces, axis=1)) if traces.shape[1] > 1 else np.zeros_like(traces)
-    noise = (np.median(steps, axis=1) / MAD_OF_STEPS).astype(np.float32)
+    noise = _noise(traces)
     hits = (traces > _HIT * np.maximum(noise, 1e-9)[:, None]).sum(axis=1)
     return Activity(traces, noise, hits)
+
+
+def _noise(traces):
+    """Return the standard deviation of the noise of traces (N, T), 0 where nothing changes."""
+    if traces.shape[1] < 2:
+        return np.zeros(len(traces), np.float32)
+    steps = np.abs(np.diff(traces, axis=1))
+    noise = np.median(steps, axis=1) / MAD_OF_STEPS
+    # Pixels that are cut off at 0 rest in most frames: what moves seldom, the cell's own light too, tells.
+    rests = noise <= _ROUNDING * np.abs(traces).max(axis=1)
+    noise[rests] = steps[rests].mean(axis=1) / _MEAN_OF_STEPS
+    return noise.astype(np.float32)
 
 
 def _weights(centers, radii, shape):
