@@ -127,6 +127,38 @@ def test_fast_movies_are_averaged_for_the_search_and_traces_keep_every_frame(rng
     assert score_centers(AT, found.points, diameter=2).f1 == 1
 
 
+def test_cells_are_round_where_pixels_are_not_square(rng):
+    # Columns are half as far apart as rows: in pixels, cells are twice as wide as high.
+    rows, columns = np.mgrid[:54, :132]
+    spots = [np.exp(-((rows - y) ** 2 + (0.5 * columns - x) ** 2) / 11.5) for y, x in AT]
+    light = blinking(rng)[1]
+    movie = np.tensordot(light.T, np.array(spots), axes=1) + rng.normal(100, 1, (120, 54, 132))
+    found = find_centers(movie, diameter="16um", pixel_um=(2.0, 1.0), **SUMMITS)
+    assert score_centers(AT * (1, 2), found.points, diameter=3).f1 == 1
+    assert found.diameter_px == pytest.approx(8 * np.sqrt(2))  # of pixels of the mean side
+    np.testing.assert_allclose(found.table()["radius_um"], 8, rtol=0.1)
+    order = [int(np.hypot(*(found.points - place).T).argmin()) for place in AT * (1, 2)]
+    assert trace_correlation(light, found.traces[order]).min() > 0.97
+    for rows, columns in found.masks:
+        assert 1.5 < np.ptp(columns) / np.ptp(rows) < 2.6
+
+
+def test_arrays_take_pixel_size_and_frame_rate(rng, monkeypatch):
+    movie, _ = blinking(rng)
+    asked, slowed = [], centers._slowed
+
+    def spied(movie, rate):
+        asked.append(rate)
+        return slowed(movie, rate)
+
+    monkeypatch.setattr(centers, "_slowed", spied)
+    found = find_centers(movie, diameter="16um", pixel_um=(2, 2), frame_rate_hz=30.0, **SUMMITS)
+    assert (found.diameter_px, asked) == (8.0, [30.0])
+    np.testing.assert_allclose(found.table()["y_um"], 2 * found.points[:, 0])
+    with pytest.raises(CalzooError, match=r"pixel size: expected two lengths in micrometres \(y, x\)"):
+        find_centers(movie, pixel_um=2, **SUMMITS)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, ">u2", np.int16, np.float64])
 def test_every_data_type_gives_the_same_cells(rng, dtype):
     found = find_centers(np.round(blinking(rng)[0]).astype(dtype), diameter=8, **SUMMITS)

@@ -17,6 +17,7 @@ keras = pytest.importorskip("keras")
 import calzoo.cli
 from calzoo.errors import CalzooError
 from calzoo.imaging.center_channels import CELL_PX, CHANNELS, grid_for
+from calzoo.imaging.frames import ArrayMovie
 from calzoo.imaging.masks import read_masks
 from calzoo.imaging.outputs import CURATION_FILES, output_folder, write_run_json
 from calzoo.inference.center_network import CenterNetwork
@@ -502,6 +503,22 @@ def test_what_was_kept_of_an_earlier_fit_goes_with_it(rng, tmp_path):
         assert not (tmp_path / "fit" / CURATION_FILES[0]).exists()
         for name in CURATION_FILES:
             (tmp_path / "fit" / name).touch()
+
+
+def test_fit_finds_round_cells_where_pixels_are_not_square(rng):
+    rows, columns = np.mgrid[:54, :132]
+    movie = rng.normal(100, 1, (120, 54, 132)).astype(np.float32)
+    for number, (y, x) in enumerate(AT):
+        spot = 25 * np.exp(-((rows - y) ** 2 + (0.5 * columns - x) ** 2) / 11.5)
+        movie[6 + 9 * number : 12 + 9 * number] += spot
+    movie = ArrayMovie(movie)
+    movie.pixel_um = (2.0, 1.0)
+    fit = fit_centers(movie, QUICK, diameter=8 * np.sqrt(2), quiet=True)
+    assert score_centers(AT * (1, 2), fit.points, diameter=3).f1 == 1
+    for rows, columns in fit.masks:
+        assert 1.5 < np.ptp(columns) / np.ptp(rows) < 2.6
+    # A sigma of 2.4 rows is one of 3.4 pixels of the mean side.
+    assert measured_diameter(movie) == pytest.approx(2 * np.sqrt(2) * 3.4, rel=0.35)
 
 
 def test_fit_in_micrometres_needs_the_size_of_a_pixel(rng, tmp_path):

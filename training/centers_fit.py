@@ -18,7 +18,7 @@ from calzoo.errors import CalzooError
 from calzoo.imaging.center_channels import CELL_PX, MAD_OF_STEPS, SURROUND_SIGMA, grid_for
 from calzoo.imaging.center_peaks import local_maxima
 from calzoo.imaging.center_traces import cell_masks, extract_activity, merge_near
-from calzoo.imaging.diameters import diameter_px
+from calzoo.imaging.diameters import aspect_of, diameter_px
 from calzoo.imaging.frames import as_movie, chunks
 from calzoo.imaging.masks import Masks
 from calzoo.networks.centers_splats import splat_autoencoder
@@ -49,6 +49,8 @@ class CentersFit:
     heat : ndarray of float32, (h, w, 1)
         The spots, each as bright as its score (without a network: its height), over the brightest.
     diameter_px : float
+    pixel_um : tuple of float or None
+        As in `calzoo.inference.centers.Centers`.
     trajectories : ndarray of float32, (S, M, 2)
         Ways of all M coordinates in pixels of the frame, those left out too.
     kept : ndarray of int, (N,)
@@ -67,6 +69,7 @@ class CentersFit:
     masks: Masks
     heat: np.ndarray
     diameter_px: float
+    pixel_um: tuple | None
     trajectories: np.ndarray
     kept: np.ndarray
     history: dict
@@ -83,10 +86,10 @@ def fit_centers(movie, recipe, *, diameter, seen=None, quiet=False):
     Parameters
     ----------
     movie : movie or ndarray, (T, Y, X)
-        At least two frames, without motion.
+        At least two frames, without motion; its ``pixel_um`` counts, where pixels are not square.
     recipe : calzoo.training.recipes.centers_fit.CentersFitRecipe
     diameter : float
-        Of a cell, in pixels.
+        Of a cell, in pixels (of the mean side).
     seen : object, optional
         What a trained network found, with ``points`` (N, 2) in pixels and ``scores`` (N,): coordinates begin
         at its points, in place of the recipe's start, stay within the recipe's leash, and keep its
@@ -105,7 +108,9 @@ def fit_centers(movie, recipe, *, diameter, seen=None, quiet=False):
     """
     movie = as_movie(movie, at_least=2)
     keras.utils.set_random_seed(recipe.seed)
-    grid = grid_for(movie.shape[1:], diameter)
+    pixel_um = getattr(movie, "pixel_um", None)
+    aspect = aspect_of(pixel_um)
+    grid = grid_for(movie.shape[1:], diameter, aspect)
     frames, picture = active_frames(movie, grid, recipe.frames)
     start = first_coordinates(recipe, picture) if seen is None else _told(grid, seen)
     model = splat_autoencoder(
@@ -122,15 +127,15 @@ def fit_centers(movie, recipe, *, diameter, seen=None, quiet=False):
     kept, scores, heights, spots = _keep(model.get_layer("rebuilt"), frames, recipe, seen)
     points = np.clip(grid.to_frame(ways[-1][kept]), 0, np.array(movie.shape[1:]) - 1)
     radii = np.full(len(kept), diameter / 2, np.float32)
-    activity = extract_activity(movie, points, radii)
+    activity = extract_activity(movie, points, radii, aspect)
     ranks = heights if seen is None else scores
     heat = np.max(ranks[:, None, None] * spots, axis=0, initial=0) / max(ranks.max(initial=0), 1e-9)
-    masks = cell_masks(np.ones(movie.shape[1:]), points, radii, reach=1.0)
+    masks = cell_masks(np.ones(movie.shape[1:]), points, radii, reach=1.0, aspect=aspect)
     trajectories = np.stack([grid.to_frame(way) for way in ways]).astype(np.float32)
     heat = np.clip(heat, 0, 1).reshape(*grid.shape, 1).astype(np.float32)
     return CentersFit(
         points, scores, heights, radii, activity.traces, activity.noise, activity.hits, masks, heat,
-        float(diameter), trajectories, kept, history,
+        float(diameter), pixel_um, trajectories, kept, history,
     )  # fmt: skip
 
 
@@ -392,7 +397,7 @@ def _write_tables(folder, fit, recipe, movie):
 def _draw(folder, fit, movie, *, title):
     from calzoo.imaging import center_drawings as drawings
 
-    picture = drawings.still_picture(movie, fit.diameter_px)
+    picture = drawings.still_picture(movie, fit.diameter_px, aspect_of(fit.pixel_um))
     drawings.draw_overlay(folder / "overlay.png", fit, movie, title=title)
     drawings.draw_stages(folder / "stages.png", fit, movie)
     drawings.draw_trajectories(folder / "trajectories.png", picture, fit.trajectories, fit.kept)
@@ -416,20 +421,24 @@ def measured_diameter(movie, *, frames=200):
     Returns
     -------
     float
-        In pixels, between 4 and a quarter of the shorter side.
+        In pixels (of the mean side), between 4 and a quarter of the shorter side.
     """
     from calzoo.imaging.center_drawings import still_picture
 
     movie = as_movie(movie)
-    largest = max(0.25 * min(movie.shape[1:]), 4.0)
+    aspect = np.array(aspect_of(getattr(movie, "pixel_um", None)))
+    largest = max(0.25 * min(movie.shape[1:] * aspect), 4.0)
     # The high-pass must be wider than what is looked for.
-    picture = still_picture(_every(movie, max(movie.shape[0] // frames, 1)), min(largest, 24.0))
+    picture = still_picture(_every(movie, max(movie.shape[0] // frames, 1)), min(largest, 24.0), aspect)
     diameters = np.geomspace(4.0, min(largest, 32.0), 13)
     answers = []
     for diameter in diameters:
         sigma = diameter / (2 * np.sqrt(2))
-        blobs = -(sigma**2) * ndimage.gaussian_laplace(picture.astype(float), sigma)
-        answers.append(blobs)
+        bends = [
+            (width**2) * ndimage.gaussian_filter(picture.astype(float), sigma / aspect, order=order)
+            for width, order in zip(sigma / aspect, ((2, 0), (0, 2)), strict=True)
+        ]
+        answers.append(-sum(bends))
     answers = np.stack(answers)
     best = answers.max(axis=0)
     points = local_maxima(best, distance=6.0, count=60)

@@ -58,10 +58,13 @@ class Grid:
         Height and width of a frame, (Y, X).
     shape : tuple of int
         Height and width of the pictures, (h, w).
+    aspect : tuple of float
+        Sides of a pixel of the frame over their geometric mean, (y, x): on the grid all are alike.
     """
 
     frame_shape: tuple
     shape: tuple
+    aspect: tuple
     _fine: tuple  # matrices (h, Y) and (X, w): smoothed finely and resampled
     _cell: tuple  # (h, h) and (w, w): from there to the size of a cell
     _surround: tuple
@@ -70,6 +73,11 @@ class Grid:
     def step(self):
         """Pixels of a frame per pixel of the pictures, (y, x)."""
         return tuple(n / m for n, m in zip(self.frame_shape, self.shape, strict=True))
+
+    @property
+    def mean_step(self):
+        """Pixels of a frame per pixel of the pictures, where a pixel has the mean side."""
+        return np.mean(np.multiply(self.step, self.aspect))
 
     def to_frame(self, points):
         """Return positions (N, 2) of the grid in pixels of a frame."""
@@ -94,7 +102,7 @@ class Grid:
         return fine, cell
 
 
-def grid_for(frame_shape, diameter_px):
+def grid_for(frame_shape, diameter_px, aspect=(1.0, 1.0)):
     """Lay the grid on which cells of a diameter are `CELL_PX` pixels wide.
 
     Parameters
@@ -102,7 +110,9 @@ def grid_for(frame_shape, diameter_px):
     frame_shape : tuple of int
         Height and width of a frame.
     diameter_px : float
-        Of a cell in the frame.
+        Of a cell in the frame; where pixels are not square, in pixels of the mean side.
+    aspect : tuple of float, optional
+        Sides of a pixel over their geometric mean, (y, x), from `calzoo.imaging.diameters.aspect_of`.
 
     Returns
     -------
@@ -114,13 +124,16 @@ def grid_for(frame_shape, diameter_px):
         If cells would be less than 2 pixels wide, or wider than half of the frame.
     """
     height, width = (int(side) for side in frame_shape)
-    if not 2 <= diameter_px <= 0.5 * max(height, width):
+    if not 2 <= diameter_px <= 0.5 * max(height * aspect[0], width * aspect[1]):
         message = (
             f"cell diameter: expected 2 pixels to half of the longer side of the frame ({height} x {width}), "
             f"got {diameter_px:.4g}."
         )
         raise CalzooError(message)
-    shape = tuple(max(round(side * CELL_PX / diameter_px), 1) for side in (height, width))
+    shape = tuple(
+        max(round(side * CELL_PX * factor / diameter_px), 1)
+        for side, factor in zip((height, width), aspect, strict=True)
+    )
     fine = [
         _gaussian(small, side, _SHARP * side / small)
         for small, side in zip(shape, (height, width), strict=True)
@@ -130,7 +143,7 @@ def grid_for(frame_shape, diameter_px):
         for sigma in (CELL_SIGMA, SURROUND_SIGMA)
     ]
     pairs = [(rows, np.ascontiguousarray(columns.T)) for rows, columns in (fine, *further)]
-    return Grid((height, width), shape, *pairs)
+    return Grid((height, width), shape, tuple(aspect), *pairs)
 
 
 def smoothed(frames, sigma):
@@ -141,14 +154,15 @@ def smoothed(frames, sigma):
     Parameters
     ----------
     frames : ndarray, (n, Y, X)
-    sigma : float
-        Standard deviation in pixels.
+    sigma : float or tuple of float
+        Standard deviation in pixels, of both axes or of each (y, x).
 
     Returns
     -------
     ndarray of float32, (n, Y, X)
     """
-    rows, columns = (_gaussian(side, side, sigma) for side in frames.shape[1:])
+    sides = zip(frames.shape[1:], np.broadcast_to(sigma, 2), strict=True)
+    rows, columns = (_gaussian(side, side, width) for side, width in sides)
     return _both(np.asarray(frames, np.float32), (rows, np.ascontiguousarray(columns.T)))
 
 

@@ -8,6 +8,7 @@ from calzoo.errors import CalzooError
 from calzoo.imaging.center_channels import smoothed
 from calzoo.imaging.center_traces import splats
 from calzoo.imaging.contours import Outlines, display_range, enlarge, palette, screen_zoom, to_grey
+from calzoo.imaging.diameters import aspect_of
 from calzoo.imaging.frames import as_movie
 from calzoo.imaging.outputs import output_file
 
@@ -16,7 +17,7 @@ _PIXELS = 2**26  # and pixels, though 16 frames are taken of any movie: they are
 _TRACES = 12
 
 
-def still_picture(movie, diameter_px):
+def still_picture(movie, diameter_px, aspect=(1.0, 1.0)):
     """Return the highest level of each pixel over its surroundings and its median, (Y, X).
 
     It shows most cells that fired; the mean of a one-photon movie shows vessels.
@@ -26,13 +27,15 @@ def still_picture(movie, diameter_px):
     movie : movie or ndarray, (T, Y, X)
     diameter_px : float
         Of the cells.
+    aspect : tuple of float, optional
+        Sides of a pixel over their geometric mean, (y, x).
     """
     movie = as_movie(movie)
     most = int(np.clip(_PIXELS // np.prod(movie.shape[1:]), 16, _SAMPLES))
     step = -(-movie.shape[0] // most)
     sample = range(0, movie.shape[0], step)
     frames = np.concatenate([movie.frames(t, t + 1) for t in sample]).astype(np.float32)
-    frames -= smoothed(frames, 0.75 * diameter_px)
+    frames -= smoothed(frames, 0.75 * diameter_px / np.asarray(aspect))
     return frames.max(axis=0) - np.median(frames[:: max(len(frames) // 60, 1)], axis=0)
 
 
@@ -47,7 +50,7 @@ def draw_overlay(path, found, movie, *, title):
     movie : movie or ndarray, (T, Y, X)
     title : str
     """
-    picture = still_picture(movie, found.diameter_px)
+    picture = still_picture(movie, found.diameter_px, aspect_of(found.pixel_um))
     zoom = screen_zoom(picture.shape)
     low, high = display_range(picture)
     outlined = np.repeat(enlarge(to_grey(picture, low, high), zoom)[..., None], 3, axis=-1)
@@ -89,8 +92,9 @@ def draw_stages(path, found, movie, *, frame=None):
     if frame is None:
         frame = int(found.traces.sum(axis=0).argmax()) if found.count else 0
     picture = movie.frames(frame, frame + 1).astype(np.float32)
-    picture = (picture - smoothed(picture, 0.75 * found.diameter_px))[0]
-    basis = splats(found.points, found.radii, picture.shape)
+    aspect = aspect_of(found.pixel_um)
+    picture = (picture - smoothed(picture, 0.75 * found.diameter_px / np.asarray(aspect)))[0]
+    basis = splats(found.points, found.radii, picture.shape, aspect)
     rendered = np.asarray(basis.sum(axis=0)).reshape(picture.shape)
     made = (basis.T @ found.traces[:, frame]).reshape(picture.shape) if found.count else rendered
     figure, panels = _figure(1, 5, 20, 4.4)

@@ -42,7 +42,7 @@ class Activity:
     hits: np.ndarray
 
 
-def splats(centers, radii, shape):
+def splats(centers, radii, shape, aspect=(1.0, 1.0)):
     """Draw each cell as a Gaussian, 1 at its centre.
 
     Parameters
@@ -53,15 +53,17 @@ def splats(centers, radii, shape):
         Radii of the cells in pixels.
     shape : tuple of int
         Height and width of a frame.
+    aspect : tuple of float, optional
+        Sides of a pixel over their geometric mean, (y, x): radii count pixels of the mean side.
 
     Returns
     -------
     scipy.sparse.csr_array of float32, (N, Y * X)
     """
-    return _gaussians(centers, SPLAT * np.asarray(radii, float), shape, peak=True)
+    return _gaussians(centers, SPLAT * np.asarray(radii, float), shape, aspect, peak=True)
 
 
-def extract_activity(movie, centers, radii):
+def extract_activity(movie, centers, radii, aspect=(1.0, 1.0)):
     """Follow cells over time.
 
     Each frame is compared with the splats of all cells behind a band-pass; then the
@@ -73,13 +75,15 @@ def extract_activity(movie, centers, radii):
     centers : ndarray of float, (N, 2)
         (y, x) in pixels.
     radii : ndarray of float, (N,)
+    aspect : tuple of float, optional
+        As for `splats`.
 
     Returns
     -------
     Activity
     """
     movie = as_movie(movie)
-    weights, unmix = _weights(centers, radii, movie.shape[1:])
+    weights, unmix = _weights(centers, radii, movie.shape[1:], aspect)
     raw = np.zeros((len(centers), movie.shape[0]), np.float32)
     used = np.flatnonzero(np.diff(weights.tocsc().indptr))
     weights = weights[:, used]
@@ -105,28 +109,28 @@ def _noise(traces):
     return noise.astype(np.float32)
 
 
-def _weights(centers, radii, shape):
+def _weights(centers, radii, shape, aspect):
     """Return what each cell is compared with, (N, Y * X), and the matrix (N, N) that undoes cross-talk."""
     radii = np.asarray(radii, float)
-    narrow = _gaussians(centers, SPLAT * radii, shape, peak=False)
-    wide = _gaussians(centers, SURROUND * radii, shape, peak=False)
+    narrow = _gaussians(centers, SPLAT * radii, shape, aspect, peak=False)
+    wide = _gaussians(centers, SURROUND * radii, shape, aspect, peak=False)
     weights = sparse.csr_array(narrow - wide)
-    talk = (weights @ splats(centers, radii, shape).T).toarray()  # (n, m): light of m that n takes up
+    talk = (weights @ splats(centers, radii, shape, aspect).T).toarray()  # (n, m): light of m that n takes up
     ridge = _RIDGE * np.trace(talk) / max(len(talk), 1)
     square = talk.T @ talk + ridge**2 * np.eye(len(talk))
     return weights, np.linalg.solve(square, talk.T) if len(talk) else talk
 
 
-def _gaussians(centers, sigmas, shape, *, peak):
+def _gaussians(centers, sigmas, shape, aspect, *, peak):
     """Return Gaussians (N, Y * X) that are 1 at their peak, or sum to 1 inside the frame."""
     centers = np.asarray(centers, float).reshape(-1, 2)
     rows, indices, values = [], [], []
     for center, sigma in zip(centers, sigmas, strict=True):
-        reach = 3 * sigma + 1
+        reach = 3 * sigma / np.asarray(aspect) + 1
         low = np.maximum(np.floor(center - reach), 0).astype(int)
         high = np.minimum(np.ceil(center + reach) + 1, shape).astype(int)
         y, x = (np.arange(*ends) - c for *ends, c in zip(low, high, center, strict=True))
-        image = np.exp(-0.5 * (y[:, None] ** 2 + x**2) / sigma**2)
+        image = np.exp(-0.5 * ((aspect[0] * y[:, None]) ** 2 + (aspect[1] * x) ** 2) / sigma**2)
         values.append((image if peak else image / image.sum()).ravel())
         indices.append(((y + center[0])[:, None] * shape[1] + x + center[1]).round().astype(np.int64).ravel())
         rows.append(len(values[-1]))
@@ -136,7 +140,7 @@ def _gaussians(centers, sigmas, shape, *, peak):
     return sparse.csr_array((data, where, indptr), shape=(len(centers), shape[0] * shape[1]))
 
 
-def cell_masks(body, centers, radii, *, least=0.5, reach=1.4):
+def cell_masks(body, centers, radii, *, least=0.5, reach=1.4, aspect=(1.0, 1.0)):
     """Share the pixels of bodies out among centres.
 
     Parameters
@@ -150,6 +154,8 @@ def cell_masks(body, centers, radii, *, least=0.5, reach=1.4):
         Probability from which on a pixel belongs to a body.
     reach : float, optional
         How far from its centre a cell may own pixels, in radii.
+    aspect : tuple of float, optional
+        As for `splats`.
 
     Returns
     -------
@@ -162,9 +168,10 @@ def cell_masks(body, centers, radii, *, least=0.5, reach=1.4):
     if not len(centers):
         return Masks.from_pixels(shape, [])
     owner, nearest = np.full(shape, -1), np.full(shape, np.inf)
-    pixels = [_disk(c, max(reach * r, 1), shape) for c, r in zip(centers, radii, strict=True)]
+    pixels = [_disk(c, max(reach * r, 1), shape, aspect) for c, r in zip(centers, radii, strict=True)]
     for cell, (rows, columns) in enumerate(pixels):
-        away = np.hypot(rows - centers[cell, 0], columns - centers[cell, 1]) / radii[cell]
+        y, x = (rows - centers[cell, 0]) * aspect[0], (columns - centers[cell, 1]) * aspect[1]
+        away = np.hypot(y, x) / radii[cell]
         closer = away < nearest[rows, columns]
         owner[rows[closer], columns[closer]] = cell
         nearest[rows[closer], columns[closer]] = away[closer]
@@ -172,7 +179,7 @@ def cell_masks(body, centers, radii, *, least=0.5, reach=1.4):
     for cell, (rows, columns) in enumerate(pixels):
         mine = (owner[rows, columns] == cell) & (body[rows, columns] >= least)
         if not mine.any():
-            rows, columns = _disk(centers[cell], max(0.5 * radii[cell], 1), shape)
+            rows, columns = _disk(centers[cell], max(0.5 * radii[cell], 1), shape, aspect)
             mine = np.ones(len(rows), bool)
         found.append((rows[mine], columns[mine]))
     return Masks.from_pixels(shape, found)
@@ -202,12 +209,14 @@ def merge_near(centers, scores, distance):
     return order[kept]
 
 
-def _disk(center, radius, shape):
+def _disk(center, radius, shape, aspect):
     """Return rows and columns of the pixels of a disk; at least the pixel of its centre."""
-    low = np.maximum(np.floor(center - radius), 0).astype(int)
-    high = np.minimum(np.ceil(center + radius) + 1, shape).astype(int)
+    reach = radius / np.asarray(aspect)
+    low = np.maximum(np.floor(center - reach), 0).astype(int)
+    high = np.minimum(np.ceil(center + reach) + 1, shape).astype(int)
     rows, columns = np.mgrid[low[0] : high[0], low[1] : high[1]]
-    inside = (rows - center[0]) ** 2 + (columns - center[1]) ** 2 <= radius**2
+    y, x = (rows - center[0]) * aspect[0], (columns - center[1]) * aspect[1]
+    inside = y**2 + x**2 <= radius**2
     if not inside.any():
         place = np.clip(np.round(center).astype(int), 0, np.array(shape) - 1)
         return place[:1], place[1:]

@@ -13,7 +13,7 @@ from calzoo.imaging.center_channels import CELL_PX, CHANNELS, grid_for, window_c
 from calzoo.imaging.center_files import center_table, write_centers
 from calzoo.imaging.center_peaks import local_maxima, refine
 from calzoo.imaging.center_traces import cell_masks, extract_activity
-from calzoo.imaging.diameters import diameter_px
+from calzoo.imaging.diameters import aspect_of, diameter_px
 from calzoo.imaging.frames import as_movie
 from calzoo.imaging.masks import Masks
 from calzoo.imaging.outputs import CURATION_FILES
@@ -53,6 +53,9 @@ class Centers:
         How wide the cells were taken to be.
     provider : str
         What ran the network.
+    pixel_um : tuple of float or None
+        Side of a pixel (y, x), where it is known. Where pixels are not square, diameter and radii count
+        pixels of the mean side, and cells are as much wider along an axis as pixels are shorter.
     """
 
     points: np.ndarray
@@ -65,6 +68,7 @@ class Centers:
     heat: np.ndarray
     diameter_px: float
     provider: str
+    pixel_um: tuple | None = None
 
     @property
     def count(self):
@@ -73,7 +77,7 @@ class Centers:
 
     def table(self, pixel_um=None):
         """Return the columns of centers.csv, dict of str to ndarray; empty um columns without a size."""
-        return center_table(self, pixel_um)
+        return center_table(self, self.pixel_um if pixel_um is None else pixel_um)
 
 
 def find_centers(
@@ -86,6 +90,8 @@ def find_centers(
     diameter=None,
     count=None,
     threshold=None,
+    pixel_um=None,
+    frame_rate_hz=None,
 ):
     """Find the centres of the cells of a one-photon movie.
 
@@ -109,6 +115,11 @@ def find_centers(
         How many centres to return at most: the likeliest, whatever their score.
     threshold : float, optional
         Least score, in place of the card's.
+    pixel_um : tuple of float, optional
+        Side of a pixel in micrometres, (y, x); by default that of the movie.
+    frame_rate_hz : float, optional
+        Frames per second; by default that of the movie. Faster ones than ten are averaged for the
+        search, while traces keep every frame.
 
     Returns
     -------
@@ -120,20 +131,22 @@ def find_centers(
         If the movie, the network or an option cannot be used.
     """
     movie = as_movie(movie, at_least=2)
+    pixel_um, rate = _scales(movie, pixel_um, frame_rate_hz)
+    aspect = aspect_of(pixel_um)
     network = CenterNetwork.load(model, preset, provider=provider, threads=threads)
     threshold, count = _limits(network, threshold, count)
     workers = threads or 2
-    slow = _slowed(movie)
-    width = diameter_px(diameter, getattr(movie, "pixel_um", None))
-    width = network.measured_diameter(slow, threads=workers) if width is None else width
-    grid = grid_for(movie.shape[1:], width)
+    slow = _slowed(movie, rate)
+    width = diameter_px(diameter, pixel_um)
+    width = network.measured_diameter(slow, threads=workers, aspect=aspect) if width is None else width
+    grid = grid_for(movie.shape[1:], width, aspect)
     heat = projected(network, slow, grid, workers)
     pixels = local_maxima(heat[..., 0], distance=network.apart * CELL_PX, threshold=threshold, count=count)
     seen = heat[tuple(pixels.T)].reshape(-1, 3)
     points = np.clip(grid.to_frame(refine(heat[..., 0], pixels)), 0, np.array(movie.shape[1:]) - 1)
-    radii = (np.clip(seen[:, 2], 0.3 * CELL_PX / 2, 3 * CELL_PX / 2) * np.mean(grid.step)).astype(np.float32)
-    activity = extract_activity(movie, points, radii)
-    masks = cell_masks(_on_frame(heat[..., 1], grid), points, radii)
+    radii = (np.clip(seen[:, 2], 0.3 * CELL_PX / 2, 3 * CELL_PX / 2) * grid.mean_step).astype(np.float32)
+    activity = extract_activity(movie, points, radii, aspect)
+    masks = cell_masks(_on_frame(heat[..., 1], grid), points, radii, aspect=aspect)
     return Centers(
         points,
         seen[:, 0],
@@ -145,7 +158,17 @@ def find_centers(
         heat,
         float(width),
         network.provider,
+        pixel_um,
     )
+
+
+def _scales(movie, pixel_um, frame_rate_hz):
+    """Return the side of a pixel and the frame rate: what was given, else what the movie says, else None."""
+    from calzoo.imaging.movies import frame_rate, pixel_size
+
+    pixel_um = getattr(movie, "pixel_um", None) if pixel_um is None else pixel_size(pixel_um)
+    rate = getattr(movie, "frame_rate_hz", None) if frame_rate_hz is None else frame_rate(frame_rate_hz)
+    return pixel_um, rate
 
 
 def projected(network, movie, grid, threads=2):
@@ -262,7 +285,7 @@ def run_centers(
                 "threshold": _limits(network, threshold, count)[0],
                 "count": count,
                 "window_frames": network.window,
-                "averaged_frames": _bin_size(movie),
+                "averaged_frames": _bin_size(movie, movie.frame_rate_hz),
             },
             options={**asked, **reading},
             cells=found.count,
@@ -296,8 +319,8 @@ def _draw_details(folder, found, movie, network):
     """Draw what the network sees of the first window, and how what was found is distributed."""
     from calzoo.imaging import center_drawings as drawings
 
-    slow = _slowed(movie)
-    grid = grid_for(movie.shape[1:], found.diameter_px)
+    slow = _slowed(movie, movie.frame_rate_hz)
+    grid = grid_for(movie.shape[1:], found.diameter_px, aspect_of(found.pixel_um))
     seen = window_channels(slow, grid, *network.spans(slow.shape[0])[0])
     maps = np.concatenate([seen, network.heat(seen)], axis=-1)
     drawings.draw_feature_maps(folder / "pictures.png", maps, names=(*CHANNELS, *OUTPUTS))
@@ -319,16 +342,15 @@ def _limits(network, threshold, count):
     return threshold, count
 
 
-def _bin_size(movie):
-    rate = getattr(movie, "frame_rate_hz", None)
+def _bin_size(movie, rate):
     return 1 if not rate else max(min(int(np.ceil(rate / FASTEST_HZ)), movie.shape[0] // 2), 1)
 
 
-def _slowed(movie):
+def _slowed(movie, rate):
     """Return the movie averaged down to at most some 10 frames per second."""
     from calzoo.imaging.preprocessing import bin_frames
 
-    size = _bin_size(movie)
+    size = _bin_size(movie, rate)
     return movie if size == 1 else bin_frames(movie, size)
 
 
