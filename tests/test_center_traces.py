@@ -85,6 +85,19 @@ def test_masks_share_the_pixels_of_a_body_by_the_nearest_centre():
     assert (masks.count() > 0).sum() == pytest.approx(200, rel=0.1)
 
 
+def test_a_mask_is_the_one_piece_around_its_centre():
+    body = np.zeros(SHAPE)
+    body[8:19, 8:19] = 1
+    body[10, 10] = 0  # a hole, farther from the centre than half of the radius
+    body[13, 20:22] = 1  # a spot of its own, within reach
+    rows, columns = cell_masks(body, [[13, 13]], [6.0])[0]
+    assert (rows.min(), rows.max(), columns.min(), columns.max(), len(rows)) == (8, 18, 8, 18, 121)
+    spot = np.zeros(SHAPE)
+    spot[13, 18:21] = 1
+    rows, columns = cell_masks(spot, [[13, 13]], [6.0])[0]
+    assert (rows.mean(), columns.mean(), columns.max()) == (13, 13, 16)  # its centre, not the spot
+
+
 def test_a_cell_without_a_body_gets_a_disk_and_one_beyond_reach_no_pixels_of_others():
     body = np.zeros(SHAPE)
     body[:5, :5] = 1

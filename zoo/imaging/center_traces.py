@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
+from scipy import ndimage, sparse
 from scipy.spatial import cKDTree
 
 from calzoo.imaging.center_channels import MAD_OF_STEPS
@@ -160,8 +160,9 @@ def cell_masks(body, centers, radii, *, least=0.5, reach=1.4, aspect=(1.0, 1.0))
     Returns
     -------
     Masks
-        Each pixel belongs to the nearest centre, in units of its radius. A cell without such
-        pixels gets a disk of half its radius.
+        Each pixel belongs to the nearest centre, in units of its radius, and what lies within half a
+        radius belongs to a body in any case. Of each cell the one piece around its centre, without
+        holes of its own.
     """
     shape = body.shape
     centers, radii = np.asarray(centers, float).reshape(-1, 2), np.asarray(radii, float)
@@ -177,12 +178,28 @@ def cell_masks(body, centers, radii, *, least=0.5, reach=1.4, aspect=(1.0, 1.0))
         nearest[rows[closer], columns[closer]] = away[closer]
     found = []
     for cell, (rows, columns) in enumerate(pixels):
-        mine = (owner[rows, columns] == cell) & (body[rows, columns] >= least)
-        if not mine.any():
+        mine = owner[rows, columns] == cell
+        mine &= (body[rows, columns] >= least) | (nearest[rows, columns] <= max(0.5, 1 / radii[cell]))
+        if not mine.any():  # another centre lies at the same place
             rows, columns = _disk(centers[cell], max(0.5 * radii[cell], 1), shape, aspect)
             mine = np.ones(len(rows), bool)
-        found.append((rows[mine], columns[mine]))
+        found.append(_piece(rows[mine], columns[mine], centers[cell], owner, cell))
     return Masks.from_pixels(shape, found)
+
+
+def _piece(rows, columns, center, owner, cell):
+    """Return the pixels that hang together at or nearest to a centre, and the cell's own in their holes."""
+    corner = np.array([rows.min(), columns.min()])
+    mask = np.zeros((np.ptp(rows) + 1, np.ptp(columns) + 1), bool)
+    mask[rows - corner[0], columns - corner[1]] = True
+    labels, count = ndimage.label(mask)
+    if count > 1:
+        nearest = np.hypot(rows - center[0], columns - center[1]).argmin()
+        mask = labels == labels[rows[nearest] - corner[0], columns[nearest] - corner[1]]
+    box = tuple(slice(low, low + side) for low, side in zip(corner, mask.shape, strict=True))
+    mask |= ndimage.binary_fill_holes(mask) & (owner[box] == cell)
+    rows, columns = np.nonzero(mask)
+    return rows + corner[0], columns + corner[1]
 
 
 def merge_near(centers, scores, distance):
