@@ -387,6 +387,18 @@ def test_a_still_picture_holds_few_frames_of_any_movie(rng, monkeypatch, pixels,
     assert sum(movie.asked) == frames
 
 
+def test_what_is_left_of_a_frame_is_what_cells_do_not_explain(rng):
+    movie, _ = blinking(rng)
+    found = find_centers(movie, diameter=8, **SUMMITS)
+    frame = int(found.traces.sum(axis=0).argmax())
+    picture, rendered, made = drawings.stages(found, ArrayMovie(movie), frame)
+    left = picture - made
+    assert picture.max() > 15
+    assert rendered.max() == pytest.approx(1, abs=0.1)
+    assert left.min() > -6  # more than that was taken away where the splats were not band-passed
+    assert left.std() < 0.6 * picture.std()
+
+
 def test_mask_of_another_size_is_refused_before_the_work(movie_file, tmp_path):
     write_masks(tmp_path / "known.npz", cells=Masks.from_stack(np.ones((1, 5, 6), bool)))
     with pytest.raises(CalzooError, match=r"mask of the movie's frames \(54, 66\), got \(5, 6\)"):

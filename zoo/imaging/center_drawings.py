@@ -91,20 +91,37 @@ def draw_stages(path, found, movie, *, frame=None):
     movie = as_movie(movie)
     if frame is None:
         frame = int(found.traces.sum(axis=0).argmax()) if found.count else 0
-    picture = movie.frames(frame, frame + 1).astype(np.float32)
-    aspect = aspect_of(found.pixel_um)
-    picture = (picture - smoothed(picture, 0.75 * found.diameter_px / np.asarray(aspect)))[0]
-    basis = splats(found.points, found.radii, picture.shape, aspect)
-    rendered = np.asarray(basis.sum(axis=0)).reshape(picture.shape)
-    made = (basis.T @ found.traces[:, frame]).reshape(picture.shape) if found.count else rendered
+    picture, rendered, made = stages(found, movie, frame)
     figure, panels = _figure(1, 5, 20, 4.4)
     limits = display_range(picture)
     _show(panels[0], picture, f"frame {frame}, less its surroundings", limits)
     _show(panels[1], found.heat[..., 0], "heat map, highest of all windows", (0, 1), "magma")
     _show(panels[2], rendered, "coordinates, rendered", (0, 1.2), "magma")
-    _show(panels[3], made, "reconstruction: s(t) times splats", limits)
+    _show(panels[3], made, "reconstruction: s(t) times splats, alike", limits)
     _show(panels[4], picture - made, "what is left", limits)
     _save(figure, path)
+
+
+def stages(found, movie, frame):
+    """Return a frame, the coordinates as rendered, and the frame as rebuilt from them, (Y, X) each.
+
+    Frame and reconstruction are less their surroundings, both in the same way, so that what is left is
+    what the cells do not explain.
+
+    Parameters
+    ----------
+    found : calzoo.inference.centers.Centers
+    movie : movie
+    frame : int
+    """
+    aspect = aspect_of(found.pixel_um)
+    picture = movie.frames(frame, frame + 1).astype(np.float32)[0]
+    basis = splats(found.points, found.radii, picture.shape, aspect)
+    rendered = np.asarray(basis.sum(axis=0)).reshape(picture.shape)
+    made = (basis.T @ found.traces[:, frame]).reshape(picture.shape) if found.count else rendered
+    both = np.stack([picture, made])
+    both -= smoothed(both, 0.75 * found.diameter_px / np.asarray(aspect))
+    return both[0], rendered, both[1]
 
 
 def read_mask(path, frame_shape):

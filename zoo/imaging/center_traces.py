@@ -27,8 +27,11 @@ class Activity:
     Attributes
     ----------
     traces : ndarray of float32, (N, T)
-        s(t): brightness of each cell at its centre over its surroundings and over its own median, in
-        the units of the movie; light that shines in from other cells is taken out.
+        s(t): height of a Gaussian with a standard deviation of `SPLAT` radii at the centre of each cell,
+        over its surroundings and over its own median, in the units of the movie; light that shines in
+        from other cells is taken out. A cell of that shape has the height that it has. Of an evenly
+        bright disk s(t) is about 1.5 times the brightness; with a radius that is a quarter too small,
+        of a Gaussian 1.1 times.
     noise : ndarray of float32, (N,)
         Standard deviation of the noise of each trace, from the median step between frames; where that
         is 0, as in movies whose background was cut off at 0, from the mean step, which is more

@@ -40,7 +40,7 @@ class Centers:
     radii : ndarray of float32, (N,)
         In pixels.
     traces : ndarray of float32, (N, T)
-        s(t) in the units of the movie; see `calzoo.imaging.center_traces.Activity`.
+        s(t), the height of a Gaussian in the units of the movie; see `calzoo.imaging.center_traces.Activity`.
     noise : ndarray of float32, (N,)
         Standard deviation of the noise of each trace.
     hits : ndarray of int, (N,)
