@@ -103,6 +103,17 @@ def test_diameter_is_measured_where_it_is_not_given(rng, monkeypatch):
     assert find_centers(movie, **SUMMITS).diameter_px == pytest.approx(14, rel=0.05)
 
 
+def test_large_cells_are_seen_without_a_diameter(rng):
+    at = np.array([(30.0, 32.0), (84.0, 40.0), (40.0, 100.0), (104.0, 110.0)])
+    rows, columns = np.mgrid[:140, :150]
+    movie = rng.normal(200, 3, (60, 140, 150)).astype(np.float32)
+    for number, (y, x) in enumerate(at):
+        movie[6 + 12 * number : 13 + 12 * number] += 60 * (np.hypot(rows - y, columns - x) <= 20)
+    found = find_centers(movie, provider="cpu", threads=1)
+    assert 24 < found.diameter_px < 45
+    assert score_centers(at, found.points, diameter=20).f1 == 1
+
+
 def test_a_movie_is_read_in_parts(rng):
     movie = Counted(rng.poisson(50, (1500, 40, 50)).astype(np.uint16))
     find_centers(movie, diameter=8, **SUMMITS)

@@ -9,7 +9,7 @@ from calzoo.inference.models import model_of
 
 #: What the network says of each pixel.
 OUTPUTS = ("center", "body", "radius")
-_GUESSES_PX = (10.0, 6.0, 16.0)  # diameters that an unknown movie is tried with
+_GUESSES_PX = (10.0, 6.0, 16.0, 28.0)  # diameters that an unknown movie is tried with
 _ENOUGH = 3  # cells that tell the diameter
 
 
