@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import calzoo.cli
 from calzoo.annotation.curate import Curation
 from calzoo.errors import CalzooError
 from calzoo.imaging import center_drawings as drawings
+from calzoo.imaging.center_channels import smoothed
 from calzoo.imaging.frames import ArrayMovie
 from calzoo.imaging.masks import Masks, read_masks, write_masks
 from calzoo.inference import centers
@@ -396,6 +398,19 @@ def test_a_still_picture_holds_few_frames_of_any_movie(rng, monkeypatch, pixels,
         monkeypatch.setattr(drawings, "_PIXELS", pixels)
     drawings.still_picture(movie, 8)
     assert sum(movie.asked) == frames
+
+
+def test_a_still_picture_takes_hardly_more_memory_for_more_frames(rng):
+    frames = rng.normal(100, 3, (512, 64, 64)).astype(np.float32)
+    peaks = []
+    for count in (64, 512):
+        tracemalloc.start()
+        picture = drawings.still_picture(frames[:count], 8)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
+    sharp = frames[::3] - smoothed(frames[::3], 6.0)  # what it is, all at once
+    np.testing.assert_allclose(picture, sharp.max(axis=0) - np.median(sharp[::2], axis=0), atol=1e-3)
 
 
 def test_what_is_left_of_a_frame_is_what_cells_do_not_explain(rng):

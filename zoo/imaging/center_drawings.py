@@ -13,7 +13,9 @@ from calzoo.imaging.frames import as_movie
 from calzoo.imaging.outputs import output_file
 
 _SAMPLES = 200  # frames that a still picture is made of, at most,
-_PIXELS = 2**26  # and pixels, though 16 frames are taken of any movie: they are held several times
+_PIXELS = 2**26  # and pixels, though 16 frames are taken of any movie
+_RESTING = 60  # of these frames, that the median needs: about so many are held
+_PIECE = 8  # frames that are smoothed together
 _TRACES = 12
 
 
@@ -34,9 +36,21 @@ def still_picture(movie, diameter_px, aspect=(1.0, 1.0)):
     most = int(np.clip(_PIXELS // np.prod(movie.shape[1:]), 16, _SAMPLES))
     step = -(-movie.shape[0] // most)
     sample = range(0, movie.shape[0], step)
-    frames = np.concatenate([movie.frames(t, t + 1) for t in sample]).astype(np.float32)
-    frames -= smoothed(frames, 0.75 * diameter_px / np.asarray(aspect))
-    return frames.max(axis=0) - np.median(frames[:: max(len(frames) // 60, 1)], axis=0)
+    every = max(len(sample) // _RESTING, 1)
+    resting = np.empty((len(sample[::every]), *movie.shape[1:]), np.float32)
+    highest = np.full(movie.shape[1:], -np.inf, np.float32)
+    for first in range(0, len(sample), _PIECE):
+        numbers = sample[first : first + _PIECE]
+        frames = np.concatenate([movie.frames(t, t + 1) for t in numbers]).astype(np.float32)
+        frames -= smoothed(frames, 0.75 * diameter_px / np.asarray(aspect))
+        np.maximum(highest, frames.max(axis=0), out=highest)
+        kept = frames[-first % every :: every]
+        at = -(-first // every)
+        resting[at : at + len(kept)] = kept
+    # Row by row: the median takes its frames to pieces, and all of them at once would be held twice.
+    for row in range(len(highest)):
+        highest[row] -= np.median(resting[:, row], axis=0)
+    return highest
 
 
 def draw_overlay(path, found, movie, *, title):
