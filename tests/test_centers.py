@@ -14,6 +14,7 @@ from calzoo.annotation.curate import Curation
 from calzoo.errors import CalzooError
 from calzoo.imaging import center_drawings as drawings
 from calzoo.imaging.center_channels import smoothed
+from calzoo.imaging.center_traces import extract_activity
 from calzoo.imaging.frames import ArrayMovie
 from calzoo.imaging.masks import Masks, read_masks, write_masks
 from calzoo.inference import centers
@@ -120,6 +121,12 @@ def test_a_movie_is_read_in_parts(rng):
     movie = Counted(rng.poisson(50, (1500, 40, 50)).astype(np.uint16))
     find_centers(movie, diameter=8, **SUMMITS)
     assert max(movie.asked) < 750
+
+
+def test_traces_of_large_frames_are_read_few_at_a_time():
+    movie = Counted(np.zeros((64, 512, 512), np.uint8))
+    extract_activity(movie, [[200, 300]], [6.0])
+    assert (max(movie.asked), sum(movie.asked)) == (32, 64)
 
 
 def test_count_returns_so_many_and_threshold_only_the_likely(rng):

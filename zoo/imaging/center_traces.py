@@ -7,13 +7,14 @@ from scipy import ndimage, sparse
 from scipy.spatial import cKDTree
 
 from calzoo.imaging.center_channels import MAD_OF_STEPS
-from calzoo.imaging.frames import as_movie, chunks
+from calzoo.imaging.frames import as_movie, chunk_length
 from calzoo.imaging.masks import Masks
 
 #: Standard deviation of a splat over the radius of its cell: a disk's light seen through some blur.
 SPLAT = 0.6
 #: Standard deviation of the surroundings that are subtracted, over the radius of the cell.
 SURROUND = 1.25
+_PIECE = 2**23  # pixels that are read together
 _HIT = 4.0  # a cell is seen in a frame from so many standard deviations of the noise on
 _MEAN_OF_STEPS = 2 / np.sqrt(np.pi)  # mean |a - b| of a normal a and b, over their standard deviation
 _ROUNDING = 1e-6  # steps below this part of the peak are those of sums
@@ -90,7 +91,7 @@ def extract_activity(movie, centers, radii, aspect=(1.0, 1.0)):
     raw = np.zeros((len(centers), movie.shape[0]), np.float32)
     used = np.flatnonzero(np.diff(weights.tocsc().indptr))
     weights = weights[:, used]
-    for start, frames in chunks(movie):
+    for start, frames in _pieces(movie):
         pixels = frames.reshape(len(frames), -1).take(used, axis=1).T
         raw[:, start : start + len(frames)] = weights @ np.ascontiguousarray(pixels, dtype=np.float32)
     traces = (unmix @ raw).astype(np.float32)
@@ -98,6 +99,13 @@ def extract_activity(movie, centers, radii, aspect=(1.0, 1.0)):
     noise = _noise(traces)
     hits = (traces > _HIT * np.maximum(noise, 1e-9)[:, None]).sum(axis=1)
     return Activity(traces, noise, hits)
+
+
+def _pieces(movie):
+    """Yield ``(start, frames)`` over a movie, few at a time: each frame is held once more as floats."""
+    length = int(np.clip(_PIECE // np.prod(movie.shape[1:]), 1, chunk_length(movie)))
+    for start in range(0, movie.shape[0], length):
+        yield start, movie.frames(start, min(start + length, movie.shape[0]))
 
 
 def _noise(traces):
