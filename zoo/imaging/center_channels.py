@@ -43,6 +43,7 @@ _SHARP = 1.0  # sigma of the fine Gaussian, in pixels of the grid
 _LAG = 3  # pixels of the grid between which correlation is measured
 _PAIRS = 16  # pairs of successive frames that noise and resting level are measured on
 _VOTE = 4.0  # a summit counts from so many standard deviations of the noise on
+_LARGEST = 1e17  # a window of squares of such values can be summed up in single precision
 _PIECE = 2**19  # pixels that are filtered together: what caches hold
 
 
@@ -93,13 +94,32 @@ class Grid:
         Returns
         -------
         sharp, cell : ndarray of float32, (n, h, w)
+
+        Raises
+        ------
+        CalzooError
+            If values are too large to be squared and summed up.
         """
+        _refuse_large(frames)
         fine = _both(frames.astype(np.float32, copy=False), self._fine)
         surround = _both(fine, self._surround)
         cell = _both(fine, self._cell)
         cell -= surround
         fine -= surround
         return fine, cell
+
+
+def _refuse_large(frames):
+    """Raise CalzooError where sums of squares would leave the range of single precision."""
+    if frames.dtype.kind != "f" or not frames.size:
+        return
+    largest = max(float(frames.max()), -float(frames.min()))
+    if largest > _LARGEST:
+        message = (
+            f"expected pixel values up to {_LARGEST:g}, whose squares can be summed up; got {largest:.3g}. "
+            "Divide the movie by a constant."
+        )
+        raise CalzooError(message)
 
 
 def grid_for(frame_shape, diameter_px, aspect=(1.0, 1.0)):
@@ -121,9 +141,15 @@ def grid_for(frame_shape, diameter_px, aspect=(1.0, 1.0)):
     Raises
     ------
     CalzooError
-        If cells would be less than 2 pixels wide, or wider than half of the frame.
+        If cells would be less than 2 pixels wide, or wider than half of the frame, or no cell fits in it.
     """
     height, width = (int(side) for side in frame_shape)
+    if max(height * aspect[0], width * aspect[1]) < 4:
+        message = (
+            f"expected frames with a side of 4 pixels or more, as cells are 2 pixels wide at least and half "
+            f"of a side at most; got frames of {height} x {width}."
+        )
+        raise CalzooError(message)
     if not 2 <= diameter_px <= 0.5 * max(height * aspect[0], width * aspect[1]):
         message = (
             f"cell diameter: expected 2 pixels to half of the longer side of the frame ({height} x {width}), "
@@ -197,11 +223,13 @@ def window_channels(movie, grid, start=0, stop=None, *, threads=2):
     length = max(1, _PIECE // max(grid.shape[0] * grid.shape[1], movie.shape[1] * movie.shape[2]))
     sums = None
     with ThreadPoolExecutor(threads) as pool:
+        # A thread has memory of its own, which it does not give back: one is not started in vain.
+        apply = map if threads == 1 else pool.map
         # A few pieces at a time: a window of large frames must not lie in memory as a whole.
         for first in range(start, stop, length * threads):
             starts = range(first, min(first + length * threads, stop), length)
             pieces = [movie.frames(s, min(s + length, stop)) for s in starts]
-            for part in pool.map(lambda piece: _Sums.of(piece, grid, still), pieces):
+            for part in apply(lambda piece: _Sums.of(piece, grid, still), pieces):
                 sums = part if sums is None else sums.with_next(part)
     return _pictures(sums, still, stop - start)
 
