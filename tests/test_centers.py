@@ -16,6 +16,7 @@ from calzoo.imaging import center_drawings as drawings
 from calzoo.imaging.center_channels import smoothed
 from calzoo.imaging.center_traces import extract_activity
 from calzoo.imaging.frames import ArrayMovie
+from calzoo.imaging.imagej_rois import read_rois
 from calzoo.imaging.masks import Masks, read_masks, write_masks
 from calzoo.inference import centers
 from calzoo.inference.center_network import CenterNetwork
@@ -25,7 +26,16 @@ from calzoo.metrics.centers import score_centers, trace_correlation
 
 MODELS = Path(__file__).resolve().parent / "models"
 SUMMITS = {"model": MODELS / "summits.onnx", "provider": "cpu", "threads": 1}
-FILES = ["centers.csv", "masks.npz", "overlay.png", "run.json", "stages.png", "traces.csv"]
+FILES = [
+    "centers.csv",
+    "labels.tif",
+    "masks.npz",
+    "overlay.png",
+    "rois.zip",
+    "run.json",
+    "stages.png",
+    "traces.csv",
+]
 EXTRA = ["histograms.png", "on_mask.png", "pictures.png"]
 AT = np.array([(14.0, 20.0), (31.5, 44.0), (40.0, 11.0), (17.0, 52.0)])
 
@@ -255,11 +265,24 @@ def test_what_is_no_movie_is_refused(frames, reason):
         ({"diameter": "wide"}, "diameter: expected a size above 0, such as 12, 12px or 10um; got 'wide'"),
         ({"diameter": "14um"}, "the pixel size is not known"),
         ({"diameter": 90}, "expected 2 pixels to half of the longer side"),
+        ({"diameter": 1}, "expected 2 pixels to half of the longer side .*, got 1"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(rng, options, reason):
     with pytest.raises(CalzooError, match=reason):
         find_centers(rng.random((10, 30, 40)), **options, **SUMMITS)
+
+
+def test_frames_in_which_no_cell_fits_are_refused(rng):
+    with pytest.raises(CalzooError, match=r"frames with a side of 4 pixels or more, .* got frames of 2 x 2"):
+        find_centers(rng.random((10, 2, 2)), **SUMMITS)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_values_that_cannot_be_squared_are_refused(rng, dtype):
+    movie = (1e30 * rng.random((10, 30, 40))).astype(dtype)
+    with pytest.raises(CalzooError, match=r"expected pixel values up to 1e\+17, .* Divide the movie"):
+        find_centers(movie, **SUMMITS)
 
 
 def test_a_network_of_another_task_is_refused():
@@ -297,6 +320,9 @@ def test_a_run_writes_all_files_with_their_columns(movie_file, tmp_path, capsys)
     assert len(traces) == 120
     assert float(traces[7]["cell_1"]) == pytest.approx(found.traces[0, 7], rel=1e-4, abs=1e-4)
     assert len(read_masks(tmp_path / "out" / "masks.npz")) == found.count == 4
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "labels.tif"), found.masks.labels())
+    rois = read_rois(tmp_path / "out" / "rois.zip", found.masks.shape)
+    np.testing.assert_array_equal(rois.areas, found.masks.areas)
     facts = json.loads((tmp_path / "out" / "run.json").read_text())
     assert (facts["cells"], facts["parameters"]["diameter_px"], facts["model"]["name"]) == (4, 8.0, "summits")
 
@@ -321,19 +347,34 @@ def test_without_noise_there_is_no_peak_to_noise():
     np.testing.assert_array_equal(found.table()["peak_to_noise"], [4, np.nan])
 
 
-def test_a_movie_without_cells_is_written_too(rng, tmp_path):
+def test_a_movie_without_cells_is_written_too(tmp_path, capsys):
     np.save(tmp_path / "still.npy", np.full((12, 30, 40), 5, np.uint8))
-    assert run_centers(tmp_path / "still.npy", tmp_path / "out", **SUMMITS).count == 0
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == FILES
+    words = [
+        "centers",
+        tmp_path / "still.npy",
+        "-o",
+        tmp_path / "out",
+        "--model",
+        SUMMITS["model"],
+        "--details",
+    ]
+    assert calzoo.cli.main(list(map(str, words))) == 0
+    assert "no cells, looked for at about 10.0 px, computed on" in capsys.readouterr().err
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {*FILES, *EXTRA} - {"on_mask.png"}
 
 
 def test_command_finds_centres_draws_them_on_a_mask_and_skips_what_is_finished(movie_file, tmp_path, capsys):
-    write_masks(tmp_path / "known.npz", cells=Masks.from_stack(np.ones((1, 54, 66), bool)))
+    known = np.ones((1, 54, 66), bool)
+    known[:, 27:, 33:] = False  # one of the four
+    write_masks(tmp_path / "known.npz", cells=Masks.from_stack(known))
     command = ["centers", movie_file, "-o", tmp_path / "out", "--model", MODELS / "summits.onnx"]
     command += ["--diameter", "8px", "--provider", "cpu", "--mask", tmp_path / "known.npz", "--details"]
     assert calzoo.cli.main([str(word) for word in command]) == 0
     said = capsys.readouterr()
     assert "4 cells of about 8.0 px, computed on cpu" in said.err
+    assert "3 of 4 centres on the mask (75%), of random ones 75%: chance-corrected score 0.000" in said.err
+    facts = json.loads((tmp_path / "out" / "run.json").read_text())["on_mask"]
+    assert facts == {"points": 4, "hits": 3, "share": 0.75, "expected": 0.75, "chance_corrected": 0}
     assert said.out.strip() == str(tmp_path / "out")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted([*FILES, *EXTRA])
     assert calzoo.cli.main([str(word) for word in command]) == 0
@@ -351,6 +392,14 @@ def test_what_was_kept_of_earlier_cells_goes_with_them(movie_file, tmp_path):
     curation.toggle()
     curation.save()
     run_centers(movie_file, tmp_path / "out", **SUMMITS | {"count": 2})
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == FILES
+
+
+def test_what_other_commands_left_of_other_cells_goes(movie_file, tmp_path):
+    (tmp_path / "out" / "suite2p" / "plane0").mkdir(parents=True)
+    for name in ("cells.csv", "caiman_A.npz", "suite2p/plane0/F.npy", "centers.npz", "run.json"):
+        (tmp_path / "out" / name).touch()
+    run_centers(movie_file, tmp_path / "out", **SUMMITS)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == FILES
 
 

@@ -320,8 +320,8 @@ def fit_recording(path, run, recipe, *, diameter=None, network=None, model=None,
     """Fit a recording into a folder.
 
     The folder gets recipe.json, centers.csv, centers.npz (points, scores, heights, radii,
-    trajectories), traces.csv, masks.npz, overlay.png, stages.png, trajectories.png, losses.png,
-    histograms.png and run.json.
+    trajectories), traces.csv, masks.npz, labels.tif, rois.zip, overlay.png, stages.png,
+    trajectories.png, losses.png, histograms.png and run.json.
 
     Parameters
     ----------

@@ -45,6 +45,7 @@ def fit(args, settings, reading):
 
 
 def _fit(args, settings, reading):
+    from calzoo.commands._centers import counted
     from calzoo.training import recipes
     from calzoo.training.centers_fit import fit_recording
     from calzoo.training.recipes.centers_fit import CentersFitRecipe
@@ -54,7 +55,7 @@ def _fit(args, settings, reading):
     found = fit_recording(
         args.movie, args.output, recipe, diameter=args.diameter, network=network, model=facts, **reading
     )
-    tell(f"{args.movie}: {found.count} cells of about {found.diameter_px:.1f} px")
+    tell(f"{args.movie}: {counted(found)}")
 
 
 def _network(name, threads):

@@ -175,7 +175,7 @@ def read_mask(path, frame_shape):
     return mask
 
 
-def draw_on_mask(path, mask, points):
+def draw_on_mask(path, mask, points, *, corrected=None):
     """Draw centres over known cells: green inside, red outside.
 
     Parameters
@@ -185,6 +185,8 @@ def draw_on_mask(path, mask, points):
     mask : ndarray of bool, (Y, X)
     points : ndarray of float, (N, 2)
         (y, x) in pixels.
+    corrected : float, optional
+        Share inside beyond chance, for the title.
     """
     rows, columns = np.clip(np.round(points).astype(int), 0, np.array(mask.shape) - 1).reshape(-1, 2).T
     inside = mask[rows, columns]
@@ -192,9 +194,10 @@ def draw_on_mask(path, mask, points):
     axes.imshow(0.5 * mask, cmap="gray", vmin=0, vmax=1)
     axes.scatter(columns, rows, s=18, c=np.where(inside, "lime", "red"), edgecolors="black", linewidths=0.4)
     share = f"{inside.mean():.0%}" if len(inside) else "none"
-    axes.set_title(
-        f"{inside.sum()} of {len(inside)} centres ({share}) on {mask.mean():.0%} of the frame", fontsize=9
-    )
+    title = f"{inside.sum()} of {len(inside)} centres ({share}) on {mask.mean():.0%} of the frame"
+    if corrected is not None and np.isfinite(corrected):
+        title += f", chance-corrected {corrected:.2f}"
+    axes.set_title(title, fontsize=9)
     axes.set_axis_off()
     _save(figure, path)
 
@@ -265,7 +268,8 @@ def draw_histograms(path, values):
     """
     figure, panels = _figure(1, max(len(values), 1), 3.4 * max(len(values), 1), 2.8)
     for axes, (name, numbers) in zip(np.ravel(panels), values.items(), strict=False):
-        axes.hist(np.ravel(numbers), bins=60, color="steelblue", log=True)
+        # Without a value there is no power of ten to draw.
+        axes.hist(np.ravel(numbers), bins=60, color="steelblue", log=np.size(numbers) > 0)
         axes.set_title(name, fontsize=9)
     _save(figure, path)
 

@@ -3,12 +3,13 @@
 import numpy as np
 
 from calzoo.imaging.cell_files import trace_table
+from calzoo.imaging.imagej_rois import write_rois
 from calzoo.imaging.masks import write_masks
-from calzoo.imaging.outputs import write_table
+from calzoo.imaging.outputs import output_file, write_table
 
 
 def write_centers(folder, found, *, pixel_um=None, frame_rate_hz=None, more=None):
-    """Write centers.csv, traces.csv and masks.npz.
+    """Write centers.csv, traces.csv, and the masks as masks.npz, labels.tif and rois.zip.
 
     Parameters
     ----------
@@ -22,9 +23,14 @@ def write_centers(folder, found, *, pixel_um=None, frame_rate_hz=None, more=None
     more : dict of str to sequence, optional
         Further columns of centers.csv.
     """
+    import tifffile
+
     write_table(folder / "centers.csv", center_table(found, pixel_um) | (more or {}))
     write_table(folder / "traces.csv", trace_table(found.traces, frame_rate_hz))
     write_masks(folder / "masks.npz", cells=found.masks)
+    with output_file(folder / "labels.tif") as part:
+        tifffile.imwrite(part, found.masks.labels(), compression="zlib")
+    write_rois(folder / "rois.zip", found.masks)
 
 
 def center_table(found, pixel_um=None):

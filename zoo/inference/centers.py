@@ -17,14 +17,22 @@ from calzoo.imaging.diameters import aspect_of, diameter_px
 from calzoo.imaging.frames import as_movie
 from calzoo.imaging.masks import Masks
 from calzoo.imaging.outputs import CURATION_FILES
+from calzoo.imaging.suite2p_folder import FILES as SUITE2P_FILES
 from calzoo.inference.center_network import OUTPUTS, CenterNetwork
 
 #: Faster movies are averaged down to about this for the search; traces keep every frame.
 FASTEST_HZ = 10.0
-_FILES = ("centers.csv", "traces.csv", "masks.npz", "overlay.png", "stages.png")
+_FILES = ("centers.csv", "traces.csv", "masks.npz", "labels.tif", "rois.zip", "overlay.png", "stages.png")
 _DETAILS = ("pictures.png", "histograms.png")
 #: What an earlier result may hold of other cells: not every run writes it, or it was made by hand since.
-_STALE = ("on_mask.png", *CURATION_FILES, *_DETAILS)
+_STALE = (
+    "on_mask.png",
+    *CURATION_FILES,
+    *_DETAILS,
+    *("cells.csv", "caiman_A.npz", "cells.nwb"),  # of calzoo cells
+    *(f"suite2p/{name}" for name in SUITE2P_FILES),
+    *("centers.npz", "recipe.json", "trajectories.png", "losses.png"),  # of a fit
+)
 
 
 @dataclass(frozen=True)
@@ -209,13 +217,15 @@ def run_centers(
     count=None,
     threshold=None,
     mask=None,
+    judge=None,
     details=False,
     **reading,
 ):
     """Find the centres of the cells of a recording, into a folder.
 
-    The folder gets centers.csv, traces.csv, masks.npz, overlay.png, stages.png and run.json, all
-    of them or none; with `mask`, also on_mask.png, with `details` pictures.png and histograms.png.
+    The folder gets centers.csv, traces.csv, masks.npz, labels.tif, rois.zip, overlay.png, stages.png and
+    run.json, all of them or none; with `mask`, also on_mask.png, with `details` pictures.png and
+    histograms.png.
 
     Parameters
     ----------
@@ -227,6 +237,9 @@ def run_centers(
         As for `find_centers`.
     mask : path, optional
         Masks (.npz) or a picture (.tif) of known cells, to be drawn under the centres.
+    judge : callable, optional
+        ``judge(points, known)`` returns what run.json says, as "on_mask", of points on such a mask (Y, X), a
+        mapping; the title of on_mask.png takes "chance_corrected" from it.
     details : bool, optional
         Draw what the network sees of the first window and makes of it, and histograms.
     **reading
@@ -241,7 +254,7 @@ def run_centers(
     CalzooError
         If the file, the network or an option cannot be used, or the disk is full.
     """
-    from calzoo.imaging.center_drawings import read_mask
+    from calzoo.imaging.center_drawings import draw_on_mask, read_mask
     from calzoo.imaging.movies import open_movie
     from calzoo.imaging.outputs import (
         output_folder,
@@ -269,7 +282,11 @@ def run_centers(
             movie, model=network, threads=threads, diameter=diameter, count=count, threshold=threshold
         )
         write_centers(folder, found, pixel_um=movie.pixel_um, frame_rate_hz=movie.frame_rate_hz)
-        _draw(folder, found, movie, known, name=shown_name(path))
+        verdict = None if known is None or judge is None else judge(found.points, known)
+        _draw(folder, found, movie, name=shown_name(path))
+        if known is not None:
+            corrected = (verdict or {}).get("chance_corrected")
+            draw_on_mask(folder / "on_mask.png", known, found.points, corrected=corrected)
         if details:
             _draw_details(folder, found, movie, network)
         write_run_json(
@@ -289,6 +306,7 @@ def run_centers(
             },
             options={**asked, **reading},
             cells=found.count,
+            **({} if verdict is None else {"on_mask": verdict}),
             seconds=round(time.perf_counter() - began, 3),
         )
     return found
@@ -305,14 +323,12 @@ def model_facts(network):
     }
 
 
-def _draw(folder, found, movie, known, *, name):
+def _draw(folder, found, movie, *, name):
     from calzoo.imaging import center_drawings as drawings
 
     title = f"{name}   {' x '.join(map(str, movie.shape))}   {found.count} cells"
     drawings.draw_overlay(folder / "overlay.png", found, movie, title=title)
     drawings.draw_stages(folder / "stages.png", found, movie)
-    if known is not None:
-        drawings.draw_on_mask(folder / "on_mask.png", known, found.points)
 
 
 def _draw_details(folder, found, movie, network):
