@@ -52,6 +52,17 @@ def test_hits_count_the_frames_above_the_noise(rng):
     assert found.noise[0] == pytest.approx(silent, rel=0.35)
 
 
+def test_clear_cells_stand_out_of_a_movie_that_rests_at_zero():
+    """The background was removed and cut off: in most frames nothing changes."""
+    movie = np.zeros((200, *SHAPE), np.uint8)
+    assert extract_activity(movie, [[15, 20]], [5.0]).noise == 0
+    for start in (20, 90, 150):
+        movie[start : start + 8] = 90 * splats([[15, 20]], [5.0], SHAPE).toarray().reshape(SHAPE)
+    found = extract_activity(movie, [[15, 20]], [5.0])
+    assert found.traces.max() / found.noise > 20
+    assert found.hits == 24
+
+
 def test_two_centres_on_one_place_do_not_blow_up(rng):
     movie, activity = movie_of(rng, [[20, 20]], [5.0], noise=0.1)
     found = extract_activity(movie, [[20, 20], [20, 20]], [5.0, 5.0]).traces
@@ -72,6 +83,19 @@ def test_masks_share_the_pixels_of_a_body_by_the_nearest_centre():
     assert left[:, :20].sum() == left.sum()
     assert right[:, 20:].sum() == right.sum()
     assert (masks.count() > 0).sum() == pytest.approx(200, rel=0.1)
+
+
+def test_a_mask_is_the_one_piece_around_its_centre():
+    body = np.zeros(SHAPE)
+    body[8:19, 8:19] = 1
+    body[10, 10] = 0  # a hole, farther from the centre than half of the radius
+    body[13, 20:22] = 1  # a spot of its own, within reach
+    rows, columns = cell_masks(body, [[13, 13]], [6.0])[0]
+    assert (rows.min(), rows.max(), columns.min(), columns.max(), len(rows)) == (8, 18, 8, 18, 121)
+    spot = np.zeros(SHAPE)
+    spot[13, 18:21] = 1
+    rows, columns = cell_masks(spot, [[13, 13]], [6.0])[0]
+    assert (rows.mean(), columns.mean(), columns.max()) == (13, 13, 16)  # its centre, not the spot
 
 
 def test_a_cell_without_a_body_gets_a_disk_and_one_beyond_reach_no_pixels_of_others():

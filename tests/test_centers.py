@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +13,29 @@ import calzoo.cli
 from calzoo.annotation.curate import Curation
 from calzoo.errors import CalzooError
 from calzoo.imaging import center_drawings as drawings
+from calzoo.imaging.center_channels import smoothed
+from calzoo.imaging.center_traces import extract_activity
 from calzoo.imaging.frames import ArrayMovie
+from calzoo.imaging.imagej_rois import read_rois
 from calzoo.imaging.masks import Masks, read_masks, write_masks
 from calzoo.inference import centers
 from calzoo.inference.center_network import CenterNetwork
-from calzoo.inference.centers import find_centers, run_centers
+from calzoo.inference.centers import Centers, find_centers, run_centers
 from calzoo.inference.models import load_model
 from calzoo.metrics.centers import score_centers, trace_correlation
 
 MODELS = Path(__file__).resolve().parent / "models"
 SUMMITS = {"model": MODELS / "summits.onnx", "provider": "cpu", "threads": 1}
-FILES = ["centers.csv", "masks.npz", "overlay.png", "run.json", "stages.png", "traces.csv"]
+FILES = [
+    "centers.csv",
+    "labels.tif",
+    "masks.npz",
+    "overlay.png",
+    "rois.zip",
+    "run.json",
+    "stages.png",
+    "traces.csv",
+]
 EXTRA = ["histograms.png", "on_mask.png", "pictures.png"]
 AT = np.array([(14.0, 20.0), (31.5, 44.0), (40.0, 11.0), (17.0, 52.0)])
 
@@ -103,10 +116,27 @@ def test_diameter_is_measured_where_it_is_not_given(rng, monkeypatch):
     assert find_centers(movie, **SUMMITS).diameter_px == pytest.approx(14, rel=0.05)
 
 
+def test_large_cells_are_seen_without_a_diameter(rng):
+    at = np.array([(30.0, 32.0), (84.0, 40.0), (40.0, 100.0), (104.0, 110.0)])
+    rows, columns = np.mgrid[:140, :150]
+    movie = rng.normal(200, 3, (60, 140, 150)).astype(np.float32)
+    for number, (y, x) in enumerate(at):
+        movie[6 + 12 * number : 13 + 12 * number] += 60 * (np.hypot(rows - y, columns - x) <= 20)
+    found = find_centers(movie, provider="cpu", threads=1)
+    assert 24 < found.diameter_px < 45
+    assert score_centers(at, found.points, diameter=20).f1 == 1
+
+
 def test_a_movie_is_read_in_parts(rng):
     movie = Counted(rng.poisson(50, (1500, 40, 50)).astype(np.uint16))
     find_centers(movie, diameter=8, **SUMMITS)
     assert max(movie.asked) < 750
+
+
+def test_traces_of_large_frames_are_read_few_at_a_time():
+    movie = Counted(np.zeros((64, 512, 512), np.uint8))
+    extract_activity(movie, [[200, 300]], [6.0])
+    assert (max(movie.asked), sum(movie.asked)) == (32, 64)
 
 
 def test_count_returns_so_many_and_threshold_only_the_likely(rng):
@@ -125,6 +155,38 @@ def test_fast_movies_are_averaged_for_the_search_and_traces_keep_every_frame(rng
     found = find_centers(fast, diameter=8, **SUMMITS)
     assert found.traces.shape == (4, 360)
     assert score_centers(AT, found.points, diameter=2).f1 == 1
+
+
+def test_cells_are_round_where_pixels_are_not_square(rng):
+    # Columns are half as far apart as rows: in pixels, cells are twice as wide as high.
+    rows, columns = np.mgrid[:54, :132]
+    spots = [np.exp(-((rows - y) ** 2 + (0.5 * columns - x) ** 2) / 11.5) for y, x in AT]
+    light = blinking(rng)[1]
+    movie = np.tensordot(light.T, np.array(spots), axes=1) + rng.normal(100, 1, (120, 54, 132))
+    found = find_centers(movie, diameter="16um", pixel_um=(2.0, 1.0), **SUMMITS)
+    assert score_centers(AT * (1, 2), found.points, diameter=3).f1 == 1
+    assert found.diameter_px == pytest.approx(8 * np.sqrt(2))  # of pixels of the mean side
+    np.testing.assert_allclose(found.table()["radius_um"], 8, rtol=0.1)
+    order = [int(np.hypot(*(found.points - place).T).argmin()) for place in AT * (1, 2)]
+    assert trace_correlation(light, found.traces[order]).min() > 0.97
+    for rows, columns in found.masks:
+        assert 1.5 < np.ptp(columns) / np.ptp(rows) < 2.6
+
+
+def test_arrays_take_pixel_size_and_frame_rate(rng, monkeypatch):
+    movie, _ = blinking(rng)
+    asked, slowed = [], centers._slowed
+
+    def spied(movie, rate):
+        asked.append(rate)
+        return slowed(movie, rate)
+
+    monkeypatch.setattr(centers, "_slowed", spied)
+    found = find_centers(movie, diameter="16um", pixel_um=(2, 2), frame_rate_hz=30.0, **SUMMITS)
+    assert (found.diameter_px, asked) == (8.0, [30.0])
+    np.testing.assert_allclose(found.table()["y_um"], 2 * found.points[:, 0])
+    with pytest.raises(CalzooError, match=r"pixel size: expected two lengths in micrometres \(y, x\)"):
+        find_centers(movie, pixel_um=2, **SUMMITS)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, ">u2", np.int16, np.float64])
@@ -203,11 +265,24 @@ def test_what_is_no_movie_is_refused(frames, reason):
         ({"diameter": "wide"}, "diameter: expected a size above 0, such as 12, 12px or 10um; got 'wide'"),
         ({"diameter": "14um"}, "the pixel size is not known"),
         ({"diameter": 90}, "expected 2 pixels to half of the longer side"),
+        ({"diameter": 1}, "expected 2 pixels to half of the longer side .*, got 1"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(rng, options, reason):
     with pytest.raises(CalzooError, match=reason):
         find_centers(rng.random((10, 30, 40)), **options, **SUMMITS)
+
+
+def test_frames_in_which_no_cell_fits_are_refused(rng):
+    with pytest.raises(CalzooError, match=r"frames with a side of 4 pixels or more, .* got frames of 2 x 2"):
+        find_centers(rng.random((10, 2, 2)), **SUMMITS)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_values_that_cannot_be_squared_are_refused(rng, dtype):
+    movie = (1e30 * rng.random((10, 30, 40))).astype(dtype)
+    with pytest.raises(CalzooError, match=r"expected pixel values up to 1e\+17, .* Divide the movie"):
+        find_centers(movie, **SUMMITS)
 
 
 def test_a_network_of_another_task_is_refused():
@@ -245,6 +320,9 @@ def test_a_run_writes_all_files_with_their_columns(movie_file, tmp_path, capsys)
     assert len(traces) == 120
     assert float(traces[7]["cell_1"]) == pytest.approx(found.traces[0, 7], rel=1e-4, abs=1e-4)
     assert len(read_masks(tmp_path / "out" / "masks.npz")) == found.count == 4
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "labels.tif"), found.masks.labels())
+    rois = read_rois(tmp_path / "out" / "rois.zip", found.masks.shape)
+    np.testing.assert_array_equal(rois.areas, found.masks.areas)
     facts = json.loads((tmp_path / "out" / "run.json").read_text())
     assert (facts["cells"], facts["parameters"]["diameter_px"], facts["model"]["name"]) == (4, 8.0, "summits")
 
@@ -261,19 +339,42 @@ def test_known_pixels_and_frame_rate_give_micrometres_and_seconds(movie_file, tm
     np.testing.assert_allclose(traces["time_s"], np.arange(120) / 5, rtol=1e-5)
 
 
-def test_a_movie_without_cells_is_written_too(rng, tmp_path):
+def test_without_noise_there_is_no_peak_to_noise():
+    masks = Masks.from_pixels((9, 9), [([2], [2]), ([6], [6])])
+    traces, noise = np.float32([[0, 8, 0], [0, 0, 0]]), np.float32([2, 0])
+    points, ones = np.array([(2.0, 2.0), (6.0, 6.0)]), np.ones(2, np.float32)
+    found = Centers(points, ones, ones, traces, noise, np.array([1, 0]), masks, None, 2.0, "cpu")
+    np.testing.assert_array_equal(found.table()["peak_to_noise"], [4, np.nan])
+
+
+def test_a_movie_without_cells_is_written_too(tmp_path, capsys):
     np.save(tmp_path / "still.npy", np.full((12, 30, 40), 5, np.uint8))
-    assert run_centers(tmp_path / "still.npy", tmp_path / "out", **SUMMITS).count == 0
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == FILES
+    words = [
+        "centers",
+        tmp_path / "still.npy",
+        "-o",
+        tmp_path / "out",
+        "--model",
+        SUMMITS["model"],
+        "--details",
+    ]
+    assert calzoo.cli.main(list(map(str, words))) == 0
+    assert "no cells, looked for at about 10.0 px, computed on" in capsys.readouterr().err
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {*FILES, *EXTRA} - {"on_mask.png"}
 
 
 def test_command_finds_centres_draws_them_on_a_mask_and_skips_what_is_finished(movie_file, tmp_path, capsys):
-    write_masks(tmp_path / "known.npz", cells=Masks.from_stack(np.ones((1, 54, 66), bool)))
+    known = np.ones((1, 54, 66), bool)
+    known[:, 27:, 33:] = False  # one of the four
+    write_masks(tmp_path / "known.npz", cells=Masks.from_stack(known))
     command = ["centers", movie_file, "-o", tmp_path / "out", "--model", MODELS / "summits.onnx"]
     command += ["--diameter", "8px", "--provider", "cpu", "--mask", tmp_path / "known.npz", "--details"]
     assert calzoo.cli.main([str(word) for word in command]) == 0
     said = capsys.readouterr()
     assert "4 cells of about 8.0 px, computed on cpu" in said.err
+    assert "3 of 4 centres on the mask (75%), of random ones 75%: chance-corrected score 0.000" in said.err
+    facts = json.loads((tmp_path / "out" / "run.json").read_text())["on_mask"]
+    assert facts == {"points": 4, "hits": 3, "share": 0.75, "expected": 0.75, "chance_corrected": 0}
     assert said.out.strip() == str(tmp_path / "out")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted([*FILES, *EXTRA])
     assert calzoo.cli.main([str(word) for word in command]) == 0
@@ -291,6 +392,14 @@ def test_what_was_kept_of_earlier_cells_goes_with_them(movie_file, tmp_path):
     curation.toggle()
     curation.save()
     run_centers(movie_file, tmp_path / "out", **SUMMITS | {"count": 2})
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == FILES
+
+
+def test_what_other_commands_left_of_other_cells_goes(movie_file, tmp_path):
+    (tmp_path / "out" / "suite2p" / "plane0").mkdir(parents=True)
+    for name in ("cells.csv", "caiman_A.npz", "suite2p/plane0/F.npy", "centers.npz", "run.json"):
+        (tmp_path / "out" / name).touch()
+    run_centers(movie_file, tmp_path / "out", **SUMMITS)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == FILES
 
 
@@ -345,6 +454,31 @@ def test_a_still_picture_holds_few_frames_of_any_movie(rng, monkeypatch, pixels,
         monkeypatch.setattr(drawings, "_PIXELS", pixels)
     drawings.still_picture(movie, 8)
     assert sum(movie.asked) == frames
+
+
+def test_a_still_picture_takes_hardly_more_memory_for_more_frames(rng):
+    frames = rng.normal(100, 3, (512, 64, 64)).astype(np.float32)
+    peaks = []
+    for count in (64, 512):
+        tracemalloc.start()
+        picture = drawings.still_picture(frames[:count], 8)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
+    sharp = frames[::3] - smoothed(frames[::3], 6.0)  # what it is, all at once
+    np.testing.assert_allclose(picture, sharp.max(axis=0) - np.median(sharp[::2], axis=0), atol=1e-3)
+
+
+def test_what_is_left_of_a_frame_is_what_cells_do_not_explain(rng):
+    movie, _ = blinking(rng)
+    found = find_centers(movie, diameter=8, **SUMMITS)
+    frame = int(found.traces.sum(axis=0).argmax())
+    picture, rendered, made = drawings.stages(found, ArrayMovie(movie), frame)
+    left = picture - made
+    assert picture.max() > 15
+    assert rendered.max() == pytest.approx(1, abs=0.1)
+    assert left.min() > -6  # more than that was taken away where the splats were not band-passed
+    assert left.std() < 0.6 * picture.std()
 
 
 def test_mask_of_another_size_is_refused_before_the_work(movie_file, tmp_path):

@@ -1,5 +1,6 @@
 """Training the networks of the centres: truth of simulated movies, samples, losses, runs, fits."""
 
+import csv
 import functools
 import json
 from dataclasses import replace
@@ -16,7 +17,9 @@ keras = pytest.importorskip("keras")
 import calzoo.cli
 from calzoo.errors import CalzooError
 from calzoo.imaging.center_channels import CELL_PX, CHANNELS, grid_for
+from calzoo.imaging.frames import ArrayMovie
 from calzoo.imaging.masks import read_masks
+from calzoo.imaging.outputs import CURATION_FILES, output_folder, write_run_json
 from calzoo.inference.center_network import CenterNetwork
 from calzoo.inference.centers import find_centers
 from calzoo.metrics.centers import score_centers
@@ -27,6 +30,7 @@ from calzoo.training import centers_pool as pools
 from calzoo.training import recipes
 from calzoo.training.centers_fit import (
     CentersFit,
+    active_frames,
     fit_centers,
     fit_recording,
     measured_diameter,
@@ -321,7 +325,8 @@ def test_fit_finds_cells_without_labels(rng, start):
     recipe = recipes.changed(QUICK, {"start": start, "steps": 40 if start == "summits" else 90})
     fit = fit_centers(blinking(rng, AT), recipe, diameter=8, quiet=True)
     assert score_centers(AT, fit.points, diameter=2.0 if start == "summits" else 4.0).recall == 1
-    assert fit.scores[:4].min() > 3 * fit.scores[4:].max(initial=0)
+    assert fit.heights[:4].min() > 3 * fit.heights[4:].max(initial=0)
+    assert np.isnan(fit.scores).all()  # a height is no probability
     assert fit.trajectories.shape[2] == 2
     assert len(fit.history["loss"]) == recipe.steps
     np.testing.assert_allclose(fit.trajectories[-1][fit.kept], fit.points, atol=0.51)
@@ -357,6 +362,16 @@ def test_a_movie_without_cells_has_none(rng):
 def test_a_movie_in_which_nothing_changes_is_refused():
     with pytest.raises(CalzooError, match="something changes over time"):
         fit_centers(np.full((30, 40, 44), 5, np.uint8), QUICK, diameter=8, quiet=True)
+
+
+def test_the_first_frames_can_be_the_most_active(rng):
+    movie = rng.normal(100, 1, (300, 40, 44))
+    movie[:2] += blinking(rng, AT[:1], shape=(60, 40, 44), height=80)[6] - 100
+    grid = grid_for((40, 44), 8.0)
+    frames, highest = active_frames(ArrayMovie(movie), grid, 2)
+    assert frames.shape == (2, *grid.shape)
+    assert (frames.max(axis=(1, 2)) > 20).all()
+    assert highest.max() > 20  # it lasts for both of them
 
 
 def test_blurred_loss_forgives_fine_differences(rng):
@@ -415,6 +430,10 @@ def test_command_fits_a_movie(rng, tmp_path, capsys):
     } <= names
     with np.load(tmp_path / "fit" / "centers.npz") as file:
         assert score_centers(AT, file["points"], diameter=3).recall == 1
+    rows = list(csv.DictReader((tmp_path / "fit" / "centers.csv").read_text().splitlines()))
+    assert {"id", "y_um", "area_px", "peak_to_noise"} < set(rows[0])
+    assert rows[0]["score"] == ""  # no network has said what is likely
+    assert float(rows[0]["height_sd"]) > 5
     assert (
         len(read_masks(tmp_path / "fit" / "masks.npz"))
         == json.loads((tmp_path / "fit" / "run.json").read_text())["cells"]
@@ -440,13 +459,77 @@ def test_fit_begins_where_a_network_sees_cells_and_keeps_its_scores(rng, tmp_pat
 def test_command_fits_from_a_network(rng, tmp_path):
     np.save(tmp_path / "movie.npy", blinking(rng, AT).astype(np.uint8))
     words = ["train", "centers", "--movie", tmp_path / "movie.npy", "-o", tmp_path / "fit", "--init", SUMMITS]
-    words += ["--diameter", "16um", "--pixel", "2,2", "--set", "steps=20", "--set", "batch=8"]
+    words += ["--diameter", "16um", "--pixel", "2,2", "--rate", "5", "--set", "steps=20", "--set", "batch=8"]
     assert calzoo.cli.main([str(word) for word in words]) == 0
     facts = json.loads((tmp_path / "fit" / "run.json").read_text())
     assert facts["began_from"].endswith("points of a network")
     assert facts["diameter_px"] == 8.0
+    assert (facts["pixel_um"], facts["frame_rate_hz"], facts["model"]["name"]) == ([2, 2], 5, "summits")
+    assert set(facts["model"]) == {"name", "file", "sha256", "provider"}
+    rows = np.genfromtxt(tmp_path / "fit" / "centers.csv", delimiter=",", names=True)
+    assert rows["score"].max() <= 1
+    np.testing.assert_allclose(rows["x_um"], 2 * rows["x"], rtol=1e-5)
+    traces = np.genfromtxt(tmp_path / "fit" / "traces.csv", delimiter=",", names=True)
+    np.testing.assert_allclose(traces["time_s"], np.arange(120) / 5, rtol=1e-5)
     with np.load(tmp_path / "fit" / "centers.npz") as file:
         assert score_centers(AT, file["points"], diameter=3).recall == 1
+
+
+@pytest.fixture
+def fast_fit(monkeypatch):
+    """Take the work out of the commands that fit a movie."""
+    from calzoo.training import centers_fit, centers_seed_run
+
+    def fit(path, run, recipe, **options):
+        with output_folder(run, stale=CURATION_FILES) as folder:
+            write_run_json(folder, input=path, recipe={"name": recipe.name})
+        return SimpleNamespace(count=0, diameter_px=8.0, items=lambda: ())
+
+    monkeypatch.setattr(centers_fit, "fit_recording", fit)
+    monkeypatch.setattr(centers_seed_run, "fit_seed_recording", fit)
+
+
+@pytest.mark.parametrize(("recipe", "other"), [("centers", "centers-seed"), ("centers-seed", "centers")])
+def test_fit_of_another_movie_or_recipe_is_not_replaced(fast_fit, tmp_path, capsys, recipe, other):
+    for name in ("mine.npy", "other.npy"):
+        np.save(tmp_path / name, np.zeros((2, 4, 5)))
+    words = ["train", recipe, "-o", str(tmp_path / "fit"), "--movie"]
+    assert calzoo.cli.main([*words, str(tmp_path / "mine.npy")]) == 0
+    (tmp_path / "fit" / "notes.txt").touch()
+    assert calzoo.cli.main([*words, str(tmp_path / "mine.npy")]) == 0  # its own: done again
+    for refused in (
+        [*words, str(tmp_path / "other.npy")],
+        ["train", other, *words[2:], str(tmp_path / "mine.npy")],
+    ):
+        assert calzoo.cli.main(refused) == 1
+        assert "is of another input or another command; give another -o" in capsys.readouterr().err
+    (tmp_path / "fit" / "run.json").write_text("{}")  # of no fit
+    assert calzoo.cli.main([*words, str(tmp_path / "mine.npy")]) == 1
+
+
+def test_what_was_kept_of_an_earlier_fit_goes_with_it(rng, tmp_path):
+    np.save(tmp_path / "movie.npy", blinking(rng, AT).astype(np.uint8))
+    for _ in range(2):
+        fit_recording(tmp_path / "movie.npy", tmp_path / "fit", QUICK, diameter=8, quiet=True)
+        assert not (tmp_path / "fit" / CURATION_FILES[0]).exists()
+        for name in CURATION_FILES:
+            (tmp_path / "fit" / name).touch()
+
+
+def test_fit_finds_round_cells_where_pixels_are_not_square(rng):
+    rows, columns = np.mgrid[:54, :132]
+    movie = rng.normal(100, 1, (120, 54, 132)).astype(np.float32)
+    for number, (y, x) in enumerate(AT):
+        spot = 25 * np.exp(-((rows - y) ** 2 + (0.5 * columns - x) ** 2) / 11.5)
+        movie[6 + 9 * number : 12 + 9 * number] += spot
+    movie = ArrayMovie(movie)
+    movie.pixel_um = (2.0, 1.0)
+    fit = fit_centers(movie, QUICK, diameter=8 * np.sqrt(2), quiet=True)
+    assert score_centers(AT * (1, 2), fit.points, diameter=3).f1 == 1
+    for rows, columns in fit.masks:
+        assert 1.5 < np.ptp(columns) / np.ptp(rows) < 2.6
+    # A sigma of 2.4 rows is one of 3.4 pixels of the mean side.
+    assert measured_diameter(movie) == pytest.approx(2 * np.sqrt(2) * 3.4, rel=0.35)
 
 
 def test_fit_in_micrometres_needs_the_size_of_a_pixel(rng, tmp_path):

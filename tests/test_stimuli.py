@@ -139,7 +139,7 @@ def test_some_rows_can_be_taken(table):
             {"frame_rate_hz": 2},
             r"row 2 has time_s 12.0, .* frame 24, .* 0 to 19 at 2",
         ),
-        (["frame,cells", "3,1", "20,1"], {}, r"row 3 has frame 20"),
+        (["frame,cells", "3,1", "20,1"], {}, r"row 3 has frame 20, but recording has the frames 0 to 19"),
         (["frame,cells", "3,1", "9,2", "3,17"], {}, r"frame 3 in the rows 2 and 4; write .* as 3\+17"),
         (["time_s,cells", "1.1,1", "1.2,2"], {"frame_rate_hz": 2}, r"frame 3 in the rows 2 and 3"),
         (["time_s,cells", "1,1"], {}, "frame rate of the recording is not known"),

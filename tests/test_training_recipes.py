@@ -9,6 +9,7 @@ from tiny_recipe import tiny_recipe
 pytestmark = pytest.mark.train
 keras = pytest.importorskip("keras")
 
+from calzoo.commands.train import setting
 from calzoo.errors import CalzooError
 from calzoo.simulation.axon_styles import draw
 from calzoo.simulation.axons import simulate_axons
@@ -33,6 +34,24 @@ def test_a_recipe_survives_json(name):
 def test_an_unknown_recipe_gets_a_suggestion():
     with pytest.raises(CalzooError, match="no recipe is called 'axon'; did you mean 'axons'"):
         recipes.recipe("axon")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (".1", 0.1),
+        ("1.", 1.0),
+        ("+2", 2),
+        ("1_000", 1000),
+        ("-.5e-1", -0.05),
+        ("1.2.3", "1.2.3"),
+        ("_", "_"),
+        ("[1]", [1]),
+    ],
+)
+def test_numbers_of_settings_are_written_as_in_python_or_json(text, value):
+    name, read = setting(f"a.b={text}")
+    assert (name, read, type(read)) == ("a.b", value, type(value))
 
 
 def test_settings_change_fields_and_fields_of_fields():

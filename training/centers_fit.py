@@ -18,7 +18,7 @@ from calzoo.errors import CalzooError
 from calzoo.imaging.center_channels import CELL_PX, MAD_OF_STEPS, SURROUND_SIGMA, grid_for
 from calzoo.imaging.center_peaks import local_maxima
 from calzoo.imaging.center_traces import cell_masks, extract_activity, merge_near
-from calzoo.imaging.diameters import diameter_px
+from calzoo.imaging.diameters import aspect_of, diameter_px
 from calzoo.imaging.frames import as_movie, chunks
 from calzoo.imaging.masks import Masks
 from calzoo.networks.centers_splats import splat_autoencoder
@@ -28,15 +28,17 @@ _MOMENTS = 40  # points on a trajectory
 
 @dataclass(frozen=True)
 class CentersFit:
-    """The cells that a recording was fitted with, the brightest first.
+    """The cells that a recording was fitted with, the surest first.
 
     Attributes
     ----------
     points : ndarray of float64, (N, 2)
         (y, x) in pixels of the frame.
     scores : ndarray of float32, (N,)
-        Highest level that lasts for two frames, in standard deviations of the noise; those of the
-        network, where the fit began with one.
+        Probabilities by the network that the fit began with, the highest first; NaN where it began with none.
+    heights : ndarray of float32, (N,)
+        Highest level of each that lasts for two frames, in standard deviations of the noise of a typical
+        pixel of the grid; without a network the highest is first.
     radii : ndarray of float32, (N,)
         In pixels: that of the diameter which was given.
     traces : ndarray of float32, (N, T)
@@ -45,8 +47,10 @@ class CentersFit:
         As in `calzoo.imaging.center_traces.Activity`.
     masks : Masks
     heat : ndarray of float32, (h, w, 1)
-        The spots, each as bright as its score, over the brightest.
+        The spots, each as bright as its score (without a network: its height), over the brightest.
     diameter_px : float
+    pixel_um : tuple of float or None
+        As in `calzoo.inference.centers.Centers`.
     trajectories : ndarray of float32, (S, M, 2)
         Ways of all M coordinates in pixels of the frame, those left out too.
     kept : ndarray of int, (N,)
@@ -57,6 +61,7 @@ class CentersFit:
 
     points: np.ndarray
     scores: np.ndarray
+    heights: np.ndarray
     radii: np.ndarray
     traces: np.ndarray
     noise: np.ndarray
@@ -64,6 +69,7 @@ class CentersFit:
     masks: Masks
     heat: np.ndarray
     diameter_px: float
+    pixel_um: tuple | None
     trajectories: np.ndarray
     kept: np.ndarray
     history: dict
@@ -80,10 +86,10 @@ def fit_centers(movie, recipe, *, diameter, seen=None, quiet=False):
     Parameters
     ----------
     movie : movie or ndarray, (T, Y, X)
-        At least two frames, without motion.
+        At least two frames, without motion; its ``pixel_um`` counts, where pixels are not square.
     recipe : calzoo.training.recipes.centers_fit.CentersFitRecipe
     diameter : float
-        Of a cell, in pixels.
+        Of a cell, in pixels (of the mean side).
     seen : object, optional
         What a trained network found, with ``points`` (N, 2) in pixels and ``scores`` (N,): coordinates begin
         at its points, in place of the recipe's start, stay within the recipe's leash, and keep its
@@ -102,7 +108,9 @@ def fit_centers(movie, recipe, *, diameter, seen=None, quiet=False):
     """
     movie = as_movie(movie, at_least=2)
     keras.utils.set_random_seed(recipe.seed)
-    grid = grid_for(movie.shape[1:], diameter)
+    pixel_um = getattr(movie, "pixel_um", None)
+    aspect = aspect_of(pixel_um)
+    grid = grid_for(movie.shape[1:], diameter, aspect)
     frames, picture = active_frames(movie, grid, recipe.frames)
     start = first_coordinates(recipe, picture) if seen is None else _told(grid, seen)
     model = splat_autoencoder(
@@ -116,17 +124,18 @@ def fit_centers(movie, recipe, *, diameter, seen=None, quiet=False):
         leash=0.0 if seen is None else recipe.leash,
     )
     ways, history = _train(model, frames, recipe, quiet)
-    kept, scores, spots = _keep(model.get_layer("rebuilt"), frames, recipe, seen)
+    kept, scores, heights, spots = _keep(model.get_layer("rebuilt"), frames, recipe, seen)
     points = np.clip(grid.to_frame(ways[-1][kept]), 0, np.array(movie.shape[1:]) - 1)
     radii = np.full(len(kept), diameter / 2, np.float32)
-    activity = extract_activity(movie, points, radii)
-    heat = np.max(scores[:, None, None] * spots, axis=0, initial=0) / max(scores.max(initial=0), 1e-9)
-    masks = cell_masks(np.ones(movie.shape[1:]), points, radii, reach=1.0)
+    activity = extract_activity(movie, points, radii, aspect)
+    ranks = heights if seen is None else scores
+    heat = np.max(ranks[:, None, None] * spots, axis=0, initial=0) / max(ranks.max(initial=0), 1e-9)
+    masks = cell_masks(np.ones(movie.shape[1:]), points, radii, reach=1.0, aspect=aspect)
     trajectories = np.stack([grid.to_frame(way) for way in ways]).astype(np.float32)
     heat = np.clip(heat, 0, 1).reshape(*grid.shape, 1).astype(np.float32)
     return CentersFit(
-        points, scores, radii, activity.traces, activity.noise, activity.hits, masks, heat,
-        float(diameter), trajectories, kept, history,
+        points, scores, heights, radii, activity.traces, activity.noise, activity.hits, masks, heat,
+        float(diameter), pixel_um, trajectories, kept, history,
     )  # fmt: skip
 
 
@@ -274,7 +283,7 @@ def reconstruction_loss(blur=0.0):
 
 
 def _keep(layer, frames, recipe, seen=None):
-    """Prune and merge; return the rows that are left, their scores, and their spots (N, h, w)."""
+    """Prune and merge; return the rows that are left, their scores, heights, and spots (N, h, w)."""
     traces, spots = [], None
     for start in range(0, len(frames), 64):
         s, spots, _ = layer.solve(frames[start : start + 64][..., None])
@@ -283,18 +292,20 @@ def _keep(layer, frames, recipe, seen=None):
     traces = np.concatenate(traces).T  # (N, T)
     # A spike of one frame is noise; frames are in the order of time, most of them neighbours.
     held = np.minimum(traces[:, 1:], traces[:, :-1]) if traces.shape[1] > 1 else traces
-    scores = held.max(axis=1).astype(np.float32)
-    sunk = -np.maximum(traces[:, 1:], traces[:, :-1]).min(axis=1) if traces.shape[1] > 1 else -scores
+    heights = held.max(axis=1).astype(np.float32)
+    sunk = -np.maximum(traces[:, 1:], traces[:, :-1]).min(axis=1) if traces.shape[1] > 1 else -heights
     # Whatever moves or pulses sinks as far as it rises; cells do not.
-    rises = (scores >= recipe.rise) & (scores >= recipe.asymmetry * sunk)
+    rises = (heights >= recipe.rise) & (heights >= recipe.asymmetry * sunk)
     proven = rises & (_alone(spots) >= recipe.alone)
+    # A height is no probability: without a network there are no scores.
+    scores, ranks = np.full(len(heights), np.nan, np.float32), heights
     if seen is not None:  # pruned like the rest, what it is sure of was a cell more often than not
-        scores = np.asarray(seen.scores, np.float32)
+        ranks = scores = np.asarray(seen.scores, np.float32)
         proven |= scores >= recipe.sure
     rows = np.flatnonzero(proven)
     points = keras.ops.convert_to_numpy(layer.centers())
-    rows = rows[merge_near(points[rows], scores[rows], recipe.merge)]
-    return rows, scores[rows], spots[rows].reshape(len(rows), *layer.frame_shape)
+    rows = rows[merge_near(points[rows], ranks[rows], recipe.merge)]
+    return rows, scores[rows], heights[rows], spots[rows].reshape(len(rows), *layer.frame_shape)
 
 
 def _alone(spots):
@@ -305,12 +316,12 @@ def _alone(spots):
     return 1 / np.maximum(np.diag(inverse), 1e-12)
 
 
-def fit_recording(path, run, recipe, *, diameter=None, network=None, quiet=False, **reading):
+def fit_recording(path, run, recipe, *, diameter=None, network=None, model=None, quiet=False, **reading):
     """Fit a recording into a folder.
 
-    The folder gets recipe.json, centers.csv, centers.npz (points, scores, radii,
-    trajectories), traces.csv, masks.npz, overlay.png, stages.png, trajectories.png, losses.png,
-    histograms.png and run.json.
+    The folder gets recipe.json, centers.csv, centers.npz (points, scores, heights, radii,
+    trajectories), traces.csv, masks.npz, labels.tif, rois.zip, overlay.png, stages.png,
+    trajectories.png, losses.png, histograms.png and run.json.
 
     Parameters
     ----------
@@ -324,6 +335,8 @@ def fit_recording(path, run, recipe, *, diameter=None, network=None, quiet=False
     network : callable, optional
         ``network(movie, diameter)`` returns where a trained network sees cells, an object with
         ``points``, ``scores`` and ``diameter_px``; coordinates begin there.
+    model : mapping, optional
+        What run.json says of that network.
     quiet : bool, optional
     **reading
         As for `open_movie`.
@@ -338,21 +351,30 @@ def fit_recording(path, run, recipe, *, diameter=None, network=None, quiet=False
         If the diameter is no size, or in micrometres where no pixel size is known.
     """
     from calzoo.imaging.movies import open_movie
-    from calzoo.imaging.outputs import output_folder, shown_name, write_run_json
+    from calzoo.imaging.outputs import CURATION_FILES, output_folder, shown_name, write_run_json
 
     began = time.perf_counter()
-    with open_movie(path, **reading) as movie, output_folder(run) as folder:
-        diameter = diameter_px(diameter, movie.pixel_um)
-        seen = None if network is None else network(movie, diameter)
-        width = diameter or (measured_diameter(movie) if seen is None else seen.diameter_px)
+    # What was kept of the cells of an earlier fit is not of these.
+    with (
+        open_movie(path, **reading) as movie,
+        output_folder(run, stale=CURATION_FILES, inputs=[path]) as folder,
+    ):
+        given = diameter_px(diameter, movie.pixel_um)
+        seen = None if network is None else network(movie, given)
+        width = given or (measured_diameter(movie) if seen is None else seen.diameter_px)
         fit = fit_centers(movie, recipe, diameter=width, seen=seen, quiet=quiet)
-        _write_tables(folder, fit, recipe)
+        _write_tables(folder, fit, recipe, movie)
         _draw(folder, fit, movie, title=f"{shown_name(path)}   {fit.count} cells, fitted")
         write_run_json(
             folder,
             input=path,
             shape=movie.shape,
+            dtype=str(movie.dtype),
+            frame_rate_hz=movie.frame_rate_hz,
+            pixel_um=movie.pixel_um,
+            model=model,
             recipe=asdict(recipe),
+            options={"diameter": diameter, **reading},
             diameter_px=width,
             began_from="the movie alone" if seen is None else f"{len(seen.points)} points of a network",
             cells=fit.count,
@@ -361,30 +383,26 @@ def fit_recording(path, run, recipe, *, diameter=None, network=None, quiet=False
     return fit
 
 
-def _write_tables(folder, fit, recipe):
-    from calzoo.imaging.masks import write_masks
-    from calzoo.imaging.outputs import write_table
+def _write_tables(folder, fit, recipe, movie):
+    from calzoo.imaging.center_files import write_centers
     from calzoo.training.recipes import to_json
 
     (folder / "recipe.json").write_text(to_json(recipe) + "\n", encoding="utf-8")
-    columns = {"y": fit.points[:, 0], "x": fit.points[:, 1], "score": fit.scores}
-    write_table(folder / "centers.csv", columns | {"radius_px": fit.radii, "hits_frames": fit.hits})
-    traces = {f"cell_{i + 1}": trace for i, trace in enumerate(fit.traces)}
-    write_table(folder / "traces.csv", {"frame": np.arange(fit.traces.shape[1]), **traces})
-    write_masks(folder / "masks.npz", cells=fit.masks)
-    arrays = ("points", "scores", "radii", "trajectories", "kept")
+    rate, more = movie.frame_rate_hz, {"height_sd": fit.heights}
+    write_centers(folder, fit, pixel_um=movie.pixel_um, frame_rate_hz=rate, more=more)
+    arrays = ("points", "scores", "heights", "radii", "trajectories", "kept")
     np.savez_compressed(folder / "centers.npz", **{name: getattr(fit, name) for name in arrays})
 
 
 def _draw(folder, fit, movie, *, title):
     from calzoo.imaging import center_drawings as drawings
 
-    picture = drawings.still_picture(movie, fit.diameter_px)
+    picture = drawings.still_picture(movie, fit.diameter_px, aspect_of(fit.pixel_um))
     drawings.draw_overlay(folder / "overlay.png", fit, movie, title=title)
     drawings.draw_stages(folder / "stages.png", fit, movie)
     drawings.draw_trajectories(folder / "trajectories.png", picture, fit.trajectories, fit.kept)
     drawings.draw_losses(folder / "losses.png", fit.history)
-    values = {"pixels": picture, "scores": fit.scores, "hits": fit.hits, "s(t)": fit.traces}
+    values = {"pixels": picture, "heights": fit.heights, "hits": fit.hits, "s(t)": fit.traces}
     drawings.draw_histograms(folder / "histograms.png", values)
 
 
@@ -403,20 +421,24 @@ def measured_diameter(movie, *, frames=200):
     Returns
     -------
     float
-        In pixels, between 4 and a quarter of the shorter side.
+        In pixels (of the mean side), between 4 and a quarter of the shorter side.
     """
     from calzoo.imaging.center_drawings import still_picture
 
     movie = as_movie(movie)
-    largest = max(0.25 * min(movie.shape[1:]), 4.0)
+    aspect = np.array(aspect_of(getattr(movie, "pixel_um", None)))
+    largest = max(0.25 * min(movie.shape[1:] * aspect), 4.0)
     # The high-pass must be wider than what is looked for.
-    picture = still_picture(_every(movie, max(movie.shape[0] // frames, 1)), min(largest, 24.0))
+    picture = still_picture(_every(movie, max(movie.shape[0] // frames, 1)), min(largest, 24.0), aspect)
     diameters = np.geomspace(4.0, min(largest, 32.0), 13)
     answers = []
     for diameter in diameters:
         sigma = diameter / (2 * np.sqrt(2))
-        blobs = -(sigma**2) * ndimage.gaussian_laplace(picture.astype(float), sigma)
-        answers.append(blobs)
+        bends = [
+            (width**2) * ndimage.gaussian_filter(picture.astype(float), sigma / aspect, order=order)
+            for width, order in zip(sigma / aspect, ((2, 0), (0, 2)), strict=True)
+        ]
+        answers.append(-sum(bends))
     answers = np.stack(answers)
     best = answers.max(axis=0)
     points = local_maxima(best, distance=6.0, count=60)

@@ -8,7 +8,7 @@ import numpy as np
 
 from calzoo.imaging import center_drawings as drawings
 from calzoo.imaging.movies import open_movie
-from calzoo.imaging.outputs import output_folder, write_run_json, write_table
+from calzoo.imaging.outputs import CURATION_FILES, output_folder, write_run_json, write_table
 from calzoo.training.centers_seed import feature_maps, fit_seed, latent_errors
 from calzoo.training.recipes import to_json
 
@@ -39,7 +39,10 @@ def fit_seed_recording(path, run, recipe, *, quiet=False, **reading):
         Those of latent.csv.
     """
     began = time.perf_counter()
-    with open_movie(path, **reading) as movie, output_folder(run) as folder:
+    with (
+        open_movie(path, **reading) as movie,
+        output_folder(run, stale=CURATION_FILES, inputs=[path]) as folder,
+    ):
         fit = fit_seed(movie, recipe, quiet=quiet)
         picture = drawings.still_picture(movie, min(movie.shape[1:]) / 15)
         errors = latent_errors(fit)

@@ -105,6 +105,39 @@ def refuse_result(folder, remedy):
         raise CalzooError(message)
 
 
+def refuse_another(folder, path, recipe):
+    """Refuse a folder that holds another result than the fit of a recipe to a movie.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    path : path
+        The movie. Its own fit may be done again.
+    recipe : str
+        Name of the recipe.
+
+    Raises
+    ------
+    CalzooError
+        If its run.json is of another input, or of something else than such a fit.
+    """
+    record = folder / FINISHED
+    if not record.exists():
+        return
+    try:
+        facts = json.loads(record.read_text(encoding="utf-8"))
+        source, name = facts["source"], facts["recipe"]["name"]
+    except (ValueError, KeyError, TypeError):
+        source, name = None, None
+    if source == source_facts(path) and name == recipe:
+        return
+    message = (
+        f"{folder}: expected a free folder, or one with an earlier fit of {path} by the recipe {recipe!r}, "
+        f"got one whose {FINISHED} is of another input or another command; give another -o, or remove it."
+    )
+    raise CalzooError(message)
+
+
 def finished(inputs, output):
     """Return (recording, folder of its result) of those that have one."""
     pairs = zip(inputs, _folders(inputs, output), strict=True)

@@ -5,6 +5,53 @@ from calzoo.errors import CalzooError
 from calzoo.inference.center_network import CenterNetwork
 
 
+def counted(found):
+    """Return how many cells were found, and how wide they were taken to be, in words.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> counted(SimpleNamespace(count=1, diameter_px=10.0))
+    '1 cell of about 10.0 px'
+    """
+    if not found.count:
+        return f"no cells, looked for at about {found.diameter_px:.1f} px"
+    return f"{found.count} {'cell' if found.count == 1 else 'cells'} of about {found.diameter_px:.1f} px"
+
+
+def on_mask(points, known):
+    """Return how good points are on known cells (Y, X), for run.json and for `verdict`.
+
+    Returns
+    -------
+    dict of str to number
+        Points and hits; the share of hits, that of random points, and (share - expected) / (1 -
+        expected), all NaN without points but the expected one.
+    """
+    from calzoo.metrics.centers import score_on_mask
+
+    scores = score_on_mask(points, known, known.shape)
+    hits, count = int(scores.hit.sum()), len(scores.hit)
+    share = hits / count if count else float("nan")
+    return {
+        "points": count,
+        "hits": hits,
+        "share": share,
+        "expected": scores.expected,
+        "chance_corrected": scores.corrected,
+    }
+
+
+def verdict(facts):
+    """Return what `on_mask` found, in words."""
+    if not facts["points"]:
+        return f"no centres; random ones would hit the mask at {facts['expected']:.0%}"
+    return (
+        f"{facts['hits']} of {facts['points']} centres on the mask ({facts['share']:.0%}), of random ones "
+        f"{facts['expected']:.0%}: chance-corrected score {facts['chance_corrected']:.3f}"
+    )
+
+
 class KerasCenterNetwork(CenterNetwork):
     """The network of a run, as `calzoo.inference.centers.find_centers` takes it.
 

@@ -33,8 +33,10 @@ def fit(args, settings, reading):
             ", --init and --diameter away." if seed else " away."
         )
         raise CalzooError(message)
+    from calzoo.commands._batch import refuse_another
     from calzoo.training import distribute
 
+    refuse_another(args.output, args.movie, "centers-seed" if seed else "centers-fit")
     if args.threads:
         distribute.limit_threads(args.threads)
     (_fit_seed if seed else _fit)(args, settings, reading)
@@ -43,29 +45,41 @@ def fit(args, settings, reading):
 
 
 def _fit(args, settings, reading):
+    from calzoo.commands._centers import counted
     from calzoo.training import recipes
     from calzoo.training.centers_fit import fit_recording
     from calzoo.training.recipes.centers_fit import CentersFitRecipe
 
     recipe = recipes.changed(CentersFitRecipe(), settings)
-    network = None if args.init is None else _network(args.init, args.threads)
-    found = fit_recording(args.movie, args.output, recipe, diameter=args.diameter, network=network, **reading)
-    tell(f"{args.movie}: {found.count} cells of about {found.diameter_px:.1f} px")
+    network, facts = (None, None) if args.init is None else _network(args.init, args.threads)
+    found = fit_recording(
+        args.movie, args.output, recipe, diameter=args.diameter, network=network, model=facts, **reading
+    )
+    tell(f"{args.movie}: {counted(found)}")
 
 
 def _network(name, threads):
-    """Return a function that finds cells with a run, a preset or a file."""
+    """Return a function that finds cells with a run, a preset or a file, and what run.json says of it."""
     from calzoo.commands._centers import KerasCenterNetwork
-    from calzoo.inference.centers import find_centers
+    from calzoo.inference.center_network import CenterNetwork
+    from calzoo.inference.centers import find_centers, model_facts
     from calzoo.inference.models import load_model
     from calzoo.training.runs import load_run
+    from calzoo.weights.registry import sha256
 
-    model = KerasCenterNetwork(load_run(name)) if Path(name).is_dir() else load_model(name, threads=threads)
+    if Path(name).is_dir():
+        run = load_run(name)
+        network = KerasCenterNetwork(run)
+        facts = {"name": run.path.name, "file": run.weights.name, "sha256": sha256(run.weights)}
+        facts["provider"] = network.provider
+    else:
+        network = CenterNetwork(load_model(name, threads=threads))
+        facts = model_facts(network)
 
     def find(movie, diameter):
-        return find_centers(movie, model=model, diameter=diameter, threads=threads, threshold=_LEAST_SCORE)
+        return find_centers(movie, model=network, diameter=diameter, threads=threads, threshold=_LEAST_SCORE)
 
-    return find
+    return find, facts
 
 
 def _fit_seed(args, settings, reading):

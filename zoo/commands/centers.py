@@ -1,7 +1,7 @@
 """Find the centres of cells in one-photon movies.
 
-Of each movie: centers.csv, traces.csv, masks.npz, overlay.png, stages.png and
-run.json. The movie should be registered. To fit the cells of one recording without a
+Of each movie: centers.csv, traces.csv, masks.npz, labels.tif, rois.zip, overlay.png,
+stages.png and run.json. The movie should be registered. To fit the cells of one recording without a
 released network, see: calzoo train centers --movie.
 """
 
@@ -36,7 +36,8 @@ def add_arguments(parser):
         "--mask",
         type=Path,
         metavar="FILE",
-        help="known cells, as masks.npz or picture: drawn under the centres in on_mask.png",
+        help="known cells, as masks.npz or picture: drawn under the centres in on_mask.png; the share of "
+        "centres on them, that of random points and the chance-corrected score go to run.json",
     )
     parser.add_argument(
         "--details",
@@ -50,6 +51,7 @@ def add_arguments(parser):
 def run(args):
     """Find the centres of one movie after the other, all with one network."""
     from calzoo.commands._batch import run_each
+    from calzoo.commands._centers import counted, on_mask, verdict
     from calzoo.imaging.outputs import source_facts
     from calzoo.inference.centers import run_centers
     from calzoo.inference.models import load_model
@@ -67,8 +69,16 @@ def run(args):
     }
 
     def find(path, folder):
-        found = run_centers(path, folder, model=model, threads=args.threads, **options)
-        tell(f"{path}: {found.count} cells of about {found.diameter_px:.1f} px, computed on {found.provider}")
+        judged = []
+
+        def judge(points, known):
+            judged.append(on_mask(points, known))
+            return judged[0]
+
+        found = run_centers(path, folder, model=model, threads=args.threads, judge=judge, **options)
+        tell(f"{path}: {counted(found)}, computed on {found.provider}")
+        for facts in judged:
+            tell(f"{path}: {verdict(facts)}")
         print(folder)
 
     return run_each(

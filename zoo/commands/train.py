@@ -1,13 +1,15 @@
 """Train a recipe's network into a folder, or go on where it was stopped.
 
 SIGTERM and Ctrl-C save a checkpoint and stop; the same command goes on from there
-(not with --movie and the recipes centers and centers-seed, which begin anew).
+(not with --movie and the recipes centers and centers-seed, which begin anew, and replace
+what they made of the same movie; a folder with any other result is refused: remove it before).
 The folder gets history.csv, curves.png, preview_*.png and weights.safetensors; of a movie that
 centers or centers-seed fit, the files that docs/centers.md names.
 """
 
 import json
 import os
+import re
 from pathlib import Path
 
 from calzoo.commands import _options
@@ -66,7 +68,7 @@ def run(args):
     if args.movie is not None and args.recipe != REGISTRATION:
         from calzoo.commands._fit_centers import fit
 
-        return fit(args, dict(map(_setting, args.set)), reading)
+        return fit(args, dict(map(setting, args.set)), reading)
     if args.frames is None and args.movie is None and reading:
         given = ", ".join(reading)
         message = (
@@ -119,7 +121,7 @@ def _recipe(args, folders):
     recipe = recipes.recipe(name)
     if folders and hasattr(recipe, "fitted"):
         recipe = recipe.fitted(folders)
-    return recipes.changed(recipe, dict(map(_setting, args.set)))
+    return recipes.changed(recipe, dict(map(setting, args.set)))
 
 
 def _folders(args):
@@ -143,12 +145,22 @@ def _reading(args):
     return {name: value for name, value in _options.movie_reading(args).items() if value is not None}
 
 
-def _setting(text):
+def setting(text):
+    """Read ``FIELD=VALUE`` as a field and a value of JSON, a number of Python or a text."""
     name, equals, value = text.partition("=")
     if not (name and equals):
         message = f"--set: expected FIELD=VALUE, such as schedule.epochs=20; got {text!r}."
         raise CalzooError(message)
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value  # a text needs no quotes
+    for read in (json.loads, _number):
+        try:
+            return name, read(value)
+        except ValueError:
+            pass
+    return name, value  # a text needs no quotes
+
+
+def _number(text):
+    """Read what Python takes for a number and JSON does not: .1, 1., +2, 1_000."""
+    if not re.fullmatch(r"[+-]?[0-9_.]+(e[+-]?[0-9]+)?", text, re.IGNORECASE):
+        raise ValueError(text)
+    return int(text) if text.lstrip("+-").replace("_", "").isdecimal() else float(text)

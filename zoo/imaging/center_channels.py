@@ -43,6 +43,7 @@ _SHARP = 1.0  # sigma of the fine Gaussian, in pixels of the grid
 _LAG = 3  # pixels of the grid between which correlation is measured
 _PAIRS = 16  # pairs of successive frames that noise and resting level are measured on
 _VOTE = 4.0  # a summit counts from so many standard deviations of the noise on
+_LARGEST = 1e17  # a window of squares of such values can be summed up in single precision
 _PIECE = 2**19  # pixels that are filtered together: what caches hold
 
 
@@ -58,10 +59,13 @@ class Grid:
         Height and width of a frame, (Y, X).
     shape : tuple of int
         Height and width of the pictures, (h, w).
+    aspect : tuple of float
+        Sides of a pixel of the frame over their geometric mean, (y, x): on the grid all are alike.
     """
 
     frame_shape: tuple
     shape: tuple
+    aspect: tuple
     _fine: tuple  # matrices (h, Y) and (X, w): smoothed finely and resampled
     _cell: tuple  # (h, h) and (w, w): from there to the size of a cell
     _surround: tuple
@@ -70,6 +74,11 @@ class Grid:
     def step(self):
         """Pixels of a frame per pixel of the pictures, (y, x)."""
         return tuple(n / m for n, m in zip(self.frame_shape, self.shape, strict=True))
+
+    @property
+    def mean_step(self):
+        """Pixels of a frame per pixel of the pictures, where a pixel has the mean side."""
+        return np.mean(np.multiply(self.step, self.aspect))
 
     def to_frame(self, points):
         """Return positions (N, 2) of the grid in pixels of a frame."""
@@ -85,7 +94,13 @@ class Grid:
         Returns
         -------
         sharp, cell : ndarray of float32, (n, h, w)
+
+        Raises
+        ------
+        CalzooError
+            If values are too large to be squared and summed up.
         """
+        _refuse_large(frames)
         fine = _both(frames.astype(np.float32, copy=False), self._fine)
         surround = _both(fine, self._surround)
         cell = _both(fine, self._cell)
@@ -94,7 +109,20 @@ class Grid:
         return fine, cell
 
 
-def grid_for(frame_shape, diameter_px):
+def _refuse_large(frames):
+    """Raise CalzooError where sums of squares would leave the range of single precision."""
+    if frames.dtype.kind != "f" or not frames.size:
+        return
+    largest = max(float(frames.max()), -float(frames.min()))
+    if largest > _LARGEST:
+        message = (
+            f"expected pixel values up to {_LARGEST:g}, whose squares can be summed up; got {largest:.3g}. "
+            "Divide the movie by a constant."
+        )
+        raise CalzooError(message)
+
+
+def grid_for(frame_shape, diameter_px, aspect=(1.0, 1.0)):
     """Lay the grid on which cells of a diameter are `CELL_PX` pixels wide.
 
     Parameters
@@ -102,7 +130,9 @@ def grid_for(frame_shape, diameter_px):
     frame_shape : tuple of int
         Height and width of a frame.
     diameter_px : float
-        Of a cell in the frame.
+        Of a cell in the frame; where pixels are not square, in pixels of the mean side.
+    aspect : tuple of float, optional
+        Sides of a pixel over their geometric mean, (y, x), from `calzoo.imaging.diameters.aspect_of`.
 
     Returns
     -------
@@ -111,16 +141,25 @@ def grid_for(frame_shape, diameter_px):
     Raises
     ------
     CalzooError
-        If cells would be less than 2 pixels wide, or wider than half of the frame.
+        If cells would be less than 2 pixels wide, or wider than half of the frame, or no cell fits in it.
     """
     height, width = (int(side) for side in frame_shape)
-    if not 2 <= diameter_px <= 0.5 * max(height, width):
+    if max(height * aspect[0], width * aspect[1]) < 4:
+        message = (
+            f"expected frames with a side of 4 pixels or more, as cells are 2 pixels wide at least and half "
+            f"of a side at most; got frames of {height} x {width}."
+        )
+        raise CalzooError(message)
+    if not 2 <= diameter_px <= 0.5 * max(height * aspect[0], width * aspect[1]):
         message = (
             f"cell diameter: expected 2 pixels to half of the longer side of the frame ({height} x {width}), "
             f"got {diameter_px:.4g}."
         )
         raise CalzooError(message)
-    shape = tuple(max(round(side * CELL_PX / diameter_px), 1) for side in (height, width))
+    shape = tuple(
+        max(round(side * CELL_PX * factor / diameter_px), 1)
+        for side, factor in zip((height, width), aspect, strict=True)
+    )
     fine = [
         _gaussian(small, side, _SHARP * side / small)
         for small, side in zip(shape, (height, width), strict=True)
@@ -130,7 +169,7 @@ def grid_for(frame_shape, diameter_px):
         for sigma in (CELL_SIGMA, SURROUND_SIGMA)
     ]
     pairs = [(rows, np.ascontiguousarray(columns.T)) for rows, columns in (fine, *further)]
-    return Grid((height, width), shape, *pairs)
+    return Grid((height, width), shape, tuple(aspect), *pairs)
 
 
 def smoothed(frames, sigma):
@@ -141,14 +180,15 @@ def smoothed(frames, sigma):
     Parameters
     ----------
     frames : ndarray, (n, Y, X)
-    sigma : float
-        Standard deviation in pixels.
+    sigma : float or tuple of float
+        Standard deviation in pixels, of both axes or of each (y, x).
 
     Returns
     -------
     ndarray of float32, (n, Y, X)
     """
-    rows, columns = (_gaussian(side, side, sigma) for side in frames.shape[1:])
+    sides = zip(frames.shape[1:], np.broadcast_to(sigma, 2), strict=True)
+    rows, columns = (_gaussian(side, side, width) for side, width in sides)
     return _both(np.asarray(frames, np.float32), (rows, np.ascontiguousarray(columns.T)))
 
 
@@ -183,11 +223,13 @@ def window_channels(movie, grid, start=0, stop=None, *, threads=2):
     length = max(1, _PIECE // max(grid.shape[0] * grid.shape[1], movie.shape[1] * movie.shape[2]))
     sums = None
     with ThreadPoolExecutor(threads) as pool:
+        # A thread has memory of its own, which it does not give back: one is not started in vain.
+        apply = map if threads == 1 else pool.map
         # A few pieces at a time: a window of large frames must not lie in memory as a whole.
         for first in range(start, stop, length * threads):
             starts = range(first, min(first + length * threads, stop), length)
             pieces = [movie.frames(s, min(s + length, stop)) for s in starts]
-            for part in pool.map(lambda piece: _Sums.of(piece, grid, still), pieces):
+            for part in apply(lambda piece: _Sums.of(piece, grid, still), pieces):
                 sums = part if sums is None else sums.with_next(part)
     return _pictures(sums, still, stop - start)
 

@@ -8,15 +8,18 @@ from calzoo.errors import CalzooError
 from calzoo.imaging.center_channels import smoothed
 from calzoo.imaging.center_traces import splats
 from calzoo.imaging.contours import Outlines, display_range, enlarge, palette, screen_zoom, to_grey
+from calzoo.imaging.diameters import aspect_of
 from calzoo.imaging.frames import as_movie
 from calzoo.imaging.outputs import output_file
 
 _SAMPLES = 200  # frames that a still picture is made of, at most,
-_PIXELS = 2**26  # and pixels, though 16 frames are taken of any movie: they are held several times
+_PIXELS = 2**26  # and pixels, though 16 frames are taken of any movie
+_RESTING = 60  # of these frames, that the median needs: about so many are held
+_PIECE = 8  # frames that are smoothed together
 _TRACES = 12
 
 
-def still_picture(movie, diameter_px):
+def still_picture(movie, diameter_px, aspect=(1.0, 1.0)):
     """Return the highest level of each pixel over its surroundings and its median, (Y, X).
 
     It shows most cells that fired; the mean of a one-photon movie shows vessels.
@@ -26,14 +29,28 @@ def still_picture(movie, diameter_px):
     movie : movie or ndarray, (T, Y, X)
     diameter_px : float
         Of the cells.
+    aspect : tuple of float, optional
+        Sides of a pixel over their geometric mean, (y, x).
     """
     movie = as_movie(movie)
     most = int(np.clip(_PIXELS // np.prod(movie.shape[1:]), 16, _SAMPLES))
     step = -(-movie.shape[0] // most)
     sample = range(0, movie.shape[0], step)
-    frames = np.concatenate([movie.frames(t, t + 1) for t in sample]).astype(np.float32)
-    frames -= smoothed(frames, 0.75 * diameter_px)
-    return frames.max(axis=0) - np.median(frames[:: max(len(frames) // 60, 1)], axis=0)
+    every = max(len(sample) // _RESTING, 1)
+    resting = np.empty((len(sample[::every]), *movie.shape[1:]), np.float32)
+    highest = np.full(movie.shape[1:], -np.inf, np.float32)
+    for first in range(0, len(sample), _PIECE):
+        numbers = sample[first : first + _PIECE]
+        frames = np.concatenate([movie.frames(t, t + 1) for t in numbers]).astype(np.float32)
+        frames -= smoothed(frames, 0.75 * diameter_px / np.asarray(aspect))
+        np.maximum(highest, frames.max(axis=0), out=highest)
+        kept = frames[-first % every :: every]
+        at = -(-first // every)
+        resting[at : at + len(kept)] = kept
+    # Row by row: the median takes its frames to pieces, and all of them at once would be held twice.
+    for row in range(len(highest)):
+        highest[row] -= np.median(resting[:, row], axis=0)
+    return highest
 
 
 def draw_overlay(path, found, movie, *, title):
@@ -47,7 +64,7 @@ def draw_overlay(path, found, movie, *, title):
     movie : movie or ndarray, (T, Y, X)
     title : str
     """
-    picture = still_picture(movie, found.diameter_px)
+    picture = still_picture(movie, found.diameter_px, aspect_of(found.pixel_um))
     zoom = screen_zoom(picture.shape)
     low, high = display_range(picture)
     outlined = np.repeat(enlarge(to_grey(picture, low, high), zoom)[..., None], 3, axis=-1)
@@ -88,19 +105,37 @@ def draw_stages(path, found, movie, *, frame=None):
     movie = as_movie(movie)
     if frame is None:
         frame = int(found.traces.sum(axis=0).argmax()) if found.count else 0
-    picture = movie.frames(frame, frame + 1).astype(np.float32)
-    picture = (picture - smoothed(picture, 0.75 * found.diameter_px))[0]
-    basis = splats(found.points, found.radii, picture.shape)
-    rendered = np.asarray(basis.sum(axis=0)).reshape(picture.shape)
-    made = (basis.T @ found.traces[:, frame]).reshape(picture.shape) if found.count else rendered
+    picture, rendered, made = stages(found, movie, frame)
     figure, panels = _figure(1, 5, 20, 4.4)
     limits = display_range(picture)
     _show(panels[0], picture, f"frame {frame}, less its surroundings", limits)
     _show(panels[1], found.heat[..., 0], "heat map, highest of all windows", (0, 1), "magma")
     _show(panels[2], rendered, "coordinates, rendered", (0, 1.2), "magma")
-    _show(panels[3], made, "reconstruction: s(t) times splats", limits)
+    _show(panels[3], made, "reconstruction: s(t) times splats, alike", limits)
     _show(panels[4], picture - made, "what is left", limits)
     _save(figure, path)
+
+
+def stages(found, movie, frame):
+    """Return a frame, the coordinates as rendered, and the frame as rebuilt from them, (Y, X) each.
+
+    Frame and reconstruction are less their surroundings, both in the same way, so that what is left is
+    what the cells do not explain.
+
+    Parameters
+    ----------
+    found : calzoo.inference.centers.Centers
+    movie : movie
+    frame : int
+    """
+    aspect = aspect_of(found.pixel_um)
+    picture = movie.frames(frame, frame + 1).astype(np.float32)[0]
+    basis = splats(found.points, found.radii, picture.shape, aspect)
+    rendered = np.asarray(basis.sum(axis=0)).reshape(picture.shape)
+    made = (basis.T @ found.traces[:, frame]).reshape(picture.shape) if found.count else rendered
+    both = np.stack([picture, made])
+    both -= smoothed(both, 0.75 * found.diameter_px / np.asarray(aspect))
+    return both[0], rendered, both[1]
 
 
 def read_mask(path, frame_shape):
@@ -140,7 +175,7 @@ def read_mask(path, frame_shape):
     return mask
 
 
-def draw_on_mask(path, mask, points):
+def draw_on_mask(path, mask, points, *, corrected=None):
     """Draw centres over known cells: green inside, red outside.
 
     Parameters
@@ -150,6 +185,8 @@ def draw_on_mask(path, mask, points):
     mask : ndarray of bool, (Y, X)
     points : ndarray of float, (N, 2)
         (y, x) in pixels.
+    corrected : float, optional
+        Share inside beyond chance, for the title.
     """
     rows, columns = np.clip(np.round(points).astype(int), 0, np.array(mask.shape) - 1).reshape(-1, 2).T
     inside = mask[rows, columns]
@@ -157,9 +194,10 @@ def draw_on_mask(path, mask, points):
     axes.imshow(0.5 * mask, cmap="gray", vmin=0, vmax=1)
     axes.scatter(columns, rows, s=18, c=np.where(inside, "lime", "red"), edgecolors="black", linewidths=0.4)
     share = f"{inside.mean():.0%}" if len(inside) else "none"
-    axes.set_title(
-        f"{inside.sum()} of {len(inside)} centres ({share}) on {mask.mean():.0%} of the frame", fontsize=9
-    )
+    title = f"{inside.sum()} of {len(inside)} centres ({share}) on {mask.mean():.0%} of the frame"
+    if corrected is not None and np.isfinite(corrected):
+        title += f", chance-corrected {corrected:.2f}"
+    axes.set_title(title, fontsize=9)
     axes.set_axis_off()
     _save(figure, path)
 
@@ -230,7 +268,8 @@ def draw_histograms(path, values):
     """
     figure, panels = _figure(1, max(len(values), 1), 3.4 * max(len(values), 1), 2.8)
     for axes, (name, numbers) in zip(np.ravel(panels), values.items(), strict=False):
-        axes.hist(np.ravel(numbers), bins=60, color="steelblue", log=True)
+        # Without a value there is no power of ten to draw.
+        axes.hist(np.ravel(numbers), bins=60, color="steelblue", log=np.size(numbers) > 0)
         axes.set_title(name, fontsize=9)
     _save(figure, path)
 

@@ -69,3 +69,25 @@ def diameter_px(
         )
         raise CalzooError(message)
     return value
+
+
+def aspect_of(pixel_um):
+    """Return the sides of a pixel over their geometric mean, (y, x).
+
+    A length of d pixels, which counts pixels of the mean side as `diameter_px` does, is d over this
+    along each axis.
+
+    Parameters
+    ----------
+    pixel_um : tuple of float or None
+        Side of a pixel (y, x); not known: square.
+
+    Examples
+    --------
+    >>> aspect_of((1.0, 4.0))
+    (0.5, 2.0)
+    """
+    if pixel_um is None or pixel_um[0] == pixel_um[1]:
+        return 1.0, 1.0  # to the last bit
+    mean = float(np.sqrt(pixel_um[0] * pixel_um[1]))
+    return pixel_um[0] / mean, pixel_um[1] / mean

@@ -206,13 +206,14 @@ def open_movie(
     return Movie(
         pages,
         numbers,
-        frame_rate_hz=_rate(frame_rate_hz) if frame_rate_hz is not None else pages.facts.frame_rate_hz,
-        pixel_um=_pixel(pixel_um) if pixel_um is not None else _both(voxel),
+        frame_rate_hz=frame_rate(frame_rate_hz) if frame_rate_hz is not None else pages.facts.frame_rate_hz,
+        pixel_um=pixel_size(pixel_um) if pixel_um is not None else _both(voxel),
         **counts,
     )
 
 
-def _rate(value):
+def frame_rate(value):
+    """Return frames per second as a number above 0, or raise CalzooError."""
     try:
         rate = float(value)
     except (TypeError, ValueError):
@@ -223,7 +224,8 @@ def _rate(value):
     return rate
 
 
-def _pixel(value):
+def pixel_size(value):
+    """Return the sides of a pixel (y, x) in micrometres, both above 0, or raise CalzooError."""
     try:
         sides = tuple(float(v) for v in value)
     except (TypeError, ValueError):

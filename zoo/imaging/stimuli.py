@@ -269,10 +269,11 @@ def _by_stimulus(path, rows, found, count, frames, rate, after, label):
     late = np.flatnonzero((onset < 0) | (onset >= frames))
     if late.size:
         row = int(late[0])
-        what = "time_s" if "time_s" in rows[0] else "frame"
+        what = "frame" if "frame" in rows[0] else "time_s"  # as onsets are read
         message = (
-            f"{path}: row {row + 2} has {what} {rows[row][what]}, which is frame {onset[row]}, but {label} "
-            f"has the frames 0 to {frames - 1}"
+            f"{path}: row {row + 2} has {what} {rows[row][what]}, "
+            + (f"which is frame {onset[row]}, " if what == "time_s" else "")
+            + f"but {label} has the frames 0 to {frames - 1}"
             + (f" at {rate:g} Hz" if rate and what == "time_s" else "")
             + ". Is it the table of another recording, or the frame rate wrong?"
         )

@@ -9,7 +9,7 @@ from calzoo.inference.models import model_of
 
 #: What the network says of each pixel.
 OUTPUTS = ("center", "body", "radius")
-_GUESSES_PX = (10.0, 6.0, 16.0)  # diameters that an unknown movie is tried with
+_GUESSES_PX = (10.0, 6.0, 16.0, 28.0)  # diameters that an unknown movie is tried with
 _ENOUGH = 3  # cells that tell the diameter
 
 
@@ -76,13 +76,15 @@ class CenterNetwork:
         ends = np.linspace(0, count, number + 1).round().astype(int)
         return list(zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True))
 
-    def measured_diameter(self, movie, *, threads=2):
+    def measured_diameter(self, movie, *, threads=2, aspect=(1.0, 1.0)):
         """Measure how wide the cells of a movie are, by what the network sees in its first frames.
 
         Parameters
         ----------
         movie : movie
         threads : int, optional
+        aspect : tuple of float, optional
+            Sides of a pixel over their geometric mean, (y, x).
 
         Returns
         -------
@@ -90,11 +92,12 @@ class CenterNetwork:
             In pixels; `_GUESSES_PX[0]` where fewer than three cells are seen.
         """
         stop = self.spans(movie.shape[0])[0][1]
-        limit = 0.5 * max(movie.shape[1:])
+        limit = 0.5 * max(np.multiply(movie.shape[1:], aspect).tolist())
         guesses = [g for g in _GUESSES_PX if g <= limit] or [max(limit, 2.0)]
         looks = []
         for guess in guesses:
-            looks.append((guess, *self._radii(movie, guess, stop, threads)))
+            grid = grid_for(movie.shape[1:], guess, aspect)
+            looks.append((guess, *self._radii(movie, grid, stop, threads)))
             if len(looks[-1][1]) >= 4 * _ENOUGH:
                 break
         diameter, radii, scores = max(looks, key=lambda look: look[2].sum())
@@ -105,12 +108,12 @@ class CenterNetwork:
             diameter = float(np.clip(diameter * factor, 2.0, limit))
             if abs(np.log(factor)) < 0.1:
                 break
-            radii, scores = self._radii(movie, diameter, stop, threads)
+            grid = grid_for(movie.shape[1:], diameter, aspect)
+            radii, scores = self._radii(movie, grid, stop, threads)
         return diameter
 
-    def _radii(self, movie, diameter, stop, threads):
+    def _radii(self, movie, grid, stop, threads):
         """Return radii in pixels of the grid, and scores, of the cells of the first window."""
-        grid = grid_for(movie.shape[1:], diameter)
         heat = self.heat(window_channels(movie, grid, 0, stop, threads=threads))
         points = local_maxima(heat[..., 0], distance=self.apart * CELL_PX, threshold=self.threshold)
         seen = heat[tuple(points.T)]

@@ -10,20 +10,29 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.center_channels import CELL_PX, CHANNELS, grid_for, window_channels
+from calzoo.imaging.center_files import center_table, write_centers
 from calzoo.imaging.center_peaks import local_maxima, refine
 from calzoo.imaging.center_traces import cell_masks, extract_activity
-from calzoo.imaging.diameters import diameter_px
+from calzoo.imaging.diameters import aspect_of, diameter_px
 from calzoo.imaging.frames import as_movie
 from calzoo.imaging.masks import Masks
 from calzoo.imaging.outputs import CURATION_FILES
+from calzoo.imaging.suite2p_folder import FILES as SUITE2P_FILES
 from calzoo.inference.center_network import OUTPUTS, CenterNetwork
 
 #: Faster movies are averaged down to about this for the search; traces keep every frame.
 FASTEST_HZ = 10.0
-_FILES = ("centers.csv", "traces.csv", "masks.npz", "overlay.png", "stages.png")
+_FILES = ("centers.csv", "traces.csv", "masks.npz", "labels.tif", "rois.zip", "overlay.png", "stages.png")
 _DETAILS = ("pictures.png", "histograms.png")
 #: What an earlier result may hold of other cells: not every run writes it, or it was made by hand since.
-_STALE = ("on_mask.png", *CURATION_FILES, *_DETAILS)
+_STALE = (
+    "on_mask.png",
+    *CURATION_FILES,
+    *_DETAILS,
+    *("cells.csv", "caiman_A.npz", "cells.nwb"),  # of calzoo cells
+    *(f"suite2p/{name}" for name in SUITE2P_FILES),
+    *("centers.npz", "recipe.json", "trajectories.png", "losses.png"),  # of a fit
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ class Centers:
     radii : ndarray of float32, (N,)
         In pixels.
     traces : ndarray of float32, (N, T)
-        s(t) in the units of the movie; see `calzoo.imaging.center_traces.Activity`.
+        s(t), the height of a Gaussian in the units of the movie; see `calzoo.imaging.center_traces.Activity`.
     noise : ndarray of float32, (N,)
         Standard deviation of the noise of each trace.
     hits : ndarray of int, (N,)
@@ -52,6 +61,9 @@ class Centers:
         How wide the cells were taken to be.
     provider : str
         What ran the network.
+    pixel_um : tuple of float or None
+        Side of a pixel (y, x), where it is known. Where pixels are not square, diameter and radii count
+        pixels of the mean side, and cells are as much wider along an axis as pixels are shorter.
     """
 
     points: np.ndarray
@@ -64,6 +76,7 @@ class Centers:
     heat: np.ndarray
     diameter_px: float
     provider: str
+    pixel_um: tuple | None = None
 
     @property
     def count(self):
@@ -72,22 +85,7 @@ class Centers:
 
     def table(self, pixel_um=None):
         """Return the columns of centers.csv, dict of str to ndarray; empty um columns without a size."""
-        peak = self.traces.max(axis=1, initial=0)
-        side = (None, None) if pixel_um is None else pixel_um
-        empty = [None] * self.count
-        return {
-            "y": self.points[:, 0],
-            "x": self.points[:, 1],
-            "score": self.scores,
-            "id": np.arange(1, self.count + 1),
-            "radius_px": self.radii,
-            "y_um": empty if side[0] is None else self.points[:, 0] * side[0],
-            "x_um": empty if side[1] is None else self.points[:, 1] * side[1],
-            "radius_um": empty if None in side else self.radii * np.sqrt(side[0] * side[1]),
-            "area_px": self.masks.areas,
-            "hits_frames": self.hits,
-            "peak_to_noise": peak / np.maximum(self.noise, 1e-9) * (self.noise > 0),
-        }
+        return center_table(self, self.pixel_um if pixel_um is None else pixel_um)
 
 
 def find_centers(
@@ -100,6 +98,8 @@ def find_centers(
     diameter=None,
     count=None,
     threshold=None,
+    pixel_um=None,
+    frame_rate_hz=None,
 ):
     """Find the centres of the cells of a one-photon movie.
 
@@ -123,6 +123,11 @@ def find_centers(
         How many centres to return at most: the likeliest, whatever their score.
     threshold : float, optional
         Least score, in place of the card's.
+    pixel_um : tuple of float, optional
+        Side of a pixel in micrometres, (y, x); by default that of the movie.
+    frame_rate_hz : float, optional
+        Frames per second; by default that of the movie. Faster ones than ten are averaged for the
+        search, while traces keep every frame.
 
     Returns
     -------
@@ -134,20 +139,22 @@ def find_centers(
         If the movie, the network or an option cannot be used.
     """
     movie = as_movie(movie, at_least=2)
+    pixel_um, rate = _scales(movie, pixel_um, frame_rate_hz)
+    aspect = aspect_of(pixel_um)
     network = CenterNetwork.load(model, preset, provider=provider, threads=threads)
     threshold, count = _limits(network, threshold, count)
     workers = threads or 2
-    slow = _slowed(movie)
-    width = diameter_px(diameter, getattr(movie, "pixel_um", None))
-    width = network.measured_diameter(slow, threads=workers) if width is None else width
-    grid = grid_for(movie.shape[1:], width)
+    slow = _slowed(movie, rate)
+    width = diameter_px(diameter, pixel_um)
+    width = network.measured_diameter(slow, threads=workers, aspect=aspect) if width is None else width
+    grid = grid_for(movie.shape[1:], width, aspect)
     heat = projected(network, slow, grid, workers)
     pixels = local_maxima(heat[..., 0], distance=network.apart * CELL_PX, threshold=threshold, count=count)
     seen = heat[tuple(pixels.T)].reshape(-1, 3)
     points = np.clip(grid.to_frame(refine(heat[..., 0], pixels)), 0, np.array(movie.shape[1:]) - 1)
-    radii = (np.clip(seen[:, 2], 0.3 * CELL_PX / 2, 3 * CELL_PX / 2) * np.mean(grid.step)).astype(np.float32)
-    activity = extract_activity(movie, points, radii)
-    masks = cell_masks(_on_frame(heat[..., 1], grid), points, radii)
+    radii = (np.clip(seen[:, 2], 0.3 * CELL_PX / 2, 3 * CELL_PX / 2) * grid.mean_step).astype(np.float32)
+    activity = extract_activity(movie, points, radii, aspect)
+    masks = cell_masks(_on_frame(heat[..., 1], grid), points, radii, aspect=aspect)
     return Centers(
         points,
         seen[:, 0],
@@ -159,7 +166,17 @@ def find_centers(
         heat,
         float(width),
         network.provider,
+        pixel_um,
     )
+
+
+def _scales(movie, pixel_um, frame_rate_hz):
+    """Return the side of a pixel and the frame rate: what was given, else what the movie says, else None."""
+    from calzoo.imaging.movies import frame_rate, pixel_size
+
+    pixel_um = getattr(movie, "pixel_um", None) if pixel_um is None else pixel_size(pixel_um)
+    rate = getattr(movie, "frame_rate_hz", None) if frame_rate_hz is None else frame_rate(frame_rate_hz)
+    return pixel_um, rate
 
 
 def projected(network, movie, grid, threads=2):
@@ -200,13 +217,15 @@ def run_centers(
     count=None,
     threshold=None,
     mask=None,
+    judge=None,
     details=False,
     **reading,
 ):
     """Find the centres of the cells of a recording, into a folder.
 
-    The folder gets centers.csv, traces.csv, masks.npz, overlay.png, stages.png and run.json, all
-    of them or none; with `mask`, also on_mask.png, with `details` pictures.png and histograms.png.
+    The folder gets centers.csv, traces.csv, masks.npz, labels.tif, rois.zip, overlay.png, stages.png and
+    run.json, all of them or none; with `mask`, also on_mask.png, with `details` pictures.png and
+    histograms.png.
 
     Parameters
     ----------
@@ -218,6 +237,9 @@ def run_centers(
         As for `find_centers`.
     mask : path, optional
         Masks (.npz) or a picture (.tif) of known cells, to be drawn under the centres.
+    judge : callable, optional
+        ``judge(points, known)`` returns what run.json says, as "on_mask", of points on such a mask (Y, X), a
+        mapping; the title of on_mask.png takes "chance_corrected" from it.
     details : bool, optional
         Draw what the network sees of the first window and makes of it, and histograms.
     **reading
@@ -232,7 +254,7 @@ def run_centers(
     CalzooError
         If the file, the network or an option cannot be used, or the disk is full.
     """
-    from calzoo.imaging.center_drawings import read_mask
+    from calzoo.imaging.center_drawings import draw_on_mask, read_mask
     from calzoo.imaging.movies import open_movie
     from calzoo.imaging.outputs import (
         output_folder,
@@ -259,8 +281,12 @@ def run_centers(
         found = find_centers(
             movie, model=network, threads=threads, diameter=diameter, count=count, threshold=threshold
         )
-        _write_tables(folder, found, movie)
-        _draw(folder, found, movie, known, name=shown_name(path))
+        write_centers(folder, found, pixel_um=movie.pixel_um, frame_rate_hz=movie.frame_rate_hz)
+        verdict = None if known is None or judge is None else judge(found.points, known)
+        _draw(folder, found, movie, name=shown_name(path))
+        if known is not None:
+            corrected = (verdict or {}).get("chance_corrected")
+            draw_on_mask(folder / "on_mask.png", known, found.points, corrected=corrected)
         if details:
             _draw_details(folder, found, movie, network)
         write_run_json(
@@ -270,51 +296,47 @@ def run_centers(
             dtype=str(movie.dtype),
             frame_rate_hz=movie.frame_rate_hz,
             pixel_um=movie.pixel_um,
-            model={
-                "name": network.card.name,
-                "file": network.model.path.name,
-                "sha256": network.model.sha256,
-                "provider": found.provider,
-            },
+            model=model_facts(network),
             parameters={
                 "diameter_px": found.diameter_px,
                 "threshold": _limits(network, threshold, count)[0],
                 "count": count,
                 "window_frames": network.window,
-                "averaged_frames": _bin_size(movie),
+                "averaged_frames": _bin_size(movie, movie.frame_rate_hz),
             },
             options={**asked, **reading},
             cells=found.count,
+            **({} if verdict is None else {"on_mask": verdict}),
             seconds=round(time.perf_counter() - began, 3),
         )
     return found
 
 
-def _write_tables(folder, found, movie):
-    from calzoo.imaging.masks import write_masks
-    from calzoo.imaging.outputs import write_table
+def model_facts(network):
+    """Return what run.json says about a CenterNetwork."""
+    model = network.model
+    return {
+        "name": network.card.name,
+        "file": model.path.name,
+        "sha256": model.sha256,
+        "provider": network.provider,
+    }
 
-    write_table(folder / "centers.csv", found.table(movie.pixel_um))
-    write_table(folder / "traces.csv", _trace_table(found, movie))
-    write_masks(folder / "masks.npz", cells=found.masks)
 
-
-def _draw(folder, found, movie, known, *, name):
+def _draw(folder, found, movie, *, name):
     from calzoo.imaging import center_drawings as drawings
 
     title = f"{name}   {' x '.join(map(str, movie.shape))}   {found.count} cells"
     drawings.draw_overlay(folder / "overlay.png", found, movie, title=title)
     drawings.draw_stages(folder / "stages.png", found, movie)
-    if known is not None:
-        drawings.draw_on_mask(folder / "on_mask.png", known, found.points)
 
 
 def _draw_details(folder, found, movie, network):
     """Draw what the network sees of the first window, and how what was found is distributed."""
     from calzoo.imaging import center_drawings as drawings
 
-    slow = _slowed(movie)
-    grid = grid_for(movie.shape[1:], found.diameter_px)
+    slow = _slowed(movie, movie.frame_rate_hz)
+    grid = grid_for(movie.shape[1:], found.diameter_px, aspect_of(found.pixel_um))
     seen = window_channels(slow, grid, *network.spans(slow.shape[0])[0])
     maps = np.concatenate([seen, network.heat(seen)], axis=-1)
     drawings.draw_feature_maps(folder / "pictures.png", maps, names=(*CHANNELS, *OUTPUTS))
@@ -336,16 +358,15 @@ def _limits(network, threshold, count):
     return threshold, count
 
 
-def _bin_size(movie):
-    rate = getattr(movie, "frame_rate_hz", None)
+def _bin_size(movie, rate):
     return 1 if not rate else max(min(int(np.ceil(rate / FASTEST_HZ)), movie.shape[0] // 2), 1)
 
 
-def _slowed(movie):
+def _slowed(movie, rate):
     """Return the movie averaged down to at most some 10 frames per second."""
     from calzoo.imaging.preprocessing import bin_frames
 
-    size = _bin_size(movie)
+    size = _bin_size(movie, rate)
     return movie if size == 1 else bin_frames(movie, size)
 
 
@@ -356,13 +377,6 @@ def _on_frame(picture, grid):
         for n, step, side in zip(grid.frame_shape, grid.step, grid.shape, strict=True)
     )
     return picture[rows[:, None], columns]
-
-
-def _trace_table(found, movie):
-    frames = np.arange(movie.shape[0])
-    time_s = frames / movie.frame_rate_hz if movie.frame_rate_hz else [None] * len(frames)
-    cells = {f"cell_{number + 1}": trace for number, trace in enumerate(found.traces)}
-    return {"frame": frames, "time_s": time_s, **cells}
 
 
 def _progress(spans):
