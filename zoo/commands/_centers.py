@@ -2,6 +2,7 @@
 
 from calzoo.commands._messages import tell
 from calzoo.errors import CalzooError
+from calzoo.imaging.masks import count_of_cells
 from calzoo.inference.center_network import CenterNetwork
 
 
@@ -16,7 +17,7 @@ def counted(found):
     """
     if not found.count:
         return f"no cells, looked for at about {found.diameter_px:.1f} px"
-    return f"{found.count} {'cell' if found.count == 1 else 'cells'} of about {found.diameter_px:.1f} px"
+    return f"{count_of_cells(found.count)} of about {found.diameter_px:.1f} px"
 
 
 def on_mask(points, known):

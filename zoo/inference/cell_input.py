@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from calzoo.imaging.cell_pictures import KINDS, crops, resize
+from calzoo.imaging.diameters import aspect_of
 from calzoo.imaging.normalisation import measure
 
 
@@ -85,11 +86,4 @@ def network_input(networks, pictures, pixel_um=None):
             image[channel] = scaling.apply(picture)
             recorded &= scaling.recorded(picture)
     recorded = None if recorded.all() or not recorded.any() else recorded
-    return CellInput(image, present, recorded, _relative(pixel_um))
-
-
-def _relative(pixel_um):
-    """Return the sides of a pixel over their geometric mean."""
-    if pixel_um is None or pixel_um[0] == pixel_um[1]:
-        return 1.0, 1.0
-    return tuple(float(side / np.sqrt(np.prod(pixel_um))) for side in pixel_um)
+    return CellInput(image, present, recorded, aspect_of(pixel_um))
