@@ -1,5 +1,7 @@
 """Scores of the cell networks, beside the classical way and chance."""
 
+from dataclasses import replace
+
 import cell_fakes
 import numpy as np
 import pytest
@@ -45,6 +47,15 @@ def test_cell_that_is_hardly_seen_is_no_mistake_and_no_hit():
     assert (strict.hits, strict.misses, strict.false) == (1, 0, 2)
     assert (fair.hits, fair.misses, fair.false) == (1, 0, 1)
     assert (fair.center_hits, fair.center_misses, fair.center_false) == (1, 0, 1)
+
+
+def test_a_picture_whose_cells_lie_outside_of_what_was_marked_is_not_scored(disks):
+    reaching = squares((20, 20))  # its centre lies in column 23.5
+    known = np.zeros((64, 64), bool)
+    known[:, :22] = True
+    picture = replace(disks, pictures={"mean": np.ones((64, 64), np.float32)}, masks=reaching, known=known)
+    assert not cells_evaluate.Case(picture, [None, "mean", None]).scored
+    assert cells_evaluate.Case(replace(picture, known=~known), [None, "mean", None]).scored
 
 
 def test_blobs_are_outlined_without_a_network(disks):

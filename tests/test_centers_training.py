@@ -30,7 +30,6 @@ from calzoo.training import centers_pool as pools
 from calzoo.training import recipes
 from calzoo.training.centers_fit import (
     CentersFit,
-    active_frames,
     fit_centers,
     fit_recording,
     measured_diameter,
@@ -362,16 +361,6 @@ def test_a_movie_without_cells_has_none(rng):
 def test_a_movie_in_which_nothing_changes_is_refused():
     with pytest.raises(CalzooError, match="something changes over time"):
         fit_centers(np.full((30, 40, 44), 5, np.uint8), QUICK, diameter=8, quiet=True)
-
-
-def test_the_first_frames_can_be_the_most_active(rng):
-    movie = rng.normal(100, 1, (300, 40, 44))
-    movie[:2] += blinking(rng, AT[:1], shape=(60, 40, 44), height=80)[6] - 100
-    grid = grid_for((40, 44), 8.0)
-    frames, highest = active_frames(ArrayMovie(movie), grid, 2)
-    assert frames.shape == (2, *grid.shape)
-    assert (frames.max(axis=(1, 2)) > 20).all()
-    assert highest.max() > 20  # it lasts for both of them
 
 
 def test_blurred_loss_forgives_fine_differences(rng):

@@ -27,7 +27,7 @@ from calzoo.training.registration_evaluate import (
     score_simulated_pairs,
 )
 from calzoo.training.registration_losses import registration_loss
-from calzoo.training.registration_movies import sample_frames
+from calzoo.training.registration_movies import MovieTiles, sample_frames
 from calzoo.training.runs import load_run
 from calzoo.training.trainer import train
 
@@ -314,3 +314,13 @@ def test_training_works_with_jax_as_with_tensorflow(trained, tmp_path):
     assert [line[0] for line in lines] == backends
     numbers = np.array([line[1:] for line in lines], float)
     np.testing.assert_allclose(numbers[0], numbers[1], rtol=5e-3)
+
+
+def test_tiles_of_a_movie_reach_its_last_row_and_column(tmp_path, rng):
+    frames = rng.normal(100, 10, (3, 76, 70)).astype(np.float32)
+    frames[:, -1, -1] = 9999
+    np.save(tmp_path / "movie.npy", frames)
+    with open_movie(tmp_path / "movie.npy") as movie:
+        tiles = MovieTiles([movie], 64)
+    corners = [tiles.draw(rng).frame[-1, -1] for _ in range(600)]
+    assert 9999 in corners

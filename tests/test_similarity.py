@@ -108,6 +108,14 @@ def test_sign_flips_count_all_patterns():
     assert sign_flip_test(np.array([3.0, 1.0, 2.0])) == 2 / 8
     assert sign_flip_test(np.array([1.0, -1.0])) == 1.0
     assert sign_flip_test(np.arange(1.0, 11)) == 2 / 1024
+
+
+def test_many_equal_differences_are_ties_with_the_patterns_that_only_round_differently():
+    p = sign_flip_test(np.full(15, 0.1), rng=np.random.default_rng(0), resamples=200_000)
+    assert p == pytest.approx(2 / 2**15, rel=0.8)
+    uneven = np.array([0.1] * 14 + [-0.1])
+    p = sign_flip_test(uneven, rng=np.random.default_rng(0), resamples=100_000)
+    assert p == pytest.approx(2 * 16 / 2**15, rel=0.2)
     assert np.isnan(sign_flip_test(np.array([np.nan])))
 
 

@@ -18,8 +18,8 @@ from safetensors.numpy import save_file
 from tiny_recipe import tiny_recipe
 
 from calzoo.errors import CalzooError
-from calzoo.training import recipes
-from calzoo.training.checkpoints import read_json, save_checkpoint, write_json
+from calzoo.training import recipes, trainer
+from calzoo.training.checkpoints import has_checkpoint, read_json, save_checkpoint, write_json
 from calzoo.training.recipes.axons import AxonData
 from calzoo.training.runs import build_model, load_run, save_scores
 from calzoo.training.schedule import Schedule
@@ -255,6 +255,21 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(AxonData, "batch", hot)
     with pytest.raises(CalzooError, match="the loss of step 0 is nan; lower the learning rate"):
         train(tiny_recipe(), tmp_path / "run", quiet=True)
+
+
+def test_a_step_that_spoils_weights_stops_the_run_before_they_are_kept(tmp_path, monkeypatch):
+    def spoiling(model):
+        def step(x, y):
+            model.trainable_variables[0].assign(model.trainable_variables[0] * np.float32("nan"))
+            return 1.0
+
+        return step
+
+    monkeypatch.setattr(trainer, "_single_step", spoiling)
+    with pytest.raises(CalzooError, match=r"step \d+ made \d+ variables NaN .*lower the learning rate"):
+        train(tiny_recipe(), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run" / "weights.safetensors").exists()
+    assert not has_checkpoint(tmp_path / "run")
 
 
 def test_training_lowers_the_loss(tmp_path):

@@ -135,6 +135,50 @@ def test_two_devices_learn_what_one_does():
     assert third < 0.9 * first
 
 
+ONE_NUMBER = """
+    import keras
+    import numpy as np
+    import tensorflow as tf
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    from calzoo.training.distribute import mirrored, replicated_step, shared_loss
+    from calzoo.training.prediction import predicted
+
+    def build(wrap):
+        keras.utils.set_random_seed(1)
+        image = keras.Input((3,), name="image")
+        outputs = [keras.layers.Dense(2, name=name)(image) for name in ("mask", "score")]
+        model = keras.Model(image, outputs)
+        square = lambda target, prediction: keras.ops.mean(keras.ops.square(target - prediction))
+        model.compile(keras.optimizers.SGD(0.1), wrap({"mask": square, "score": square}))
+        model.optimizer.build(model.trainable_variables)
+        return model
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4, 3)).astype("f")
+    y = {name: rng.normal(size=(4, 2)).astype("f") for name in ("mask", "score")}
+    one = build(dict)
+    losses = [[float(one.train_on_batch(x, y, return_dict=True)["loss"]) for _ in range(3)]]
+    strategy = mirrored(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        two = build(shared_loss)
+        step = replicated_step(two, strategy)
+        losses.append([step(x, y) for _ in range(3)])
+        found = predicted(two, x[:3])
+    weights = [np.concatenate([w.ravel() for w in m.get_weights()]) for m in (one, two)]
+    same = np.abs(np.asarray(found) - np.asarray(predicted(one, x[:3]))).max()
+    print(np.ptp(losses, axis=0).max(), np.abs(weights[0] - weights[1]).max(), same)
+"""
+
+
+@pytest.mark.skipif(not have("tensorflow"), reason="tf.distribute needs tensorflow")
+def test_two_devices_learn_the_same_from_losses_of_one_number_and_predict_each_sample_once():
+    losses, weights, predictions = map(float, python(ONE_NUMBER, KERAS_BACKEND="tensorflow").split())
+    assert losses < 1e-5
+    assert weights < 1e-6
+    assert predictions < 1e-5
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute needs tensorflow")
 def test_a_batch_that_devices_cannot_share_is_refused():
     class Strategy:

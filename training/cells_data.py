@@ -20,6 +20,7 @@ from calzoo.training.cells_samples import (
 )
 from calzoo.training.cells_sources import read_cell_pictures
 from calzoo.training.fingerprints import numbered
+from calzoo.training.prediction import predicted
 from calzoo.training.tiles import IGNORE, cut_tiles
 from calzoo.weights.card import TrainingData
 
@@ -269,7 +270,7 @@ def predict_heat(model, image, present, divisor):
     """Predict a whole picture, padded by reflection to legal sides, (Y, X, 3)."""
     pads = [(0, -side % divisor) for side in image.shape[:2]]
     padded = np.pad(image, [*pads, (0, 0)], mode="symmetric")
-    heat = model.predict_on_batch({"image": padded[None], "present": present[None]})
+    heat = predicted(model, {"image": padded[None], "present": present[None]})
     return np.asarray(heat)[0, : image.shape[0], : image.shape[1]]
 
 
@@ -400,7 +401,7 @@ def score_crops(recipe, model, pictures):
             views = [plain_view(place, recipe.crop // 2) for place in places]
             crops = [image_sample(None, picture, chosen, view, recipe.crop) for view in views]
             image, present = (np.stack(part) for part in zip(*crops, strict=True))
-            masks, scores = model.predict_on_batch({"image": image, "present": present})
+            masks, scores = predicted(model, {"image": image, "present": present})
             masks, scores = np.asarray(masks)[..., 0] > 0.5, np.asarray(scores)[:, 0]
             truth = [
                 mask_sample(picture.masks, c, v, recipe.crop) > 0

@@ -13,7 +13,7 @@ from calzoo.training.cells_baselines import best_log_watershed, random_disks
 from calzoo.training.cells_data import shown_pictures
 from calzoo.training.cells_pool import draw_scene
 from calzoo.training.cells_samples import picked
-from calzoo.training.cells_scores import score_cells
+from calzoo.training.cells_scores import inside_region, score_cells
 from calzoo.training.cells_sources import read_cell_pictures, scene_picture
 from calzoo.weights.card import Score
 
@@ -111,7 +111,7 @@ class Case:
     @property
     def scored(self):
         """Whether there is a cell where the labels were made."""
-        return len(self.truth) > 0 and bool((self.truth.count()[self.picture.known] > 0).any())
+        return bool(inside_region(self.truth, self.picture.known).any())
 
     @property
     def brightness(self):

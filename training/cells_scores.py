@@ -97,7 +97,7 @@ def score_cells(truth, found, *, iou=0.5, region=None, unsure=None):
     CellScores
     """
     if region is not None:
-        truth, found = (m.select(_inside(m, region)) for m in (truth, found))
+        truth, found = (m.select(inside_region(m, region)) for m in (truth, found))
     distance = median_diameter(truth) / 2
     distance = distance if np.isfinite(distance) else 1.0
     by_mask = match_masks(truth, found, iou=iou)
@@ -117,7 +117,8 @@ def score_cells(truth, found, *, iou=0.5, region=None, unsure=None):
     )
 
 
-def _inside(masks, region):
+def inside_region(masks, region):
+    """Return which masks have their centre where the truth was marked, bool (N,)."""
     y, x = np.rint(masks.centers).astype(int).reshape(-1, 2).T
     return region[y, x]
 

@@ -19,6 +19,7 @@ from calzoo.imaging.preprocessing import resample
 from calzoo.networks.centers_seed import seed_decoder, seed_encoder, seed_renderer
 from calzoo.networks.centers_splats import mirrored
 from calzoo.training.centers_fit import reconstruction_loss
+from calzoo.training.prediction import predicted
 
 
 def render_targets(recipe):
@@ -86,7 +87,7 @@ def pretrain_renderer(recipe, *, quiet=False):
         rows = rng.choice(learned, 32)
         model.train_on_batch(coordinates[rows], pictures(rows))
     held = held[:200]
-    drawn = np.asarray(model.predict_on_batch(coordinates[held])).argmax(axis=1)
+    drawn = predicted(model, coordinates[held]).argmax(axis=1)
     away = np.stack(np.divmod(drawn, recipe.side), axis=1) - coordinates[held] * (recipe.side - 1)
     # A part that was compiled would report its own loss in place of the whole network's.
     plain = seed_renderer(recipe.side, smeared=recipe.render == "smeared")

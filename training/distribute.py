@@ -56,6 +56,22 @@ def mirrored(devices=None):
     return _tensorflow().distribute.MirroredStrategy(devices)
 
 
+def shared_loss(loss):
+    """Return a loss for batches that replicas share, from which they learn what one device would.
+
+    Keras divides losses of one number per sample by the number of replicas, before gradients are added
+    up, but not a loss of one number for all.
+
+    Parameters
+    ----------
+    loss : callable, or dict of str to callable
+        ``loss(target, prediction)``, of each output where there are several.
+    """
+    if isinstance(loss, dict):
+        return {name: shared_loss(one) for name, one in loss.items()}
+    return lambda target, prediction: keras.ops.reshape(loss(target, prediction), (-1,))
+
+
 def replicated_step(model, strategy):
     """Build a training step that gives each replica its share of the batch.
 
@@ -77,12 +93,18 @@ def replicated_step(model, strategy):
         outputs = strategy.run(model.train_step, args=((x, y),))
         return strategy.reduce("MEAN", outputs["loss"], axis=None)
 
+    built = []
+
     def step(x, y):
         parts = strategy.num_replicas_in_sync
         size = len(keras.tree.flatten(x)[0])  # there may be several inputs
         if size % parts:
             message = f"expected a batch that {parts} replicas can share equally, got {size} samples."
             raise CalzooError(message)
+        if not built:
+            # What keeps the losses of several outputs has variables, which a function must not make.
+            model._symbolic_build(data_batch=(x, y))
+            built.append(True)
         model.reset_metrics()
         x, y = keras.tree.map_structure(lambda array: _shares(strategy, array), (x, y))
         return float(on_all(x, y))

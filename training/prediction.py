@@ -5,7 +5,26 @@ Released networks run through `calzoo.inference`, which streams; this holds the 
 
 import itertools
 
+import keras
 import numpy as np
+
+
+def predicted(model, inputs):
+    """Return what a model makes of one batch, as arrays.
+
+    In the scope of a strategy of several devices Keras gives the results of each, one behind the other.
+
+    Parameters
+    ----------
+    model : keras.Model
+    inputs : ndarray, or dict of str to ndarray
+
+    Returns
+    -------
+    ndarray, or a structure of them
+    """
+    count = len(keras.tree.flatten(inputs)[0])
+    return keras.tree.map_structure(lambda array: np.asarray(array)[:count], model.predict_on_batch(inputs))
 
 
 def predict_volume(model, volume, *, tile, divisor, overlap=0.25):
@@ -40,7 +59,7 @@ def predict_volume(model, volume, *, tile, divisor, overlap=0.25):
         *(_starts(*axis, overlap) for axis in zip(padded.shape, sides, strict=True))
     ):
         place = tuple(slice(a, a + side) for a, side in zip(start, sides, strict=True))
-        probability = np.asarray(model.predict_on_batch(padded[place][None, ..., None]))[0]
+        probability = predicted(model, padded[place][None, ..., None])[0]
         if np.isscalar(total):
             total = np.zeros((*padded.shape, probability.shape[-1]), np.float32)
         total[place] += weight * probability

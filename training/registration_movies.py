@@ -60,9 +60,9 @@ class MovieTiles:
         """
         frames, template, shifts = self._movies[rng.integers(len(self._movies))]
         index = rng.integers(len(frames))
-        step = max(self.size // 4, 1)
+        # One pixel apart, or the last rows and columns would be in no tile; these are views.
         tiles = [
-            patchify(np.ascontiguousarray(p), (self.size, self.size), step) for p in (frames[index], template)
+            patchify(np.ascontiguousarray(p), (self.size, self.size), 1) for p in (frames[index], template)
         ]
         row, column = (rng.integers(n) for n in tiles[0].shape[:2])
         frame, template = (t[row, column].astype(np.float32) for t in tiles)

@@ -23,7 +23,7 @@ from calzoo.training.checkpoints import (
     save_checkpoint,
     write_json,
 )
-from calzoo.training.distribute import make_deterministic, replicated_step, scalar_writer
+from calzoo.training.distribute import make_deterministic, replicated_step, scalar_writer, shared_loss
 from calzoo.training.frozen import has_frozen_norm, with_frozen_norm
 from calzoo.training.ledger import Ledger
 from calzoo.training.pictures import draw_curves, draw_preview, write_history
@@ -141,7 +141,7 @@ class _Loop:
         # XLA makes 3-D convolutions on CPU 20 times slower in TensorFlow; JAX has nothing else.
         model.compile(
             optimizer=self.schedule.optimizer(self.strategy.num_replicas_in_sync if self.strategy else 1),
-            loss=self.recipe.loss(),
+            loss=shared_loss(self.recipe.loss()) if self.strategy else self.recipe.loss(),
             jit_compile=keras.backend.backend() == "jax",
         )
         model.optimizer.build(model.trainable_variables)
@@ -208,8 +208,20 @@ class _Loop:
             raise CalzooError(message)
         return loss
 
+    def _check_finite(self):
+        """Refuse weights that the last step has spoilt, whose own loss was a number still."""
+        spoilt = [v.path for v in self.model.weights if not np.isfinite(keras.ops.convert_to_numpy(v)).all()]
+        if spoilt:
+            message = (
+                f"{self.run}: step {self.progress.step} made {len(spoilt)} variables NaN or infinite "
+                f"({spoilt[0]} ...); lower the learning rate (now {self.schedule.learning_rate}) and start "
+                "again in another folder."
+            )
+            raise CalzooError(message)
+
     def _finish(self, epoch, ledger):
         """Score, keep the best, write history and checkpoint at the end of an epoch."""
+        self._check_finite()
         progress = self.progress
         row = {
             "epoch": epoch + 1,
@@ -226,8 +238,8 @@ class _Loop:
         draw_curves(self.run / "curves.png", progress.history)
         if self.write_scalars:
             self.write_scalars(progress.step, {k: v for k, v in row.items() if k not in ("epoch", "step")})
+        ledger.save()  # before the checkpoint: what a kill undoes is noted once more
         self._save()
-        ledger.save()
 
     def _score(self, epoch, ledger):
         """Score the averaged weights and keep them if they are the best."""
@@ -238,8 +250,9 @@ class _Loop:
             if best is None or progress.best is None or best > progress.best:
                 progress.best = best
                 (self.run / SCORES).unlink(missing_ok=True)  # of the weights that are replaced
-                save_weights(self.model, self.run / WEIGHTS)
                 ledger.note(best_epoch=epoch + 1, best_score=best)
+                ledger.save()  # before the weights, which are those of no run without it
+                save_weights(self.model, self.run / WEIGHTS)
             for number, preview in enumerate(previews):
                 draw_preview(self.run / f"preview_{number}.png", *preview)
         return scores

@@ -15,6 +15,7 @@ from calzoo.training.centers_crowds import crowd, tile
 from calzoo.training.centers_losses import heat_loss
 from calzoo.training.centers_pool import POOL_VERSION, Pool
 from calzoo.training.ledger import versions
+from calzoo.training.prediction import predicted
 from calzoo.training.schedule import Schedule, check_sides
 from calzoo.training.simulated import VALIDATION
 from calzoo.weights.card import Normalisation, Tensor, TrainingData
@@ -134,7 +135,7 @@ class CentersRecipe:
         height, width = pictures.shape[:2]
         pads = [(0, -side % self.divisor()) for side in (height, width)]
         padded = np.pad(pictures, [*pads, (0, 0)], mode="symmetric")
-        return np.asarray(model.predict_on_batch(padded[None]))[0, :height, :width]
+        return predicted(model, padded[None])[0, :height, :width]
 
     def score(self, model, data):
         """Return F1 of the validation recordings at `threshold`, and the best threshold; and previews."""

@@ -12,6 +12,7 @@ from calzoo.errors import CalzooError
 from calzoo.imaging.movies import open_movie
 from calzoo.training.fingerprints import numbered
 from calzoo.training.ledger import versions
+from calzoo.training.prediction import predicted
 from calzoo.training.registration_losses import registration_loss
 from calzoo.training.registration_movies import MovieTiles, is_fmi, sample_frames, still_scenes
 from calzoo.training.registration_pairs import Conditions, draw_pair
@@ -138,7 +139,7 @@ class RegistrationRecipe:
         """Return the error of the motion by level of light, and ``"score"``, 1 / (1 + their mean)."""
         errors = {}
         for name, (inputs, target) in data.validation.items():
-            motion = np.asarray(model.predict_on_batch(inputs))[..., -3:-1]
+            motion = predicted(model, inputs)[..., -3:-1]
             truth = _coarse(target[..., :3])
             known = truth[..., 2] > 0.99
             length = np.linalg.norm(motion - truth[..., :2], axis=-1)

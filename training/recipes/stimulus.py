@@ -12,6 +12,7 @@ from calzoo.imaging.rest import noise_level, rest_picture
 from calzoo.metrics.decoding import decoding_scores
 from calzoo.networks.stimulus import SEED, THESIS
 from calzoo.training.ledger import versions
+from calzoo.training.prediction import predicted
 from calzoo.training.schedule import Schedule
 from calzoo.training.stimulus_data import StimulusData, read_recorded, simulated
 from calzoo.training.stimulus_losses import stimulus_loss
@@ -162,7 +163,7 @@ class StimulusRecipe:
     def predict(self, model, data, rows, *, batch=64):
         """Return the logits of some rows of the data, (N, K + 1)."""
         parts = [data.samples(rows[i : i + batch])[0] for i in range(0, len(rows), batch)]
-        return np.concatenate([np.asarray(model.predict_on_batch(part)) for part in parts])
+        return np.concatenate([predicted(model, part) for part in parts])
 
     def score(self, model, data):
         """Return scores of the trials that are held out.

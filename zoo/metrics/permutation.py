@@ -99,7 +99,7 @@ def sign_flip_test(differences, *, rng=None, resamples=10_000):
         means = (1 - 2 * patterns) @ differences
         return float((np.abs(means) >= abs(differences.sum()) * (1 - 1e-12)).mean())
     flips = rng.choice((-1.0, 1.0), (resamples, count)) @ differences
-    return float((1 + (np.abs(flips) >= abs(differences.sum())).sum()) / (resamples + 1))
+    return float((1 + (np.abs(flips) >= abs(differences.sum()) * (1 - 1e-12)).sum()) / (resamples + 1))
 
 
 def permutation_test(first, second, statistic, *, rng, resamples=2000):
