@@ -1,7 +1,9 @@
 """Releasing: the files, the registry, and what is refused."""
 
 import dataclasses
+import errno
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -106,6 +108,26 @@ def test_a_network_that_grew_too_large_moves_out_of_the_wheel(checkout, files, m
     names = {path.name for path in (checkout.FOLDER / "released").iterdir()}
     assert names == {"dots.onnx"}
     assert checkout.resolve("stars").read_text() == "larger"
+
+
+def test_a_disk_that_fills_up_before_the_registry_changes_nothing(checkout, files, tmp_path, monkeypatch):
+    release.add_network(card(), files)
+
+    def contents():
+        return {p: p.read_bytes() for p in checkout.FOLDER.rglob("*") if p.is_file()}
+
+    before, write_text = contents(), Path.write_text
+    files["onnx"].write_text("another network")
+
+    def full(self, *args, **kwargs):
+        if self.name == "registry.json.part":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_text(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left"):
+        release.add_network(card(), files, overwrite=True)
+    assert contents() == before
 
 
 def test_the_wheel_has_a_limit(checkout, files, monkeypatch):

@@ -197,7 +197,9 @@ def test_loss_is_the_mean_cross_entropy_of_all_logits(rng):
 def test_what_cannot_be_trained_on_is_refused(folder, tmp_path):
     with pytest.raises(CalzooError, match="trains on your own recording; give --frames FILE --table FILE"):
         tiny().data()
-    with pytest.raises(CalzooError, match=r"found no recording\. Give them these names.*'calzoo simulate stimulus"):
+    with pytest.raises(
+        CalzooError, match=r"found no recording\. Give them these names.*'calzoo simulate stimulus"
+    ):
         tiny().data([tmp_path])
     with pytest.raises(CalzooError, match="at least 5 trials, two to train on and 3 to test on, got 4"):
         tiny(test_trials=3).data([folder])

@@ -75,8 +75,7 @@ def add_network(card, files, *, name=None, terms="", overwrite=False, folder=Non
     _check_wheel(known.values())
     registry.check_unique(known.values())
     text = _registry_text([known[n] for n in sorted(known)])
-    _install(files, network, folder)
-    _write_registry(text, folder / "registry.json")
+    _install(files, network, text, folder)
     if before is not None and card.role in before.networks:
         _remove_moved(before.networks[card.role], network, folder)
     return known[name]
@@ -147,7 +146,8 @@ def _check_wheel(presets):
         raise CalzooError(message)
 
 
-def _install(files, network, folder):
+def _install(files, network, text, folder):
+    """Write the files and the registry under other names first, so that a full disk changes nothing."""
     parts = []
     try:
         for kind, file in network.files.items():
@@ -156,6 +156,10 @@ def _install(files, network, folder):
             part = target.with_name(target.name + ".part")
             parts.append((part, target))
             shutil.copyfile(files[kind], part)
+        target = folder / "registry.json"
+        part = target.with_name(target.name + ".part")
+        parts.append((part, target))
+        part.write_text(text, encoding="utf-8")
         for part, target in parts:
             os.replace(part, target)
     finally:
@@ -182,12 +186,6 @@ def _registry_text(presets):
     except ValueError as error:
         message = "expected scores that are numbers, got NaN or infinity; score the run again."
         raise CalzooError(message) from error
-
-
-def _write_registry(text, path):
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
 
 
 def _plain(value):
