@@ -206,6 +206,15 @@ def test_scene_of_a_pool_is_read_as_it_was_drawn(tmp_path):
     assert set(np.unique(picture.status((False, True, False)))) <= {-1, 0, 1}
 
 
+def test_a_damaged_scene_is_named(tmp_path):
+    scene, style = cells_pool.draw_scene(3, 1)
+    path = tmp_path / "00001.npz"
+    cells_pool.write_scene(path, scene, style)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(CalzooError, match=r"00001\.npz: expected a scene of a pool, got .*draw it again"):
+        cells_pool.read_scene(path)
+
+
 def test_pool_gets_the_scenes_that_it_lacks_and_none_of_another_seed(tmp_path, monkeypatch):
     drawn = []
 

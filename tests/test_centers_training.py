@@ -196,6 +196,14 @@ def test_pool_keeps_recordings_and_refuses_another_seed(small_pool, tmp_path, mo
         pools.Pool(4, tmp_path / "pool")
 
 
+def test_a_damaged_recording_of_a_pool_is_named(small_pool, tmp_path):
+    pools.Pool(3, tmp_path / "pool").windows(2)
+    (path,) = (tmp_path / "pool").glob("*.npz")
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(CalzooError, match=r"2\.npz: expected a recording of a pool, got .*drawn again"):
+        pools.Pool(3, tmp_path / "pool").windows(2)
+
+
 def test_pool_is_not_mixed_with_other_data(small_pool, tmp_path, capsys):
     movies, pool = tmp_path / "movies", tmp_path / "pool"
     movies.mkdir()

@@ -12,6 +12,7 @@ import argparse
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -160,12 +161,12 @@ def read_scene(path):
         If the file is damaged or no scene.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             low, high = file["range"].T[:, :, None, None]
             pictures = low + (high - low) * (file["pictures"] / np.float32(65535))
             masks = Masks(*(file[f"cells_{name}"] for name in FIELDS))
             facts = {name: file[name] for name in FACTS}
-    except (OSError, EOFError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         message = f"{path}: expected a scene of a pool, got {error}; draw it again with cells_pool."
         raise CalzooError(message) from error
     return Scene(dict(zip(PICTURES, pictures.astype(np.float32), strict=True)), masks, facts)

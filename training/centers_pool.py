@@ -15,11 +15,13 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from scipy import sparse
 from tqdm import tqdm
 
+from calzoo.errors import CalzooError
 from calzoo.imaging.center_channels import (
     CELL_PX,
     CELL_SIGMA,
@@ -347,7 +349,22 @@ def _write(path, made):
 
 
 def _read(path):
-    with np.load(path) as file:
+    """Read what `_write` wrote.
+
+    Raises
+    ------
+    CalzooError
+        If the file is damaged.
+    """
+    try:
+        return _windows(path)
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
+        message = f"{path}: expected a recording of a pool, got {error}; remove it, and it is drawn again."
+        raise CalzooError(message) from error
+
+
+def _windows(path):
+    with open(path, "rb") as raw, np.load(raw) as file:
         count = sum(name.startswith("frames_") for name in file.files)
         names = Window.__dataclass_fields__
         return [
