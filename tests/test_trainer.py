@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,10 +16,11 @@ pytestmark = pytest.mark.train
 keras = pytest.importorskip("keras")
 
 from safetensors.numpy import save_file
-from tiny_recipe import tiny_recipe
+from tiny_recipe import SETTINGS, tiny_recipe
 
 from calzoo.errors import CalzooError
 from calzoo.training import recipes, trainer
+from calzoo.training.averaging import average_runs
 from calzoo.training.checkpoints import has_checkpoint, read_json, save_checkpoint, write_json
 from calzoo.training.recipes.axons import AxonData
 from calzoo.training.runs import build_model, load_run, save_scores
@@ -243,6 +245,18 @@ def test_other_data_than_the_run_began_with_are_refused(whole, monkeypatch):
     monkeypatch.setattr(AxonData, "fingerprint", lambda self: fingerprint(self) | {"own/new": {}})
     with pytest.raises(CalzooError, match=r"data are not those .* \(own/new changed"):
         train(tiny_recipe(), whole, quiet=True)
+
+
+def test_a_run_whose_recipe_was_given_lists_goes_on(tmp_path):
+    recipe = replace(tiny_recipe(schedule__epochs=1), network=SETTINGS["network"])
+    for _ in range(2):
+        assert train(recipe, tmp_path / "run", quiet=True).step == 3
+
+
+def test_the_mean_of_runs_does_not_go_on(whole, tmp_path):
+    average_runs([whole, whole], tmp_path / "mean")
+    with pytest.raises(CalzooError, match=r"is the mean of other runs; give a new folder.*--init"):
+        train(tiny_recipe(), tmp_path / "mean", quiet=True)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):

@@ -284,9 +284,16 @@ def _weights_in(init):
 
 
 def _check_recipe(run, recipe):
-    """Refuse a folder that holds a run of another recipe."""
+    """Refuse a folder that holds a run of another recipe, or the mean of runs, which cannot go on."""
+    ledger = run / "ledger.json"
+    if ledger.exists() and "averaged" in read_json(ledger):
+        message = f"{run} is the mean of other runs; give a new folder, and begin from it with --init {run}."
+        raise CalzooError(message)
     path = run / "recipe.json"
-    if path.exists() and recipes.from_json(path.read_text(encoding="utf-8")) != recipe:
+    # As texts: lists that Python was given are tuples once they are read again.
+    if path.exists() and recipes.to_json(
+        recipes.from_json(path.read_text(encoding="utf-8"))
+    ) != recipes.to_json(recipe):
         message = (
             f"{run} holds a run of another recipe (recipe.json differs). Go on with that one by leaving the "
             "settings away, or give a new folder."
