@@ -54,3 +54,12 @@ def test_there_and_back_is_zero_for_a_shift():
 def test_shapes_that_differ_are_refused():
     with pytest.raises(CalzooError, match=r"of one shape, got \(4, 4, 2\) and \(4, 5, 2\)"):
         end_point_error(np.zeros((4, 4, 2)), np.zeros((4, 5, 2)))
+
+
+def test_the_border_is_that_of_each_axis_where_a_frame_is_not_square():
+    motion = np.zeros((80, 140, 2), np.float32)
+    flow = np.zeros_like(motion)
+    flow[25:55, 25:115] = (0, 3)  # all of the interior, and nothing of the border
+    error = end_point_error(flow, motion, known=np.ones((80, 140), bool))
+    assert error.interior == pytest.approx(3)
+    assert error.border == 0

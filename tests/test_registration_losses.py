@@ -112,3 +112,16 @@ def test_every_loss_is_least_for_the_right_motion(target, kind):
 def test_an_unknown_loss_is_refused():
     with pytest.raises(CalzooError, match="one of flow_mse, image_mse, ncc, mix, got 'mse'"):
         registration_loss("mse")
+
+
+def test_dissimilarity_of_pictures_that_lie_on_each_other_is_that_of_their_windows(rng):
+    frame = rng.normal(size=(1, 48, 64, 1)).astype(np.float32)
+    template = 0.6 * frame + 0.8 * rng.normal(size=frame.shape).astype(np.float32)
+    a, b = (p[0, :, :, 0].astype(float).reshape(24, 2, 32, 2).mean(axis=(1, 3)) for p in (frame, template))
+    windows = [np.lib.stride_tricks.sliding_window_view(p, (9, 9)).reshape(-1, 81) for p in (a, b)]
+    varied = [w.var(axis=1) for w in windows]
+    first, second = (v + 0.05 * v.mean() + 1e-5 for v in varied)
+    both = np.mean(windows[0] * windows[1], axis=1) - windows[0].mean(axis=1) * windows[1].mean(axis=1)
+    expected = np.sum(1 - both / np.sqrt(first * second)) / (len(both) + 1)
+    found = number(dissimilarity(frame, template, np.zeros((1, 24, 8, 2), np.float32)))
+    assert found == pytest.approx(expected, rel=1e-3)

@@ -97,3 +97,11 @@ def test_labels_of_another_shape_are_refused():
 def test_steps_that_leave_voxels_out_are_refused(step):
     with pytest.raises(CalzooError, match="steps from 1 to the tile's sides"):
         cut_tiles(np.zeros((2, 8, 8)), np.zeros((2, 8, 8), int), (2, 4, 4), step)
+
+
+@pytest.mark.parametrize(("size", "tile", "step", "padded"), [
+    (10, 4, 4, 12), (11, 4, 4, 12), (12, 4, 4, 12), (3, 4, 2, 4), (9, 4, 2, 10), (10, 4, 3, 10),
+])  # fmt: skip
+def test_a_side_is_padded_to_the_next_one_that_tiles_fill(size, tile, step, padded):
+    sides = pad_to_grid(np.zeros((size, size, size)), (tile,) * 3, (step,) * 3).shape
+    assert sides == (padded,) * 3
