@@ -20,7 +20,7 @@ from calzoo.imaging.center_peaks import local_maxima
 from calzoo.imaging.center_traces import cell_masks, extract_activity, merge_near
 from calzoo.imaging.diameters import aspect_of, diameter_px
 from calzoo.imaging.frames import as_movie, chunks
-from calzoo.imaging.masks import Masks
+from calzoo.imaging.masks import Masks, count_of_cells
 from calzoo.networks.centers_splats import splat_autoencoder
 
 _MOMENTS = 40  # points on a trajectory
@@ -364,7 +364,7 @@ def fit_recording(path, run, recipe, *, diameter=None, network=None, model=None,
         width = given or (measured_diameter(movie) if seen is None else seen.diameter_px)
         fit = fit_centers(movie, recipe, diameter=width, seen=seen, quiet=quiet)
         _write_tables(folder, fit, recipe, movie)
-        _draw(folder, fit, movie, title=f"{shown_name(path)}   {fit.count} cells, fitted")
+        _draw(folder, fit, movie, title=f"{shown_name(path)}   {count_of_cells(fit.count)}, fitted")
         write_run_json(
             folder,
             input=path,

@@ -124,11 +124,7 @@ def refuse_another(folder, path, recipe):
     record = folder / FINISHED
     if not record.exists():
         return
-    try:
-        facts = json.loads(record.read_text(encoding="utf-8"))
-        source, name = facts["source"], facts["recipe"]["name"]
-    except (ValueError, KeyError, TypeError):
-        source, name = None, None
+    _, source, name = _told(record, "recipe", "name")
     if source == source_facts(path) and name == recipe:
         return
     message = (
@@ -148,16 +144,11 @@ def _is_finished(path, result, record, network, options):
     """Tell whether a result is there that `record` says to be this one; refuse another one."""
     if not (result.exists() and record.exists()):
         return False
-    try:
-        facts = json.loads(record.read_text(encoding="utf-8"))
-        found = facts["source"], facts["model"]["sha256"]
-    except (ValueError, KeyError, TypeError):
-        found = None, None
-        facts = {}
+    facts, source, sha256 = _told(record, "model", "sha256")
     what = None
-    if found[0] != source_facts(path):
+    if source != source_facts(path):
         what = "another input"
-    elif network is not None and found[1] != network:
+    elif network is not None and sha256 != network:
         what = "another network"
     elif options is not None and "options" in facts:
         asked = options(path) if callable(options) else options
@@ -167,6 +158,15 @@ def _is_finished(path, result, record, network, options):
         message = f"{result} holds the result of {what}; give another -o, or replace it with --overwrite."
         raise CalzooError(message)
     return True
+
+
+def _told(record, group, name):
+    """Return what a run.json says: all of it, its input, and one more fact; nothing where one is missing."""
+    try:
+        facts = json.loads(record.read_text(encoding="utf-8"))
+        return facts, facts["source"], facts[group][name]
+    except (ValueError, KeyError, TypeError):
+        return {}, None, None
 
 
 def _differing(first, second):

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage, sparse
+from scipy import sparse
 from scipy.spatial import cKDTree
 
 from calzoo.imaging.center_channels import MAD_OF_STEPS
 from calzoo.imaging.frames import as_movie, chunk_length
 from calzoo.imaging.masks import Masks
+from calzoo.imaging.pieces import one_piece
 
 #: Standard deviation of a splat over the radius of its cell: a disk's light seen through some blur.
 SPLAT = 0.6
@@ -203,13 +204,9 @@ def _piece(rows, columns, center, owner, cell):
     corner = np.array([rows.min(), columns.min()])
     mask = np.zeros((np.ptp(rows) + 1, np.ptp(columns) + 1), bool)
     mask[rows - corner[0], columns - corner[1]] = True
-    labels, count = ndimage.label(mask)
-    if count > 1:
-        nearest = np.hypot(rows - center[0], columns - center[1]).argmin()
-        mask = labels == labels[rows[nearest] - corner[0], columns[nearest] - corner[1]]
     box = tuple(slice(low, low + side) for low, side in zip(corner, mask.shape, strict=True))
-    mask |= ndimage.binary_fill_holes(mask) & (owner[box] == cell)
-    rows, columns = np.nonzero(mask)
+    # A hole may be another cell's.
+    rows, columns = np.nonzero(one_piece(mask, center - corner) & (mask | (owner[box] == cell)))
     return rows + corner[0], columns + corner[1]
 
 

@@ -37,6 +37,8 @@ def without_specks(classes, axons, near):
 def surroundings(mask, steps=WIDTH):
     """Return a mask grown by some voxels through their faces.
 
+    As `scipy.ndimage.binary_dilation` does, whose import takes longer than a small stack.
+
     Parameters
     ----------
     mask : ndarray of bool, (Z, Y, X)

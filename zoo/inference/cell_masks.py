@@ -5,6 +5,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from calzoo.imaging.masks import Masks
+from calzoo.imaging.pieces import one_piece
 
 
 def binarised(masks, threshold):
@@ -25,16 +26,6 @@ def binarised(masks, threshold):
     for mask in solid:
         mask[...] = one_piece(mask, np.array(mask.shape) // 2)
     return solid
-
-
-def one_piece(mask, middle):
-    """Return the component of a mask (Y, X) that lies nearest to `middle` (y, x), its holes filled."""
-    labels, count = ndimage.label(mask)
-    if count > 1:
-        places = np.argwhere(mask)
-        y, x = places[((places - middle) ** 2).sum(axis=1).argmin()]
-        mask = labels == labels[y, x]
-    return ndimage.binary_fill_holes(mask) if count else mask
 
 
 def suppressed(masks, corners, scores, *, overlap, contained=0.75):

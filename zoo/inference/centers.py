@@ -15,7 +15,7 @@ from calzoo.imaging.center_peaks import local_maxima, refine
 from calzoo.imaging.center_traces import cell_masks, extract_activity
 from calzoo.imaging.diameters import aspect_of, diameter_px
 from calzoo.imaging.frames import as_movie
-from calzoo.imaging.masks import Masks
+from calzoo.imaging.masks import Masks, count_of_cells
 from calzoo.imaging.outputs import CURATION_FILES
 from calzoo.imaging.suite2p_folder import FILES as SUITE2P_FILES
 from calzoo.inference.center_network import OUTPUTS, CenterNetwork
@@ -326,7 +326,7 @@ def model_facts(network):
 def _draw(folder, found, movie, *, name):
     from calzoo.imaging import center_drawings as drawings
 
-    title = f"{name}   {' x '.join(map(str, movie.shape))}   {found.count} cells"
+    title = f"{name}   {' x '.join(map(str, movie.shape))}   {count_of_cells(found.count)}"
     drawings.draw_overlay(folder / "overlay.png", found, movie, title=title)
     drawings.draw_stages(folder / "stages.png", found, movie)
 
