@@ -5,7 +5,8 @@ import pytest
 from scipy import ndimage
 
 from calzoo.imaging.borders import semantic_from_instances
-from calzoo.inference.instances import Components, Measures, components, grow, grown_slabs, numbering
+from calzoo.imaging.growth import grow
+from calzoo.inference.instances import Components, Measures, components, grown_slabs, numbering
 from calzoo.inference.scratch import Scratch
 
 

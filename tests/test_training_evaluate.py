@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
+from scipy import ndimage
 from tiny_recipe import tiny_recipe
 
 pytestmark = pytest.mark.train
@@ -9,6 +12,10 @@ filters = pytest.importorskip("skimage.filters")
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.borders import semantic_from_instances
+from calzoo.imaging.images import as_volume
+from calzoo.imaging.normalisation import measure
+from calzoo.inference.axon_network import AxonNetwork
+from calzoo.inference.axons import segment_axons
 from calzoo.simulation.axons import simulate_axons
 from calzoo.training import evaluate
 from calzoo.training.baselines import classical_axons, components, otsu_threshold
@@ -18,6 +25,7 @@ from calzoo.training.sources import digest
 from calzoo.training.trainer import train
 from calzoo.weights.card import Score
 
+MODELS = Path(__file__).resolve().parent / "models"
 LAW = """
 import numpy as np
 from dataclasses import dataclass
@@ -53,6 +61,22 @@ def oracle(volume):
 
 def by_metric(scores):
     return {score.metric: score for score in scores}
+
+
+def test_axons_of_a_keras_run_are_those_of_the_pipeline(rng):
+    network = AxonNetwork.load(MODELS / "smooth.onnx", None, provider="cpu", threads=1)
+    blobs = ndimage.gaussian_filter(rng.random((12, 40, 50)), 1.5)
+    volume = as_volume(np.uint16(1000 * (blobs > 0.51)) + rng.integers(0, 400, blobs.shape, np.uint16))
+    scaling = measure(lambda: [volume.planes(0, 12)], network.card.normalisation)
+    grid = network.plan(volume.shape, (1, 1, 1))
+    classes = np.concatenate(list(network.classes(volume, scaling, grid)))
+    assert set(np.unique(classes)) == {0, 1, 2}
+    semantic, labels = evaluate.separate_axons(classes, 20, steps=network.card.postprocessing["grow"])
+    found = segment_axons(volume, model=network.model, min_voxels=20)
+    np.testing.assert_array_equal(semantic, found.semantic)
+    np.testing.assert_array_equal(labels > 0, found.instances > 0)
+    pairs = np.unique(np.stack([labels, found.instances]).reshape(2, -1), axis=1)
+    assert pairs.shape[1] == found.count + 1 == labels.max() + 1 > 5  # the same parts by other numbers
 
 
 def test_otsus_threshold_is_that_of_scikit_image(rng):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from calzoo.imaging.borders import semantic_from_instances
+from calzoo.imaging.growth import AXON, GROWTH, grow
 from calzoo.imaging.images import read_volume
 from calzoo.imaging.normalisation import normalise
 from calzoo.imaging.specks import surroundings, without_specks
@@ -36,18 +37,14 @@ _BASELINE = "top-hat 21x21, Otsu"
 _SMOOTH = {"confocal": (1, 2, 2)}
 
 
-def keras_segmenter(run, *, overlap=0.25, instances=None):
-    """Make a function that segments with the network of a run.
+def keras_segmenter(run, *, overlap=0.25):
+    """Make a function that segments with the network of a run, as the pipeline does with its file.
 
     Parameters
     ----------
     run : calzoo.training.runs.Run
     overlap : float, optional
         Share of a tile that its neighbour covers again.
-    instances : callable, optional
-        From classes (Z, Y, X) to labels. By default connected components of the axon
-        class: 6 neighbours, as the border between two axons may be open at its edges. What is
-        smaller than an axon of the recipe is background in the classes too, as in the pipeline.
 
     Returns
     -------
@@ -55,18 +52,39 @@ def keras_segmenter(run, *, overlap=0.25, instances=None):
         ``segment(volume)``: intensities (Z, Y, X) to classes (uint8) and labels (int32).
     """
     model, recipe = build_model(run), run.recipe
-    if instances is None:
-
-        def instances(semantic):
-            return components(semantic == 1, smallest=recipe.min_voxels, neighbours=6)
 
     def segment(volume):
         image = normalise(volume, recipe.normalisation())
         semantic = recipe.predict(model, image, overlap=overlap).argmax(-1).astype(np.uint8)
-        labels = instances(semantic)
-        return without_specks(semantic, labels, surroundings(labels > 0)), labels
+        return separate_axons(semantic, recipe.min_voxels)
 
     return segment
+
+
+def separate_axons(semantic, least, steps=GROWTH):
+    """Label axons: parts of the axon class that share faces, grown over the border between them.
+
+    Parameters
+    ----------
+    semantic : ndarray of uint8, (Z, Y, X)
+        0 background, 1 axon, 2 border. Never changed.
+    least : int
+        Voxels of the smallest axon; what is smaller is background in the classes too.
+    steps : int, optional
+        How many voxels a label grows.
+
+    Returns
+    -------
+    semantic : ndarray of uint8, (Z, Y, X)
+    labels : ndarray of int32, (Z, Y, X)
+    """
+    parts = components(semantic == AXON, smallest=1, neighbours=6)
+    grown = grow(parts, semantic, steps)
+    kept = np.bincount(grown.ravel(), minlength=parts.max() + 1) >= least
+    kept[0] = False
+    names = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
+    labels = names[grown]
+    return without_specks(semantic, labels, surroundings(names[parts] > 0)), labels
 
 
 def score_simulated(

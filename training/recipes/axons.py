@@ -10,6 +10,7 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.borders import semantic_from_instances
+from calzoo.imaging.growth import GROWTH
 from calzoo.imaging.normalisation import normalise
 from calzoo.metrics.segmentation import confusion, scores_by_class
 from calzoo.training.augmentation import Variation, vary
@@ -246,7 +247,7 @@ class AxonsRecipe:
             "halo": dict(zip(axes, reach, strict=True)),
             "tile": dict(zip(axes, self.prediction_tile, strict=True)),
             "overlap": 0.25,
-            "postprocessing": {"connectivity": 6, "grow": 2, "min_voxels": self.min_voxels},
+            "postprocessing": {"connectivity": 6, "grow": GROWTH, "min_voxels": self.min_voxels},
             "scale": {"axon_diameter_px": 6.0},
             "builder": self.builder,
             "config": dict(self.network),

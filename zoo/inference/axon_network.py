@@ -5,10 +5,10 @@ import sys
 import numpy as np
 
 from calzoo.errors import CalzooError
+from calzoo.imaging.growth import AXON, BACKGROUND, BORDER
 from calzoo.imaging.resampling import Resampled, SlabReader, resampled_shape
 from calzoo.inference import tiling
 from calzoo.inference.axes import in_order
-from calzoo.inference.instances import AXON, BACKGROUND, BORDER
 from calzoo.inference.models import model_of
 
 _CODES = {"background": BACKGROUND, "axon": AXON, "border": BORDER}

@@ -10,20 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from calzoo.imaging import normalisation
+from calzoo.imaging.growth import AXON, GROWTH
 from calzoo.imaging.specks import WIDTH, surroundings, without_specks
 from calzoo.inference.axon_lengths import lengths_of
 from calzoo.inference.axon_network import AxonNetwork
 from calzoo.inference.axon_scale import is_known, least_voxels, scale_factors
 from calzoo.inference.axon_table import table_of
-from calzoo.inference.instances import (
-    AXON,
-    CONNECTIVITY,
-    GROWTH,
-    Components,
-    Measures,
-    grown_slabs,
-    numbering,
-)
+from calzoo.inference.instances import CONNECTIVITY, Components, Measures, grown_slabs, numbering
 from calzoo.inference.scratch import Scratch
 
 _VOLUMES = ("semantic", "instances")
