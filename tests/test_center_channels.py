@@ -74,6 +74,26 @@ def test_spots_that_blink_are_the_highest_places(rng, name):
     assert min(shown[14, 20], shown[30, 40]) > shown[near > 9].max()
 
 
+@pytest.mark.parametrize("share", [0.55, 0.8])
+def test_a_cell_that_shines_for_most_of_the_window_rises_and_does_not_sink(rng, share):
+    frames = rng.normal(100, 1.0, (100, 48, 56)).astype(np.float32)
+    rows, columns = np.mgrid[:48, :56]
+    frames[: int(100 * share)] += 20 * np.exp(-((rows - 24) ** 2 + (columns - 28) ** 2) / 8)
+    pictures = window_channels(frames, grid_for((48, 56), CELL_PX))
+    assert picture(pictures, "peak to noise")[24, 28] > 2 * picture(pictures, "trough")[24, 28]
+
+
+def test_the_surroundings_of_a_cell_that_shines_for_long_do_not_rise(rng):
+    noise = rng.normal(100, 1.0, (100, 48, 56)).astype(np.float32)
+    rows, columns = np.mgrid[:48, :56]
+    distance = np.hypot(rows - 24, columns - 28)
+    grid, around = grid_for((48, 56), CELL_PX), (distance > 6) & (distance < 9)
+    shining = noise.copy()
+    shining[:40] += 20 * np.exp(-(distance**2) / 8)
+    shown = (picture(window_channels(f, grid), "peak to noise")[around].mean() for f in (shining, noise))
+    assert next(shown) < 1.3 * next(shown)
+
+
 def test_what_sinks_is_seen_in_the_trough_and_not_in_the_peak(rng):
     grid = grid_for((48, 56), CELL_PX)
     pictures = window_channels(blinking(rng, height=-20.0), grid)

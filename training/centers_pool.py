@@ -35,7 +35,7 @@ from calzoo.training.pools import claim
 from calzoo.training.simulated import VALIDATION
 
 #: Changes whenever the same number would give another recording.
-POOL_VERSION = 6
+POOL_VERSION = 7
 #: How clearly a cell must stand out to be one that should be found, and from when on it may be found.
 CLEAR, DOUBTFUL = 5.0, 2.0
 #: Least contrast of a cell that should be found, over that of an evenly bright disk: else it is out of focus.

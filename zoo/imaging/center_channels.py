@@ -1,7 +1,7 @@
 """What a window of a one-photon movie shows of its cells: the pictures that the network of the centres sees.
 
 A cell is found by its transients, so a frame is compared with its surroundings
-(band-pass) and with its own past (the median of the window), and a window of some
+(band-pass) and with its own past (the level at rest), and a window of some
 hundred frames is summed up in a few pictures. All of them are at one scale, on which a cell is
 `CELL_PX` pixels wide, and in units of the noise; where most pixels fluctuate by more than noise,
 as in crowded tissue, in units of that (`over_floor`).
@@ -42,6 +42,8 @@ MAD_OF_STEPS = 0.6745 * np.sqrt(2.0)
 _SHARP = 1.0  # sigma of the fine Gaussian, in pixels of the grid
 _LAG = 3  # pixels of the grid between which correlation is measured
 _PAIRS = 16  # pairs of successive frames that noise and resting level are measured on
+_QUIET = 10  # per cent of the frames in which even a cell that shines for long is at rest
+_TYPICAL = 3.0  # so many times deeper than those of a typical pixel are the quiet frames of such a cell
 _VOTE = 4.0  # a summit counts from so many standard deviations of the noise on
 _LARGEST = 1e17  # a window of squares of such values can be summed up in single precision
 _PIECE = 2**19  # pixels that are filtered together: what caches hold
@@ -241,10 +243,22 @@ class _Still:
         first = np.unique(np.linspace(start, stop - 2, _PAIRS).astype(int))
         pairs = np.concatenate([movie.frames(int(t), int(t) + 2) for t in first])
         sharp, cell = grid.band_passed(pairs)
-        self.sharp, self.cell = np.median(sharp, axis=0), np.median(cell, axis=0)
+        self.sharp, self.cell = _resting(sharp), _resting(cell)
         self.rounding = 1e-5 * float(np.abs(pairs).mean(dtype=np.float64))
         self.sharp_noise, _ = _noise(sharp, self.rounding)
         self.cell_noise, self.own_noise = _noise(cell, self.rounding)
+
+
+def _resting(frames):
+    """Return the level of each pixel at rest: its median, or less where a cell shines for half of the time.
+
+    There the median is that of a bright cell, which would seem to sink as far as it rises. How far below
+    the median quiet frames may lie is what the typical pixel tells. Only what is brighter than its
+    surroundings is lowered, as the surroundings of a cell sink when it shines.
+    """
+    median = np.median(frames, axis=0)
+    below = median - np.percentile(frames, _QUIET, axis=0)
+    return median - np.clip(below - _TYPICAL * np.median(below), 0, np.maximum(median, 0)).astype(np.float32)
 
 
 def _noise(frames, rounding):
