@@ -1,15 +1,20 @@
 """Segment the axons of a stack: classes, one label per axon, a table, a picture."""
 
 import contextlib
+import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calzoo.imaging import normalisation
+from calzoo.imaging.frames import sides_of
+from calzoo.imaging.images import Volume, as_volume, read_volume
 from calzoo.imaging.specks import WIDTH, surroundings, without_specks
 from calzoo.inference.axon_lengths import lengths_of
 from calzoo.inference.axon_network import AxonNetwork
@@ -24,13 +29,14 @@ from calzoo.inference.instances import (
     grown_slabs,
     numbering,
 )
+from calzoo.inference.models import Model, Provider
 from calzoo.inference.scratch import Scratch
 
 _VOLUMES = ("semantic", "instances")
 _FILES = ("axons.csv", "overlay.png")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AxonSegmentation:
     """The axons of a stack.
 
@@ -46,13 +52,17 @@ class AxonSegmentation:
         What ran the network.
     """
 
-    semantic: np.ndarray
-    instances: np.ndarray
-    table: Mapping[str, list]
+    semantic: NDArray[np.uint8]
+    instances: NDArray[np.int32]
+    table: Mapping[str, list[Any]]
     provider: str
 
+    def __repr__(self) -> str:
+        axons = f"{self.count} axon{'s' * (self.count != 1)}"
+        return f"AxonSegmentation({axons} in {sides_of(self.instances.shape)} voxels)"
+
     @property
-    def count(self):
+    def count(self) -> int:
         """Number of axons."""
         return len(self.table["id"])
 
@@ -81,19 +91,19 @@ class AxonRun:
 
 
 def segment_axons(
-    volume,
+    volume: NDArray[Any] | Volume,
     *,
-    preset="axons",
-    model=None,
-    provider="auto",
-    threads=None,
-    axes=None,
-    channel=None,
-    voxel_um=None,
-    axon_diameter=None,
-    min_voxels=None,
-    min_um3=None,
-):
+    preset: str = "axons",
+    model: str | os.PathLike[str] | Model | None = None,
+    provider: Provider = "auto",
+    threads: int | None = None,
+    axes: str | None = None,
+    channel: int | str | None = None,
+    voxel_um: Sequence[float | None] | None = None,
+    axon_diameter: float | str | None = None,
+    min_voxels: float | None = None,
+    min_um3: float | None = None,
+) -> AxonSegmentation:
     """Segment the axons of a stack that fits into memory.
 
     Parameters
@@ -129,8 +139,6 @@ def segment_axons(
     CalzooError
         If the volume, the network or an option cannot be used.
     """
-    from calzoo.imaging.images import Volume, as_volume
-
     if isinstance(volume, Volume):  # one channel of whatever it was opened from
         channel = None
     channels, chosen = _channels(
@@ -192,7 +200,6 @@ def run_axons(
     CalzooError
         If the file, the network or an option cannot be used, or the disk is full.
     """
-    from calzoo.imaging.images import read_volume
     from calzoo.imaging.outputs import output_folder, refuse_others, write_run_json, write_table
     from calzoo.imaging.overlays import Projection, draw_axons
 
@@ -218,7 +225,7 @@ def run_axons(
         with output_folder(out, stale=[name + other for name in _VOLUMES], inputs=[path]) as folder:
             table = _write_volumes(job, folder, view, ending)
             write_table(folder / "axons.csv", table)
-            title = f"{Path(path).name}   {' x '.join(map(str, shape))}   {len(table['id'])} axons"
+            title = f"{Path(path).name}   {sides_of(shape)}   {len(table['id'])} axons"
             draw_axons(folder / "overlay.png", view, title=title, pixel_um=voxel and voxel[2])
             seconds = round(time.perf_counter() - began, 3)
             options = {

@@ -1,31 +1,36 @@
 """Find the neurons of a two-photon recording: one mask each, a score, traces."""
 
 import contextlib
+import os
 import sys
 import time
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.cell_pictures import resize, scaled_shape
 from calzoo.imaging.cell_summary import cell_pictures
 from calzoo.imaging.diameters import diameter_px
-from calzoo.imaging.frames import as_movie
+from calzoo.imaging.frames import MovieLike, as_movie, sides_of
 from calzoo.imaging.masks import Masks, count_of_cells
 from calzoo.imaging.outputs import CURATION_FILES
 from calzoo.imaging.peaks import local_maxima
 from calzoo.imaging.picture_files import as_pictures
 from calzoo.imaging.suite2p_folder import FILES
+from calzoo.imaging.summary import SummaryImages
 from calzoo.imaging.traces import Traces, extract_traces
 from calzoo.inference.cell_input import network_input
 from calzoo.inference.cell_masks import binarised, pasted, suppressed, with_prior
 from calzoo.inference.cell_networks import CellNetworks
 from calzoo.inference.cell_scale import DOUBTFUL_SCORE, possible_diameters
+from calzoo.inference.models import Model, Provider
 
 PRESET = "cells-2p"
 _LEAST_PX = 2.0  # of a diameter: smaller ones would be enlarged beyond all memory
@@ -38,7 +43,7 @@ _OF_CENTERS = ("centers.csv", "stages.png", "on_mask.png", "pictures.png", "hist
 _STALE = ("cells.nwb", *CURATION_FILES, *_OF_MOVIES, *_OF_CENTERS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CellDetection:
     """The cells of a recording.
 
@@ -52,7 +57,7 @@ class CellDetection:
         How likely each pixel belongs to a cell.
     pictures : Mapping of str to ndarray, (Y, X)
         What the networks saw: correlation, brightness, deviation, those that there are.
-    diameter : float
+    diameter_px : float
         Of the cells as they were looked for, in pixels (of their geometric mean, where their sides
         differ).
     traces : Traces or None
@@ -64,42 +69,51 @@ class CellDetection:
     """
 
     masks: Masks
-    scores: np.ndarray
-    heat: np.ndarray
-    pictures: Mapping[str, np.ndarray]
-    diameter: float
+    scores: NDArray[np.float32]
+    heat: NDArray[np.float32]
+    pictures: Mapping[str, NDArray[np.float32]]
+    diameter_px: float
     traces: Traces | None
     provider: str
     least_score: float
 
-    def __len__(self):
+    def __repr__(self) -> str:
+        frames = "no traces" if self.traces is None else f"{self.traces.cells.shape[1]} frames"
+        return (
+            f"CellDetection({count_of_cells(self.count)} in {sides_of(self.masks.shape)} pixels, "
+            f"diameter {self.diameter_px:.1f} px, {frames})"
+        )
+
+    @property
+    def count(self) -> int:
+        """Number of cells."""
         return len(self.masks)
 
     @property
-    def centers(self):
+    def centers(self) -> NDArray[np.float64]:
         """Mean (y, x) of the pixels of each cell, (N, 2)."""
         return self.masks.centers
 
     @property
-    def labels(self):
+    def labels(self) -> NDArray[np.int32]:
         """Label image, int32 (Y, X): cell i is i + 1, the smallest on top where several overlap."""
         return self.masks.labels()
 
 
 def find_cells(
-    movie=None,
+    movie: NDArray[Any] | MovieLike | None = None,
     *,
-    summary=None,
-    preset=PRESET,
-    model=None,
-    provider="auto",
-    threads=None,
-    diameter=None,
-    pixel_um=None,
-    score=None,
-    prior=False,
-    traces=True,
-):
+    summary: NDArray[Any] | Mapping[str, NDArray[Any]] | SummaryImages | None = None,
+    preset: str = PRESET,
+    model: Mapping[str, str | os.PathLike[str] | Model] | None = None,
+    provider: Provider = "auto",
+    threads: int | None = None,
+    diameter: float | str | None = None,
+    pixel_um: Sequence[float] | None = None,
+    score: float | None = None,
+    prior: bool = False,
+    traces: bool = True,
+) -> CellDetection:
     """Find the neurons of a movie, or of one picture.
 
     Parameters
@@ -160,7 +174,7 @@ def find_cells(
     measured = None
     if movie is not None and traces:
         measured = traces_of(movie, found.masks)
-    return CellDetection(**vars(found) | {"traces": measured})
+    return replace(found, traces=measured)
 
 
 def _warn_of_few(frames):
@@ -242,9 +256,9 @@ def _of_few(networks, seen, pictures, diameters, score, prior):
             best, surest = (*found, pictures, diameter, None, networks.provider, score), sure
     found = CellDetection(*best)
     warnings.warn(
-        f"the recording ({' x '.join(map(str, seen.shape))}) shows hardly more than noise would, so the "
-        f"diameter cannot be estimated; {count_of_cells(len(found))} with a score of at least {score:g} at "
-        f"{found.diameter:.1f} px. If there are more, give their diameter, e.g. 12px or 10um.",
+        f"the recording ({sides_of(seen.shape)}) shows hardly more than noise would, so the "
+        f"diameter cannot be estimated; {count_of_cells(found.count)} with a score of at least {score:g} at "
+        f"{found.diameter_px:.1f} px. If there are more, give their diameter, e.g. 12px or 10um.",
         stacklevel=2,
     )
     return found
@@ -328,14 +342,13 @@ class CellRun:
     folder : pathlib.Path
     count : int
         Number of cells.
-    diameter : float
-        In pixels.
+    diameter_px : float
     provider : str
     """
 
     folder: Path
     count: int
-    diameter: float
+    diameter_px: float
     provider: str
 
 
@@ -443,16 +456,16 @@ def run_cells(
             "parameters": {
                 **networks.options,
                 **options,
-                "diameter_px": found.diameter,
+                "diameter_px": found.diameter_px,
                 "least_score": found.least_score,
             },
-            "cells": len(found),
+            "cells": found.count,
             "seconds": round(time.perf_counter() - began, 3),
         }
         write_cells(
             folder, found, title=Path(path).name, pixel_um=pixel_um, frame_rate_hz=rate, nwb=nwb, facts=facts
         )
-    return CellRun(Path(out), len(found), found.diameter, networks.provider)
+    return CellRun(Path(out), found.count, found.diameter_px, networks.provider)
 
 
 def model_facts(networks):

@@ -1,12 +1,16 @@
 """Find the centres of the cells of a one-photon movie: points, radii, masks, traces."""
 
 import contextlib
+import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.center_channels import CELL_PX, CHANNELS, grid_for, window_channels
@@ -14,11 +18,12 @@ from calzoo.imaging.center_files import center_table, write_centers
 from calzoo.imaging.center_peaks import local_maxima, refine
 from calzoo.imaging.center_traces import cell_masks, extract_activity
 from calzoo.imaging.diameters import aspect_of, diameter_px
-from calzoo.imaging.frames import as_movie
+from calzoo.imaging.frames import MovieLike, as_movie, sides_of
 from calzoo.imaging.masks import Masks, count_of_cells
 from calzoo.imaging.outputs import CURATION_FILES
 from calzoo.imaging.suite2p_folder import FILES as SUITE2P_FILES
 from calzoo.inference.center_network import OUTPUTS, CenterNetwork
+from calzoo.inference.models import Model, Provider
 
 #: Faster movies are averaged down to about this for the search; traces keep every frame.
 FASTEST_HZ = 10.0
@@ -35,7 +40,7 @@ _STALE = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Centers:
     """The cells of a movie, the likeliest first.
 
@@ -66,41 +71,47 @@ class Centers:
         pixels of the mean side, and cells are as much wider along an axis as pixels are shorter.
     """
 
-    points: np.ndarray
-    scores: np.ndarray
-    radii: np.ndarray
-    traces: np.ndarray
-    noise: np.ndarray
-    hits: np.ndarray
+    points: NDArray[np.float64]
+    scores: NDArray[np.float32]
+    radii: NDArray[np.float32]
+    traces: NDArray[np.float32]
+    noise: NDArray[np.float32]
+    hits: NDArray[np.int64]
     masks: Masks
-    heat: np.ndarray
+    heat: NDArray[np.float32]
     diameter_px: float
     provider: str
-    pixel_um: tuple | None = None
+    pixel_um: tuple[float, float] | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"Centers({count_of_cells(self.count)} in {sides_of(self.masks.shape)} pixels, "
+            f"diameter {self.diameter_px:.1f} px, {self.traces.shape[1]} frames)"
+        )
 
     @property
-    def count(self):
+    def count(self) -> int:
         """Number of cells."""
         return len(self.points)
 
-    def table(self, pixel_um=None):
+    def table(self, pixel_um: Sequence[float] | None = None) -> dict[str, NDArray[Any]]:
         """Return the columns of centers.csv, dict of str to ndarray; empty um columns without a size."""
         return center_table(self, self.pixel_um if pixel_um is None else pixel_um)
 
 
 def find_centers(
-    movie,
+    movie: NDArray[Any] | MovieLike,
     *,
-    preset="centers-1p",
-    model=None,
-    provider="auto",
-    threads=None,
-    diameter=None,
-    count=None,
-    threshold=None,
-    pixel_um=None,
-    frame_rate_hz=None,
-):
+    preset: str = "centers-1p",
+    model: str | os.PathLike[str] | Model | CenterNetwork | None = None,
+    provider: Provider = "auto",
+    threads: int | None = None,
+    diameter: float | str | None = None,
+    count: int | None = None,
+    threshold: float | None = None,
+    pixel_um: Sequence[float] | None = None,
+    frame_rate_hz: float | None = None,
+) -> Centers:
     """Find the centres of the cells of a one-photon movie.
 
     The movie is summed up in windows of some hundred frames; the network turns each
@@ -139,13 +150,13 @@ def find_centers(
         If the movie, the network or an option cannot be used.
     """
     movie = as_movie(movie, at_least=2)
-    pixel_um, rate = _scales(movie, pixel_um, frame_rate_hz)
-    aspect = aspect_of(pixel_um)
+    size, rate = _scales(movie, pixel_um, frame_rate_hz)
+    aspect = aspect_of(size)
     network = CenterNetwork.load(model, preset, provider=provider, threads=threads)
     threshold, count = _limits(network, threshold, count)
     workers = threads or 2
     slow = _slowed(movie, rate)
-    width = diameter_px(diameter, pixel_um)
+    width = diameter_px(diameter, size)
     width = network.measured_diameter(slow, threads=workers, aspect=aspect) if width is None else width
     grid = grid_for(movie.shape[1:], width, aspect)
     heat = projected(network, slow, grid, workers)
@@ -166,7 +177,7 @@ def find_centers(
         heat,
         float(width),
         network.provider,
-        pixel_um,
+        size,
     )
 
 
@@ -326,7 +337,7 @@ def model_facts(network):
 def _draw(folder, found, movie, *, name):
     from calzoo.imaging import center_drawings as drawings
 
-    title = f"{name}   {' x '.join(map(str, movie.shape))}   {count_of_cells(found.count)}"
+    title = f"{name}   {sides_of(movie.shape)}   {count_of_cells(found.count)}"
     drawings.draw_overlay(folder / "overlay.png", found, movie, title=title)
     drawings.draw_stages(folder / "stages.png", found, movie)
 
