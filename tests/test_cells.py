@@ -275,7 +275,7 @@ def test_score_is_a_probability(score):
 def test_pixel_size_is_two_sizes_above_0(pixel_um, diameter):
     picture = np.zeros((40, 50))
     with pytest.raises(
-        CalzooError, match=r"pixel_um: expected two sides \(y, x\) in micrometres, both above 0"
+        CalzooError, match=r"pixel size: expected two lengths in micrometres \(y, x\), above 0"
     ):
         find_cells(summary=picture, model=cell_fakes.fake_networks(), pixel_um=pixel_um, diameter=diameter)
 

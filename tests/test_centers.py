@@ -166,7 +166,7 @@ def test_cells_are_round_where_pixels_are_not_square(rng):
     found = find_centers(movie, diameter="16um", pixel_um=(2.0, 1.0), **SUMMITS)
     assert score_centers(AT * (1, 2), found.points, diameter=3).f1 == 1
     assert found.diameter_px == pytest.approx(8 * np.sqrt(2))  # of pixels of the mean side
-    np.testing.assert_allclose(found.table()["radius_um"], 8, rtol=0.1)
+    np.testing.assert_allclose(found.table["radius_um"], 8, rtol=0.1)
     order = [int(np.hypot(*(found.points - place).T).argmin()) for place in AT * (1, 2)]
     assert trace_correlation(light, found.traces[order]).min() > 0.97
     for rows, columns in found.masks:
@@ -184,7 +184,7 @@ def test_arrays_take_pixel_size_and_frame_rate(rng, monkeypatch):
     monkeypatch.setattr(centers, "_slowed", spied)
     found = find_centers(movie, diameter="16um", pixel_um=(2, 2), frame_rate_hz=30.0, **SUMMITS)
     assert (found.diameter_px, asked) == (8.0, [30.0])
-    np.testing.assert_allclose(found.table()["y_um"], 2 * found.points[:, 0])
+    np.testing.assert_allclose(found.table["y_um"], 2 * found.points[:, 0])
     with pytest.raises(CalzooError, match=r"pixel size: expected two lengths in micrometres \(y, x\)"):
         find_centers(movie, pixel_um=2, **SUMMITS)
 
@@ -344,7 +344,7 @@ def test_without_noise_there_is_no_peak_to_noise():
     traces, noise = np.float32([[0, 8, 0], [0, 0, 0]]), np.float32([2, 0])
     points, ones = np.array([(2.0, 2.0), (6.0, 6.0)]), np.ones(2, np.float32)
     found = Centers(points, ones, ones, traces, noise, np.array([1, 0]), masks, None, 2.0, "cpu")
-    np.testing.assert_array_equal(found.table()["peak_to_noise"], [4, np.nan])
+    np.testing.assert_array_equal(found.table["peak_to_noise"], [4, np.nan])
 
 
 def test_a_movie_without_cells_is_written_too(tmp_path, capsys):

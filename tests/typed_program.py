@@ -47,7 +47,8 @@ def centers(movie: NDArray[np.uint8]) -> None:
     found = calzoo.find_centers(movie, diameter=11, count=20, pixel_um=(1.2, 1.2), frame_rate_hz=20)
     assert_type(found, calzoo.Centers)
     assert_type(found.points, NDArray[np.float64])
-    assert_type(found.table()["y_um"], NDArray[Any])
+    assert_type(found.table["y_um"], NDArray[Any])
+    found.save(Path("result"))
 
 
 def registration(movie: NDArray[np.int16]) -> None:
@@ -55,6 +56,7 @@ def registration(movie: NDArray[np.int16]) -> None:
     assert_type(result, calzoo.Registration)
     assert_type(result.flow, NDArray[np.float32] | None)
     assert_type(result.bad, NDArray[np.bool_])
+    calzoo.write_movie("registered.tif", result.movie)
     registrar = calzoo.Registrar(result.template, provider="cuda")
     assert_type(registrar(movie[0]), calzoo.Registered)
 

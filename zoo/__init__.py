@@ -48,6 +48,7 @@ _WHERE = {
     "register_movie": "calzoo.inference.registration",
     "segment_axons": "calzoo.inference.axons",
     "summary_images": "calzoo.imaging.summary",
+    "write_movie": "calzoo.imaging.writers",
 }
 
 __all__ = ["__version__", *sorted(_WHERE)]
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from calzoo.imaging.summary import SummaryImages as SummaryImages
     from calzoo.imaging.summary import summary_images as summary_images
     from calzoo.imaging.traces import Traces as Traces
+    from calzoo.imaging.writers import write_movie as write_movie
     from calzoo.inference.axons import AxonSegmentation as AxonSegmentation
     from calzoo.inference.axons import segment_axons as segment_axons
     from calzoo.inference.cells import CellDetection as CellDetection

@@ -139,6 +139,13 @@ def read_volume(
     ------
     CalzooError
         If the file is missing, foreign, empty, truncated, not a volume, or ambiguous.
+
+    Examples
+    --------
+    >>> np.save("stack.npy", np.zeros((12, 48, 64), np.uint16))
+    >>> with read_volume("stack.npy", voxel_um=(2, 0.5, 0.5)) as volume:
+    ...     volume.planes(0, 4).shape, volume.read().shape, volume.voxel_um
+    ((4, 48, 64), (12, 48, 64), (2.0, 0.5, 0.5))
     """
     pages = _open(files.existing(path), axes)
     try:

@@ -233,6 +233,12 @@ def read_masks(path: str | os.PathLike[str], group: str | None = None) -> Masks:
     ------
     CalzooError
         If there is no such file or group, or the file holds something else.
+
+    Examples
+    --------
+    >>> write_masks("masks.npz", cells=Masks.from_labels(np.array([[1, 1, 0], [0, 2, 2]])))
+    >>> read_masks("masks.npz")
+    Masks(2 in 2 x 3 pixels)
     """
     path = Path(path)
     if not path.is_file():

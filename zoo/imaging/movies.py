@@ -210,6 +210,13 @@ def open_movie(
     CalzooError
         If a file is missing, foreign, empty, truncated, not a movie, or ambiguous, or an option
         cannot apply to it.
+
+    Examples
+    --------
+    >>> np.save("movie.npy", np.zeros((90, 48, 64), np.uint16))
+    >>> with open_movie("movie.npy", frame_rate_hz=30) as movie:
+    ...     movie.shape, movie[:10].shape, movie.frame_rate_hz
+    ((90, 48, 64), (10, 48, 64), 30.0)
     """
     options = {"axes": axes, "dataset": dataset, "frame_shape": _frame_shape(frame_shape)}
     choice = {"channel": channel, "plane": plane, "named": axes is not None, "member": False}
@@ -246,6 +253,13 @@ def pixel_size(value):
         message = f"pixel size: expected two lengths in micrometres (y, x), above 0, got {value!r}."
         raise CalzooError(message)
     return sides
+
+
+def scales_of(movie, pixel_um=None, frame_rate_hz=None):
+    """Return the sides of a pixel and the frame rate: what was given, else what the movie says, else None."""
+    pixel_um = getattr(movie, "pixel_um", None) if pixel_um is None else pixel_size(pixel_um)
+    rate = getattr(movie, "frame_rate_hz", None) if frame_rate_hz is None else frame_rate(frame_rate_hz)
+    return pixel_um, rate
 
 
 def _frame_shape(value):

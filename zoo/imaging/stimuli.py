@@ -130,6 +130,14 @@ def read_stimuli(
     CalzooError
         If a column is missing, a value cannot be read, a cell is not one of K, or a
         time lies beyond the recording.
+
+    Examples
+    --------
+    >>> from calzoo.imaging.outputs import write_table
+    >>> write_table("stimuli.csv", {"frame": [4, 12], "cells": ["1", "2+3"]})
+    >>> stimuli = read_stimuli("stimuli.csv", frames=20)
+    >>> stimuli.names, len(stimuli)
+    (('1', '2+3', 'none'), 20)
     """
     path = Path(path)
     rows = _read(path, frames)

@@ -50,12 +50,15 @@ class AxonSegmentation:
         Columns of axons.csv; row i is axon i + 1.
     provider : str
         What ran the network.
+    voxel_um : tuple of (float or None) or None
+        Side of a voxel (z, y, x), where it is known.
     """
 
     semantic: NDArray[np.uint8]
     instances: NDArray[np.int32]
     table: Mapping[str, list[Any]]
     provider: str
+    voxel_um: tuple[float | None, float | None, float | None] | None = None
 
     def __repr__(self) -> str:
         axons = f"{self.count} axon{'s' * (self.count != 1)}"
@@ -65,6 +68,31 @@ class AxonSegmentation:
     def count(self) -> int:
         """Number of axons."""
         return len(self.table["id"])
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write semantic.tif, instances.tif, axons.csv and run.json into a folder, all of them or none.
+
+        They are those of ``calzoo axons``; its picture needs the stack.
+
+        Parameters
+        ----------
+        folder : path
+            It is made where it is missing. An earlier result in it is replaced.
+
+        Raises
+        ------
+        CalzooError
+            If a file of the same name is no result of calzoo, or the folder cannot be written.
+        """
+        from calzoo.imaging.outputs import output_folder, write_run_json, write_table
+        from calzoo.imaging.writers import write_volume
+
+        stale = [*(f"{name}.zarr" for name in _VOLUMES), "overlay.png"]
+        with output_folder(folder, stale=stale) as part:
+            for name in _VOLUMES:
+                write_volume(part / f"{name}.tif", getattr(self, name), voxel_um=self.voxel_um)
+            write_table(part / "axons.csv", self.table)
+            write_run_json(part, voxel_um=self.voxel_um, provider=self.provider, axons=self.count)
 
 
 @dataclass(frozen=True)
@@ -138,6 +166,14 @@ def segment_axons(
     ------
     CalzooError
         If the volume, the network or an option cannot be used.
+
+    Examples
+    --------
+    >>> from calzoo.simulation.axons import simulate_axons
+    >>> stack = simulate_axons(1, (16, 64, 64), style="confocal").volume
+    >>> found = segment_axons(stack, voxel_um=(1.0, 0.5, 0.5))
+    >>> found.instances.shape, len(found.table["length_um"]) == found.count
+    ((16, 64, 64), True)
     """
     if isinstance(volume, Volume):  # one channel of whatever it was opened from
         channel = None
@@ -155,7 +191,9 @@ def segment_axons(
     ):
         job.classify(classes, labels)
         table = job.label(classes, labels, semantic.append, instances.append)
-        return AxonSegmentation(semantic.read(), instances.read(), table, network.model.provider)
+        return AxonSegmentation(
+            semantic.read(), instances.read(), table, network.model.provider, job.volume.voxel_um
+        )
 
 
 def run_axons(

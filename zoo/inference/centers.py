@@ -20,6 +20,7 @@ from calzoo.imaging.center_traces import cell_masks, extract_activity
 from calzoo.imaging.diameters import aspect_of, diameter_px
 from calzoo.imaging.frames import MovieLike, as_movie, sides_of
 from calzoo.imaging.masks import Masks, count_of_cells
+from calzoo.imaging.movies import scales_of
 from calzoo.imaging.outputs import CURATION_FILES
 from calzoo.imaging.suite2p_folder import FILES as SUITE2P_FILES
 from calzoo.inference.center_network import OUTPUTS, CenterNetwork
@@ -69,6 +70,8 @@ class Centers:
     pixel_um : tuple of float or None
         Side of a pixel (y, x), where it is known. Where pixels are not square, diameter and radii count
         pixels of the mean side, and cells are as much wider along an axis as pixels are shorter.
+    frame_rate_hz : float or None
+        Frames per second, where they are known.
     """
 
     points: NDArray[np.float64]
@@ -82,6 +85,7 @@ class Centers:
     diameter_px: float
     provider: str
     pixel_um: tuple[float, float] | None = None
+    frame_rate_hz: float | None = None
 
     def __repr__(self) -> str:
         return (
@@ -94,9 +98,38 @@ class Centers:
         """Number of cells."""
         return len(self.points)
 
-    def table(self, pixel_um: Sequence[float] | None = None) -> dict[str, NDArray[Any]]:
-        """Return the columns of centers.csv, dict of str to ndarray; empty um columns without a size."""
-        return center_table(self, self.pixel_um if pixel_um is None else pixel_um)
+    @property
+    def table(self) -> dict[str, NDArray[Any]]:
+        """Columns of centers.csv, dict of str to ndarray; NaN in micrometres without `pixel_um`."""
+        return center_table(self, self.pixel_um)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write tables, masks and run.json into a folder, all of them or none.
+
+        The files are those of ``calzoo centers``, but for the pictures, which need the movie.
+
+        Parameters
+        ----------
+        folder : path
+            It is made where it is missing. An earlier result in it is replaced.
+
+        Raises
+        ------
+        CalzooError
+            If a file of the same name is no result of calzoo, or the folder cannot be written.
+        """
+        from calzoo.imaging.outputs import output_folder, write_run_json
+
+        with output_folder(folder, stale=[*_STALE, "overlay.png", "stages.png"]) as part:
+            write_centers(part, self, pixel_um=self.pixel_um, frame_rate_hz=self.frame_rate_hz)
+            write_run_json(
+                part,
+                pixel_um=self.pixel_um,
+                frame_rate_hz=self.frame_rate_hz,
+                provider=self.provider,
+                parameters={"diameter_px": self.diameter_px},
+                cells=self.count,
+            )
 
 
 def find_centers(
@@ -148,9 +181,17 @@ def find_centers(
     ------
     CalzooError
         If the movie, the network or an option cannot be used.
+
+    Examples
+    --------
+    >>> from calzoo.simulation.one_photon import simulate_one_photon
+    >>> movie = simulate_one_photon(7, (60, 64, 64)).frames(0, 60)
+    >>> found = find_centers(movie, diameter=11, count=3)
+    >>> found.points.shape, found.traces.shape
+    ((3, 2), (3, 60))
     """
     movie = as_movie(movie, at_least=2)
-    size, rate = _scales(movie, pixel_um, frame_rate_hz)
+    size, rate = scales_of(movie, pixel_um, frame_rate_hz)
     aspect = aspect_of(size)
     network = CenterNetwork.load(model, preset, provider=provider, threads=threads)
     threshold, count = _limits(network, threshold, count)
@@ -178,16 +219,8 @@ def find_centers(
         float(width),
         network.provider,
         size,
+        rate,
     )
-
-
-def _scales(movie, pixel_um, frame_rate_hz):
-    """Return the side of a pixel and the frame rate: what was given, else what the movie says, else None."""
-    from calzoo.imaging.movies import frame_rate, pixel_size
-
-    pixel_um = getattr(movie, "pixel_um", None) if pixel_um is None else pixel_size(pixel_um)
-    rate = getattr(movie, "frame_rate_hz", None) if frame_rate_hz is None else frame_rate(frame_rate_hz)
-    return pixel_um, rate
 
 
 def projected(network, movie, grid, threads=2):

@@ -86,6 +86,7 @@ def explain(
     image : ndarray, (C, Y, X), (Y, X, C) or (Y, X)
         One network input without the batch, normalised as the network takes it.
     method : {"score-cam", "eigen-cam", "occlusion"}, optional
+        See `calzoo.inference.explain`.
     target : int, optional
         Class; by default that of the largest score.
     layer : str, optional
@@ -101,6 +102,7 @@ def explain(
         Which input is the picture and which output holds the scores; other inputs are fed
         zeros. By default the first input of four axes and the first output of two.
     threads : int, optional
+        Processor threads; the runtime's own choice where absent.
 
     Returns
     -------
@@ -111,9 +113,12 @@ def explain(
     CalzooError
         If the file is no such classifier, or the picture does not fit.
 
-    Notes
-    -----
-    ``explain("network.onnx", picture, method="occlusion").map`` is as large as the picture.
+    Examples
+    --------
+    >>> from calzoo.inference.models import load_model
+    >>> picture = np.random.default_rng(0).normal(size=(2, 64, 64))  # frame and field at rest
+    >>> explain(load_model("stimulus-demo"), picture, method="occlusion", target=3).map.shape
+    (64, 64)
     """
     if method not in METHODS:
         message = f"method must be one of {', '.join(METHODS)}, got {method!r}."

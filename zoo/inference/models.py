@@ -145,6 +145,12 @@ def load_model(
     CalzooError
         If there is no such preset or file, the file is damaged, has no card or
         does not stand alone, or the provider is not to be had.
+
+    Examples
+    --------
+    >>> model = load_model("axons", provider="cpu")
+    >>> model.card.task, model.provider, model.card.inputs[0].axes
+    ('axons', 'cpu', 'bczyx')
     """
     if provider not in PROVIDERS:
         message = f"provider must be one of {', '.join(PROVIDERS)}; got {provider!r}."

@@ -234,6 +234,17 @@ def register_movie(
     ------
     CalzooError
         If the movie, the template, the network or an option cannot be used.
+
+    Examples
+    --------
+    >>> from calzoo.simulation.two_photon import simulate_two_photon
+    >>> movie = simulate_two_photon(3, (20, 96, 96)).frames(0, 20)
+    >>> result = register_movie(movie)
+    >>> result.movie.shape, result.movie.dtype == movie.dtype, result.motion.shape
+    ((20, 96, 96), True, (20, 2))
+    >>> registrar = Registrar(result.template)
+    >>> registrar(movie[0]).flow.shape
+    (96, 96, 2)
     """
     job = _Job(
         movie,

@@ -235,7 +235,7 @@ def decode_stimuli(
     movie : ndarray or Movie, (T, Y, X)
         Intensities of any real dtype.
     stimuli : Stimuli, optional
-        From `calzoo.imaging.stimuli.read_stimuli`: only its frames are decoded.
+        From `calzoo.read_stimuli`: only its frames are decoded.
     preset : str, optional
         Released network, where `model` is absent.
     model : str, path or Model, optional
@@ -261,6 +261,13 @@ def decode_stimuli(
     ------
     CalzooError
         If the frames, the network or an option cannot be used.
+
+    Examples
+    --------
+    >>> from calzoo.simulation.stimulus import simulate_stimulus
+    >>> movie = simulate_stimulus(0, trials=1).frames[:8]
+    >>> decode_stimuli(movie, preset="stimulus-demo")
+    StimulusDecoding(8 frames, 12 cells, maps of 128 x 128 pixels)
     """
     network = StimulusNetwork.load(model, preset, provider=provider, threads=threads)
     movie = checked_movie(movie)

@@ -122,9 +122,9 @@ def analyse_stimuli(
     ----------
     movie : Movie or ndarray, (T, Y, X)
     stimuli : Stimuli
-        From `calzoo.imaging.stimuli.read_stimuli`.
+        From `calzoo.read_stimuli`.
     preset, model, provider, threads, target, rest, mask : optional
-        As for `calzoo.inference.stimulus.decode_stimuli`.
+        As for `calzoo.decode_stimuli`.
     trials : sequence of int, optional
         Only these.
     progress : callable, optional
