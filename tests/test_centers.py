@@ -139,12 +139,12 @@ def test_traces_of_large_frames_are_read_few_at_a_time():
     assert (max(movie.asked), sum(movie.asked)) == (32, 64)
 
 
-def test_count_returns_so_many_and_threshold_only_the_likely(rng):
+def test_count_returns_so_many_and_score_only_the_likely(rng):
     movie, _ = blinking(rng)
     assert find_centers(movie, diameter=8, count=2, **SUMMITS).count == 2
     many = find_centers(movie, diameter=8, count=9, **SUMMITS)
     assert many.count == 9  # more than there are: the next likely
-    high = find_centers(movie, diameter=8, threshold=0.97, **SUMMITS)
+    high = find_centers(movie, diameter=8, score=0.97, **SUMMITS)
     assert high.count < many.count
     assert (high.scores >= 0.97).all()
 
@@ -258,10 +258,10 @@ def test_what_is_no_movie_is_refused(frames, reason):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"threshold": 1.5}, "threshold: expected a probability between 0 and 1, got 1.5"),
+        ({"score": 1.5}, "score: expected the least probability of a centre, between 0 and 1, got 1.5"),
         ({"count": 0}, "count: expected a whole number from 1 on, got 0"),
         ({"count": True}, "count: expected a whole number from 1 on, got True"),
-        ({"threshold": "x"}, "threshold: expected a probability between 0 and 1, got 'x'"),
+        ({"score": "x"}, "score: expected the least probability of a centre, between 0 and 1, got 'x'"),
         ({"diameter": "wide"}, "diameter: expected a size above 0, such as 12, 12px or 10um; got 'wide'"),
         ({"diameter": "14um"}, "the pixel size is not known"),
         ({"diameter": 90}, "expected 2 pixels to half of the longer side"),

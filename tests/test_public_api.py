@@ -163,3 +163,21 @@ def test_a_model_is_printed_with_its_card():
     card = SimpleNamespace(name="dots", task="axons")
     model = calzoo.Model(card, "cpu", Path("dots.onnx"), "0" * 64, None)
     assert repr(model) == "Model('dots', task='axons', provider='cpu', path=dots.onnx)"
+
+
+@pytest.mark.parametrize(
+    ("function", "opener"),
+    [
+        (calzoo.segment_axons, "read_volume"),
+        (calzoo.find_cells, "open_movie"),
+        (calzoo.find_centers, "open_movie"),
+        (calzoo.register_movie, "open_movie"),
+        (calzoo.decode_stimuli, "open_movie"),
+        (calzoo.summary_images, "open_movie"),
+    ],
+)
+def test_the_name_of_a_file_is_to_be_opened_first(function, opener):
+    with pytest.raises(
+        calzoo.CalzooError, match=rf"got the name of a file; open it: calzoo.{opener}\('a.tif'\)"
+    ):
+        function(Path("a.tif"))

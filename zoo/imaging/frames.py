@@ -1,5 +1,6 @@
 """Movies in pieces: one view of arrays and opened files, and frames computed as they are read."""
 
+import os
 from typing import Any, Protocol
 
 import numpy as np
@@ -104,9 +105,10 @@ def as_movie(movie: NDArray[Any] | MovieLike, *, at_least: int = 1) -> MovieLike
     ------
     CalzooError
         If there are not three axes, too few frames, no pixels, or values that are not real numbers or are
-        masked.
+        masked, or it is the name of a file.
     """
     if not hasattr(movie, "frames"):
+        refuse_file(movie, "open_movie")
         refuse_masked(movie)
         array = np.asanyarray(movie)
         if array.dtype.kind not in "buif":
@@ -142,6 +144,21 @@ def refuse_masked(array):
         message = (
             f"expected values everywhere, got a masked array with {np.ma.count_masked(array)} masked values; "
             "fill them first, e.g. with array.filled(0)."
+        )
+        raise CalzooError(message)
+
+
+def refuse_file(given, opener):
+    """Refuse the name of a file where what it holds is expected; `opener` is the function that opens it.
+
+    Raises
+    ------
+    CalzooError
+    """
+    if isinstance(given, (str, os.PathLike)):
+        message = (
+            f"expected an array, or what calzoo.{opener} returns, got the name of a file; open it: "
+            f"calzoo.{opener}({os.fspath(given)!r})."
         )
         raise CalzooError(message)
 

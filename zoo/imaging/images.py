@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.frames import refuse_masked
+from calzoo.imaging.frames import refuse_file, refuse_masked
 from calzoo.imaging.readers import axes as axis_names
 from calzoo.imaging.readers import files, folders, npy, ome_zarr, tiff
 from calzoo.imaging.readers.pages import ArrayPages, Facts, finite
@@ -181,6 +181,7 @@ def as_volume(array, *, axes=None, channel=None, voxel_um=None):
         volume = copy.copy(array)
         volume.voxel_um = voxel_size(voxel_um)
         return volume
+    refuse_file(array, "read_volume")
     refuse_masked(array)
     array = np.asarray(array)
     letters = npy.letters_of("array", array.shape, axes)

@@ -141,7 +141,7 @@ def find_centers(
     threads: int | None = None,
     diameter: float | str | None = None,
     count: int | None = None,
-    threshold: float | None = None,
+    score: float | None = None,
     pixel_um: Sequence[float] | None = None,
     frame_rate_hz: float | None = None,
 ) -> Centers:
@@ -165,8 +165,8 @@ def find_centers(
         network measures it.
     count : int, optional
         How many centres to return at most: the likeliest, whatever their score.
-    threshold : float, optional
-        Least score, in place of the card's.
+    score : float, optional
+        Least score of a centre, between 0 and 1, in place of the card's.
     pixel_um : tuple of float, optional
         Side of a pixel in micrometres, (y, x); by default that of the movie.
     frame_rate_hz : float, optional
@@ -194,14 +194,14 @@ def find_centers(
     size, rate = scales_of(movie, pixel_um, frame_rate_hz)
     aspect = aspect_of(size)
     network = CenterNetwork.load(model, preset, provider=provider, threads=threads)
-    threshold, count = _limits(network, threshold, count)
+    score, count = _limits(network, score, count)
     workers = threads or 2
     slow = _slowed(movie, rate)
     width = diameter_px(diameter, size)
     width = network.measured_diameter(slow, threads=workers, aspect=aspect) if width is None else width
     grid = grid_for(movie.shape[1:], width, aspect)
     heat = projected(network, slow, grid, workers)
-    pixels = local_maxima(heat[..., 0], distance=network.apart * CELL_PX, threshold=threshold, count=count)
+    pixels = local_maxima(heat[..., 0], distance=network.apart * CELL_PX, threshold=score, count=count)
     seen = heat[tuple(pixels.T)].reshape(-1, 3)
     points = np.clip(grid.to_frame(refine(heat[..., 0], pixels)), 0, np.array(movie.shape[1:]) - 1)
     radii = (np.clip(seen[:, 2], 0.3 * CELL_PX / 2, 3 * CELL_PX / 2) * grid.mean_step).astype(np.float32)
@@ -259,7 +259,7 @@ def run_centers(
     threads=None,
     diameter=None,
     count=None,
-    threshold=None,
+    score=None,
     mask=None,
     judge=None,
     details=False,
@@ -277,7 +277,7 @@ def run_centers(
         A movie that `open_movie` reads.
     out : path
         The folder.
-    preset, model, provider, threads, diameter, count, threshold
+    preset, model, provider, threads, diameter, count, score
         As for `find_centers`.
     mask : path, optional
         Masks (.npz) or a picture (.tif) of known cells, to be drawn under the centres.
@@ -311,7 +311,7 @@ def run_centers(
     began = time.perf_counter()
     names = [*_FILES, *(["on_mask.png"] if mask is not None else []), *(_DETAILS if details else [])]
     refuse_others(out, names)
-    asked = {"diameter": diameter, "count": count, "threshold": threshold, "details": details}
+    asked = {"diameter": diameter, "count": count, "score": score, "details": details}
     asked["mask"] = mask and source_facts(mask)
     with contextlib.ExitStack() as files:
         movie = files.enter_context(open_movie(path, **reading))
@@ -323,7 +323,7 @@ def run_centers(
         # Before the work: where nothing can be written, hours of it would be lost.
         folder = files.enter_context(output_folder(out, stale=_STALE, inputs=inputs))
         found = find_centers(
-            movie, model=network, threads=threads, diameter=diameter, count=count, threshold=threshold
+            movie, model=network, threads=threads, diameter=diameter, count=count, score=score
         )
         write_centers(folder, found, pixel_um=movie.pixel_um, frame_rate_hz=movie.frame_rate_hz)
         verdict = None if known is None or judge is None else judge(found.points, known)
@@ -343,7 +343,7 @@ def run_centers(
             model=model_facts(network),
             parameters={
                 "diameter_px": found.diameter_px,
-                "threshold": _limits(network, threshold, count)[0],
+                "least_score": _limits(network, score, count)[0],
                 "count": count,
                 "window_frames": network.window,
                 "averaged_frames": _bin_size(movie, movie.frame_rate_hz),
@@ -388,18 +388,18 @@ def _draw_details(folder, found, movie, network):
     drawings.draw_histograms(folder / "histograms.png", values | {"s(t)": found.traces})
 
 
-def _limits(network, threshold, count):
+def _limits(network, score, count):
     """Return the least score and the largest number of centres."""
-    if threshold is not None and not (isinstance(threshold, Real) and 0 < threshold < 1):
-        message = f"threshold: expected a probability between 0 and 1, got {threshold!r}."
+    if score is not None and not (isinstance(score, Real) and 0 < score < 1):
+        message = f"score: expected the least probability of a centre, between 0 and 1, got {score!r}."
         raise CalzooError(message)
     if count is not None and not (isinstance(count, Integral) and count is not True and count >= 1):
         message = f"count: expected a whole number from 1 on, got {count!r}."
         raise CalzooError(message)
-    if threshold is None:
+    if score is None:
         # Whoever asks for a number of centres wants so many.
-        threshold = network.threshold if count is None else 1e-6
-    return threshold, count
+        score = network.threshold if count is None else 1e-6
+    return score, count
 
 
 def _bin_size(movie, rate):
