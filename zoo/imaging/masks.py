@@ -111,7 +111,8 @@ class Masks:
         _, counts = np.unique(flat[pixels], return_counts=True)
         height, width = np.shape(labels)
         row, col = np.unravel_index(pixels, (height, width))
-        return cls((height, width), np.concatenate([[0], np.cumsum(counts)]), row, col)
+        indptr = np.concatenate([[0], np.cumsum(counts)])
+        return cls((height, width), indptr, row.astype(np.int32), col.astype(np.int32))
 
     @classmethod
     def from_stack(cls, stack: NDArray[Any]) -> "Masks":
@@ -123,7 +124,8 @@ class Masks:
         """
         mask, row, col = np.nonzero(stack)
         _, height, width = np.shape(stack)
-        return cls((height, width), np.searchsorted(mask, np.arange(len(stack) + 1)), row, col)
+        indptr = np.searchsorted(mask, np.arange(len(stack) + 1))
+        return cls((height, width), indptr, row.astype(np.int32), col.astype(np.int32))
 
     def __repr__(self) -> str:
         return f"Masks({len(self)} in {sides_of(self.shape)} pixels)"
