@@ -67,6 +67,7 @@ def stimuli(movie: calzoo.Movie, later: NDArray[np.uint16]) -> None:
     assert_type(calzoo.decode_stimuli(movie, stimuli=table, target="stimulated").found, NDArray[np.bool_])
     before = calzoo.analyse_stimuli(movie, table, progress=print)
     assert_type(before.zncc, NDArray[np.float64])
+    assert_type(before.similarity(1).mean(), float)
     change = calzoo.compare_analyses(before, calzoo.analyse_stimuli(later, table))
     assert_type(change, calzoo.StimulusComparison)
     assert_type(change.spread.p, float)
