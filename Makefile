@@ -44,6 +44,7 @@ lint: .venv-check/.installed
 
 types: .venv-check/.installed
 	@$(IN_EMPTY) "$(CURDIR)/.venv-check/bin/mypy" --config-file "$(CURDIR)/pyproject.toml" -p calzoo
+	@$(IN_EMPTY) "$(CURDIR)/.venv-check/bin/mypy" --config-file= --strict "$(CURDIR)/tests/typed_program.py"
 
 light: .venv-check/.installed
 	@echo "The light suite, in an environment without TensorFlow:"

@@ -90,7 +90,7 @@ def main():
                 ours.append(end - start)
                 parts.append((middle - start, end - middle))
                 theirs += [seconds] if other else []
-        print(f"cells    {statistics.median(ours):6.2f} s, {len(found)} cells")
+        print(f"cells    {statistics.median(ours):6.2f} s, {found.count} cells")
         print("         summary {:.2f} s, networks {:.2f} s".format(*np.median(parts, axis=0)))
         start = time.perf_counter()
         find_cells(movie, model=networks, threads=2, traces=False)

@@ -37,7 +37,7 @@ def test_every_disk_is_found_once_in_the_pixels_of_the_recording(rng, diameter):
     picture, truth = cell_fakes.disks(rng, (180, 260), diameter, 20)
     found = find_cells(summary=picture, model=cell_fakes.fake_networks(), diameter=diameter)
     assert found.masks.shape == (180, 260)
-    assert len(found) == len(truth) == matched(truth, found.masks, 0.65)
+    assert found.count == len(truth) == matched(truth, found.masks, 0.65)
     assert found.heat.shape == (180, 260)
     assert (np.diff(found.scores) <= 0).all()
 
@@ -54,7 +54,7 @@ def test_diameter_is_estimated_from_the_picture(rng, diameter):
     side = int(18 * diameter)
     picture, truth = cell_fakes.disks(rng, (side, side), diameter, 30)
     found = find_cells(summary=picture, model=cell_fakes.fake_networks())
-    assert found.diameter == pytest.approx(diameter, rel=0.15)
+    assert found.diameter_px == pytest.approx(diameter, rel=0.15)
     assert matched(truth, found.masks) >= 0.9 * len(truth)
 
 
@@ -97,7 +97,7 @@ def test_noise_is_no_movie_of_many_small_cells(rng, blur):
     movie = ndimage.gaussian_filter(rng.normal(200, 20, (120, 100, 110)), (0, blur, blur))
     with pytest.warns(UserWarning, match=DOUBT):
         found = find_cells(movie.astype(np.float32), threads=1, traces=False)
-    assert len(found) <= 1
+    assert found.count <= 1
     assert found.least_score == 0.85
 
 
@@ -106,7 +106,7 @@ def test_few_cells_are_found_without_what_only_might_be_some(rng, diameter):
     centers = [(30, 30), (65, 75)]
     with pytest.warns(UserWarning, match=DOUBT):
         found = find_cells(movie_of(rng, centers, diameter), threads=1, traces=False)
-    assert len(found) == 2
+    assert found.count == 2
     np.testing.assert_allclose(sorted(found.centers.tolist()), centers, atol=1.5)
 
 
@@ -127,21 +127,21 @@ def test_cells_are_round_in_micrometres(rng, axis, diameter):
         summary=picture[thin], model=cell_fakes.fake_networks(), diameter=diameter, pixel_um=pixel_um
     )
     assert found.masks.shape == picture[thin].shape
-    assert found.diameter == pytest.approx(12 / np.sqrt(3), rel=0.15)
-    assert len(found) == len(truth) == matched(truth[:, *thin], found.masks, 0.6)
+    assert found.diameter_px == pytest.approx(12 / np.sqrt(3), rel=0.15)
+    assert found.count == len(truth) == matched(truth[:, *thin], found.masks, 0.6)
 
 
 def test_pixel_size_is_where_the_estimate_begins(rng):
     picture, _ = cell_fakes.disks(rng, (200, 200), 10.0, 20)
     found = find_cells(summary=picture, model=cell_fakes.fake_networks(), pixel_um=(1.1, 1.1))
-    assert found.diameter == pytest.approx(10.0, rel=0.15)
+    assert found.diameter_px == pytest.approx(10.0, rel=0.15)
 
 
 @pytest.mark.usefixtures("no_doubt")
 def test_wrong_pixel_size_in_a_file_does_no_harm(rng):
     picture, _ = cell_fakes.disks(rng, (200, 200), 10.0, 20)
     found = find_cells(summary=picture, model=cell_fakes.fake_networks(), pixel_um=(0.02, 0.02))
-    assert found.diameter == pytest.approx(10.0, rel=0.15)
+    assert found.diameter_px == pytest.approx(10.0, rel=0.15)
 
 
 def test_cell_at_the_edge_is_cut_off_there(rng):
@@ -161,8 +161,8 @@ def test_there_are_no_cells_where_nothing_was_recorded(rng, diameter):
     picture += 400 * sum(np.hypot(y - a, x - b) <= 12 for a, b in cut)
     framed = np.pad(picture + 200, 40)
     found = find_cells(summary=framed, model=cell_fakes.fake_networks(), diameter=diameter)
-    assert found.diameter == pytest.approx(24, rel=0.15)
-    assert len(found) >= 9
+    assert found.diameter_px == pytest.approx(24, rel=0.15)
+    assert found.count >= 9
     assert not found.masks.count()[framed == 0].any()
     assert not found.heat[framed == 0].any()
 
@@ -185,7 +185,7 @@ def test_movie_gives_masks_and_traces(rng):
     )
     assert set(found.pictures) == {"correlation", "brightness", "deviation"}
     assert matched(truth, found.masks, 0.5) == len(truth)
-    assert found.traces.cells.shape == (len(found), 60)
+    assert found.traces.cells.shape == (found.count, 60)
     order = [int(np.argmax([t[tuple(np.rint(c).astype(int))] for t in truth])) for c in found.centers]
     for trace, cell in zip(found.traces.cells, order, strict=True):
         assert np.corrcoef(trace, activity[:, cell])[0, 1] > 0.95
@@ -226,8 +226,8 @@ def test_where_nothing_can_be_written_nothing_is_computed(rng, tmp_path, monkeyp
 def test_movie_without_anything_gives_no_cells(value):
     with pytest.warns(UserWarning, match=DOUBT):
         found = find_cells(np.full((10, 40, 50), value, np.uint16), model=cell_fakes.fake_networks())
-    assert len(found) == 0
-    assert found.diameter == 12
+    assert found.count == 0
+    assert found.diameter_px == 12
     assert found.traces.cells.shape == (0, 10)
     assert found.labels.shape == (40, 50)
 
@@ -275,7 +275,7 @@ def test_score_is_a_probability(score):
 def test_pixel_size_is_two_sizes_above_0(pixel_um, diameter):
     picture = np.zeros((40, 50))
     with pytest.raises(
-        CalzooError, match=r"pixel_um: expected two sides \(y, x\) in micrometres, both above 0"
+        CalzooError, match=r"pixel size: expected two lengths in micrometres \(y, x\), above 0"
     ):
         find_cells(summary=picture, model=cell_fakes.fake_networks(), pixel_um=pixel_um, diameter=diameter)
 
@@ -283,7 +283,7 @@ def test_pixel_size_is_two_sizes_above_0(pixel_um, diameter):
 def test_pixel_size_may_be_an_array(rng):
     picture, truth = cell_fakes.disks(rng, (60, 70), 12.0, 4)
     options = {"summary": picture, "model": cell_fakes.fake_networks()}
-    assert len(find_cells(pixel_um=np.array([1, 1]), diameter="12um", **options)) == len(truth)
+    assert find_cells(pixel_um=np.array([1, 1]), diameter="12um", **options).count == len(truth)
 
 
 def test_network_of_another_role_or_size_is_refused():
@@ -379,7 +379,7 @@ def test_five_thousand_cells_are_told_apart(rng):
     disk = 100 + 400 / (1 + np.exp((np.hypot(y - 12, x - 12) - 6) / 0.6))
     picture = np.tile(disk, (72, 70))
     found = find_cells(summary=picture, model=cell_fakes.fake_networks(), diameter=12)
-    assert len(found) == 72 * 70
+    assert found.count == 72 * 70
     assert found.masks.count().max() == 1
 
 
@@ -489,11 +489,11 @@ def test_pixel_size_of_a_picture_is_that_of_its_file(rng, tmp_path, capsys):
     sizes = {"PhysicalSizeX": 0.8, "PhysicalSizeY": 0.8, "PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"}
     tifffile.imwrite(tmp_path / "mean.ome.tif", picture.astype(np.uint16), metadata={"axes": "YX", **sizes})
     options = {"summary": True, "model": cell_fakes.fake_networks(), "diameter": "9.6um"}
-    assert run_cells(tmp_path / "mean.ome.tif", tmp_path / "out", **options).diameter == pytest.approx(12)
+    assert run_cells(tmp_path / "mean.ome.tif", tmp_path / "out", **options).diameter_px == pytest.approx(12)
     assert json.loads((tmp_path / "out" / "run.json").read_text())["pixel_um"] == [0.8, 0.8]
     assert "not known" not in capsys.readouterr().err
     result = run_cells(tmp_path / "mean.ome.tif", tmp_path / "other", pixel_um=(0.6, 0.6), **options)
-    assert result.diameter == pytest.approx(16)
+    assert result.diameter_px == pytest.approx(16)
 
 
 def test_masks_that_overlap_keep_their_overlap():

@@ -139,12 +139,12 @@ def test_traces_of_large_frames_are_read_few_at_a_time():
     assert (max(movie.asked), sum(movie.asked)) == (32, 64)
 
 
-def test_count_returns_so_many_and_threshold_only_the_likely(rng):
+def test_count_returns_so_many_and_score_only_the_likely(rng):
     movie, _ = blinking(rng)
     assert find_centers(movie, diameter=8, count=2, **SUMMITS).count == 2
     many = find_centers(movie, diameter=8, count=9, **SUMMITS)
     assert many.count == 9  # more than there are: the next likely
-    high = find_centers(movie, diameter=8, threshold=0.97, **SUMMITS)
+    high = find_centers(movie, diameter=8, score=0.97, **SUMMITS)
     assert high.count < many.count
     assert (high.scores >= 0.97).all()
 
@@ -166,7 +166,7 @@ def test_cells_are_round_where_pixels_are_not_square(rng):
     found = find_centers(movie, diameter="16um", pixel_um=(2.0, 1.0), **SUMMITS)
     assert score_centers(AT * (1, 2), found.points, diameter=3).f1 == 1
     assert found.diameter_px == pytest.approx(8 * np.sqrt(2))  # of pixels of the mean side
-    np.testing.assert_allclose(found.table()["radius_um"], 8, rtol=0.1)
+    np.testing.assert_allclose(found.table["radius_um"], 8, rtol=0.1)
     order = [int(np.hypot(*(found.points - place).T).argmin()) for place in AT * (1, 2)]
     assert trace_correlation(light, found.traces[order]).min() > 0.97
     for rows, columns in found.masks:
@@ -184,7 +184,7 @@ def test_arrays_take_pixel_size_and_frame_rate(rng, monkeypatch):
     monkeypatch.setattr(centers, "_slowed", spied)
     found = find_centers(movie, diameter="16um", pixel_um=(2, 2), frame_rate_hz=30.0, **SUMMITS)
     assert (found.diameter_px, asked) == (8.0, [30.0])
-    np.testing.assert_allclose(found.table()["y_um"], 2 * found.points[:, 0])
+    np.testing.assert_allclose(found.table["y_um"], 2 * found.points[:, 0])
     with pytest.raises(CalzooError, match=r"pixel size: expected two lengths in micrometres \(y, x\)"):
         find_centers(movie, pixel_um=2, **SUMMITS)
 
@@ -258,10 +258,10 @@ def test_what_is_no_movie_is_refused(frames, reason):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"threshold": 1.5}, "threshold: expected a probability between 0 and 1, got 1.5"),
+        ({"score": 1.5}, "score: expected the least probability of a centre, between 0 and 1, got 1.5"),
         ({"count": 0}, "count: expected a whole number from 1 on, got 0"),
         ({"count": True}, "count: expected a whole number from 1 on, got True"),
-        ({"threshold": "x"}, "threshold: expected a probability between 0 and 1, got 'x'"),
+        ({"score": "x"}, "score: expected the least probability of a centre, between 0 and 1, got 'x'"),
         ({"diameter": "wide"}, "diameter: expected a size above 0, such as 12, 12px or 10um; got 'wide'"),
         ({"diameter": "14um"}, "the pixel size is not known"),
         ({"diameter": 90}, "expected 2 pixels to half of the longer side"),
@@ -344,7 +344,7 @@ def test_without_noise_there_is_no_peak_to_noise():
     traces, noise = np.float32([[0, 8, 0], [0, 0, 0]]), np.float32([2, 0])
     points, ones = np.array([(2.0, 2.0), (6.0, 6.0)]), np.ones(2, np.float32)
     found = Centers(points, ones, ones, traces, noise, np.array([1, 0]), masks, None, 2.0, "cpu")
-    np.testing.assert_array_equal(found.table()["peak_to_noise"], [4, np.nan])
+    np.testing.assert_array_equal(found.table["peak_to_noise"], [4, np.nan])
 
 
 def test_a_movie_without_cells_is_written_too(tmp_path, capsys):

@@ -82,7 +82,7 @@ def score_pictures(find, pictures, *, told=False, folds="", report=lambda line: 
             report(
                 f"{group} {picture.name}: F1 {scores.f1:.3f} (precision {scores.precision:.2f}, recall "
                 f"{scores.recall:.2f}), centres {scores.center_f1:.3f}, {len(case.truth)} cells, "
-                f"{found.diameter:.1f} px (true {picture.diameter():.1f})"
+                f"{found.diameter_px:.1f} px (true {picture.diameter():.1f})"
             )
     protocol = f"diameter {'told' if told else 'estimated'}{folds}"
     return [s for group, rows in groups.items() for s in _scores(group, rows, protocol, report)]

@@ -132,7 +132,7 @@ class Card:
         for name in ("divisor", "halo", "tile", "postprocessing", "scale", "config", "training", "versions"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
-    def to_json(self):
+    def to_json(self) -> str:
         """Return the card as a JSON text with sorted keys."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         for name, value in plain.items():
@@ -144,7 +144,7 @@ class Card:
         return json.dumps(plain, indent=1, sort_keys=True)
 
     @classmethod
-    def from_json(cls, text):
+    def from_json(cls, text: str) -> "Card":
         """Read a card.
 
         Parameters

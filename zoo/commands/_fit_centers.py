@@ -77,7 +77,7 @@ def _network(name, threads):
         facts = model_facts(network)
 
     def find(movie, diameter):
-        return find_centers(movie, model=network, diameter=diameter, threads=threads, threshold=_LEAST_SCORE)
+        return find_centers(movie, model=network, diameter=diameter, threads=threads, score=_LEAST_SCORE)
 
     return find, facts
 

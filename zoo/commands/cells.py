@@ -73,7 +73,7 @@ def run(args):
 
     def find(path, folder):
         result = run_cells(path, folder, model=networks, threads=args.threads, **options)
-        size = f" of about {result.diameter:.1f} px" if result.count else ""
+        size = f" of about {result.diameter_px:.1f} px" if result.count else ""
         tell(f"{path}: {count_of_cells(result.count)}{size}, computed on {result.provider}")
         print(folder)
 

@@ -27,7 +27,7 @@ def add_arguments(parser):
         "--count", type=_options.positive, metavar="N", help="the N likeliest centres, whatever their score"
     )
     parser.add_argument(
-        "--threshold",
+        "--score",
         type=_options.positive_number,
         metavar="P",
         help="least score of a centre, between 0 and 1 (default: what the network's card says)",
@@ -62,7 +62,7 @@ def run(args):
     options = {
         "diameter": args.diameter,
         "count": args.count,
-        "threshold": args.threshold,
+        "score": args.score,
         "mask": args.mask,
         "details": args.details,
         **_options.movie_reading(args),

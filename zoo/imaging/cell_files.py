@@ -141,7 +141,7 @@ def _write_suite2p(folder, found, frame_rate_hz):
     from calzoo.imaging.suite2p_folder import deconvolved, write_suite2p
 
     spikes = deconvolved(found.traces)
-    diameter = found.diameter if np.isfinite(found.diameter) else 12.0
+    diameter = found.diameter_px if np.isfinite(found.diameter_px) else 12.0
     write_suite2p(
         folder,
         found.masks,

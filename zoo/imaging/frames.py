@@ -1,12 +1,36 @@
 """Movies in pieces: one view of arrays and opened files, and frames computed as they are read."""
 
+import os
+from typing import Any, Protocol
+
 import numpy as np
+from numpy.typing import NDArray
 
 from calzoo.errors import CalzooError
 
 # Enough frames that starting a piece costs nothing, few enough that a few of them fit in any memory.
 CHUNK_BYTES = 128 * 2**20
 CHUNK_FRAMES = 135  # a multiple of 27: the running median takes frames by threes of threes of threes
+
+
+class MovieLike(Protocol):
+    """What is taken for a movie beside an array: what `open_movie` returns, or anything that reads frames.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Frames, rows, columns (T, Y, X).
+    dtype : numpy.dtype
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...  # noqa: D102
+
+    def frames(self, start: int, stop: int) -> NDArray[Any]:
+        """Return frames `start` to `stop` as an array (n, Y, X)."""
 
 
 class ArrayMovie:
@@ -62,7 +86,7 @@ class ComputedMovie:
         return self._function(self._source.frames(start, stop), start).astype(self.dtype, copy=False)
 
 
-def as_movie(movie, *, at_least=1):
+def as_movie(movie: NDArray[Any] | MovieLike, *, at_least: int = 1) -> MovieLike:
     """Return an array or an opened movie behind one interface.
 
     Parameters
@@ -81,9 +105,10 @@ def as_movie(movie, *, at_least=1):
     ------
     CalzooError
         If there are not three axes, too few frames, no pixels, or values that are not real numbers or are
-        masked.
+        masked, or it is the name of a file.
     """
     if not hasattr(movie, "frames"):
+        refuse_file(movie, "open_movie")
         refuse_masked(movie)
         array = np.asanyarray(movie)
         if array.dtype.kind not in "buif":
@@ -119,6 +144,21 @@ def refuse_masked(array):
         message = (
             f"expected values everywhere, got a masked array with {np.ma.count_masked(array)} masked values; "
             "fill them first, e.g. with array.filled(0)."
+        )
+        raise CalzooError(message)
+
+
+def refuse_file(given, opener):
+    """Refuse the name of a file where what it holds is expected; `opener` is the function that opens it.
+
+    Raises
+    ------
+    CalzooError
+    """
+    if isinstance(given, (str, os.PathLike)):
+        message = (
+            f"expected an array, or what calzoo.{opener} returns, got the name of a file; open it: "
+            f"calzoo.{opener}({os.fspath(given)!r})."
         )
         raise CalzooError(message)
 
@@ -180,6 +220,17 @@ def refuse_not_finite(frames, start=0):
             "Replace such values (numpy.nan_to_num), or cut the frames or borders that hold them."
         )
         raise CalzooError(message)
+
+
+def sides_of(shape):
+    """Return a shape for people.
+
+    Examples
+    --------
+    >>> sides_of((200, 64, 96))
+    '200 x 64 x 96'
+    """
+    return " x ".join(map(str, shape))
 
 
 def chunk_length(movie):

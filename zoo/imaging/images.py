@@ -6,11 +6,16 @@ are (plane, row, column); sizes are in micrometres, in the same order.
 
 import copy
 import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.frames import refuse_masked
+from calzoo.imaging.frames import refuse_file, refuse_masked
 from calzoo.imaging.readers import axes as axis_names
 from calzoo.imaging.readers import files, folders, npy, ome_zarr, tiff
 from calzoo.imaging.readers.pages import ArrayPages, Facts, finite
@@ -37,6 +42,13 @@ class Volume:
         The file.
     """
 
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    voxel_um: tuple[float | None, float | None, float | None] | None
+    n_channels: int
+    channel_names: tuple[str, ...]
+    path: Path | None
+
     def __init__(self, pages, numbers, *, voxel_um, n_channels):
         self._pages, self._numbers = pages, numbers
         self.shape = (len(numbers), *pages.page_shape)
@@ -46,7 +58,7 @@ class Volume:
         self.channel_names = pages.facts.channel_names
         self.path = pages.path
 
-    def planes(self, start, stop):
+    def planes(self, start: int, stop: int) -> NDArray[Any]:
         """Return some planes.
 
         Parameters
@@ -68,7 +80,7 @@ class Volume:
         block = finite(self._pages.read(self._numbers[start:stop]), range(start, stop), self._pages, "plane")
         return block.view(self.dtype) if block.dtype == bool else block
 
-    def read(self):
+    def read(self) -> NDArray[Any]:
         """Return all planes as one array, shape (Z, Y, X)."""
         try:
             return self.planes(0, self.shape[0])
@@ -80,21 +92,27 @@ class Volume:
             )
             raise CalzooError(message) from error
 
-    def close(self):
+    def close(self) -> None:
         """Let go of the file."""
         self._pages.close()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self.close()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Volume(shape={self.shape}, dtype={self.dtype}, voxel_um={self.voxel_um}, path={self.path})"
 
 
-def read_volume(path, *, axes=None, channel=None, voxel_um=None):
+def read_volume(
+    path: str | os.PathLike[str],
+    *,
+    axes: str | None = None,
+    channel: int | str | None = None,
+    voxel_um: Sequence[float | None] | None = None,
+) -> Volume:
     """Open a stack of planes.
 
     Parameters
@@ -121,6 +139,13 @@ def read_volume(path, *, axes=None, channel=None, voxel_um=None):
     ------
     CalzooError
         If the file is missing, foreign, empty, truncated, not a volume, or ambiguous.
+
+    Examples
+    --------
+    >>> np.save("stack.npy", np.zeros((12, 48, 64), np.uint16))
+    >>> with read_volume("stack.npy", voxel_um=(2, 0.5, 0.5)) as volume:
+    ...     volume.planes(0, 4).shape, volume.read().shape, volume.voxel_um
+    ((4, 48, 64), (12, 48, 64), (2.0, 0.5, 0.5))
     """
     pages = _open(files.existing(path), axes)
     try:
@@ -156,6 +181,7 @@ def as_volume(array, *, axes=None, channel=None, voxel_um=None):
         volume = copy.copy(array)
         volume.voxel_um = voxel_size(voxel_um)
         return volume
+    refuse_file(array, "read_volume")
     refuse_masked(array)
     array = np.asarray(array)
     letters = npy.letters_of("array", array.shape, axes)

@@ -5,14 +5,19 @@ On disk, a ``masks.npz`` holds one or more groups of masks. Group ``g`` has the 
 ``a, b = g_indptr[i], g_indptr[i + 1]``.
 """
 
+import os
 import zipfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from calzoo.errors import CalzooError
+from calzoo.imaging.frames import sides_of
 from calzoo.imaging.outputs import output_file
 from calzoo.imaging.readers.files import existing
 
@@ -49,9 +54,9 @@ class Masks:
     """
 
     shape: tuple[int, int]
-    indptr: np.ndarray
-    row: np.ndarray
-    col: np.ndarray
+    indptr: NDArray[np.int64]
+    row: NDArray[np.int32]
+    col: NDArray[np.int32]
 
     def __post_init__(self):
         shape = tuple(int(side) for side in self.shape)
@@ -74,7 +79,9 @@ class Masks:
             object.__setattr__(self, name, value)
 
     @classmethod
-    def from_pixels(cls, shape, pixels):
+    def from_pixels(
+        cls, shape: tuple[int, int], pixels: Iterable[tuple[NDArray[Any], NDArray[Any]]]
+    ) -> "Masks":
         """Take masks from a list of (rows, columns).
 
         Parameters
@@ -90,7 +97,7 @@ class Masks:
         return cls(shape, indptr, row.astype(np.int32), col.astype(np.int32))._once()
 
     @classmethod
-    def from_labels(cls, labels):
+    def from_labels(cls, labels: NDArray[Any]) -> "Masks":
         """Take masks from a label image: one for each number above 0 that occurs, in their order.
 
         Parameters
@@ -102,11 +109,13 @@ class Masks:
         pixels = np.flatnonzero(flat > 0)
         pixels = pixels[np.argsort(flat[pixels], kind="stable")]
         _, counts = np.unique(flat[pixels], return_counts=True)
-        row, col = np.unravel_index(pixels, np.shape(labels))
-        return cls(np.shape(labels), np.concatenate([[0], np.cumsum(counts)]), row, col)
+        height, width = np.shape(labels)
+        row, col = np.unravel_index(pixels, (height, width))
+        indptr = np.concatenate([[0], np.cumsum(counts)])
+        return cls((height, width), indptr, row.astype(np.int32), col.astype(np.int32))
 
     @classmethod
-    def from_stack(cls, stack):
+    def from_stack(cls, stack: NDArray[Any]) -> "Masks":
         """Take masks from a stack of pictures, true inside.
 
         Parameters
@@ -114,37 +123,42 @@ class Masks:
         stack : ndarray of shape (N, Y, X)
         """
         mask, row, col = np.nonzero(stack)
-        return cls(np.shape(stack)[1:], np.searchsorted(mask, np.arange(len(stack) + 1)), row, col)
+        _, height, width = np.shape(stack)
+        indptr = np.searchsorted(mask, np.arange(len(stack) + 1))
+        return cls((height, width), indptr, row.astype(np.int32), col.astype(np.int32))
 
-    def __len__(self):
+    def __repr__(self) -> str:
+        return f"Masks({len(self)} in {sides_of(self.shape)} pixels)"
+
+    def __len__(self) -> int:
         return len(self.indptr) - 1
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return the rows and columns of one mask."""
         index = range(len(self))[index]
         pixels = slice(self.indptr[index], self.indptr[index + 1])
         return self.row[pixels], self.col[pixels]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32]]]:
         return (self[index] for index in range(len(self)))
 
     @property
-    def areas(self):
+    def areas(self) -> NDArray[np.int64]:
         """Pixels in each mask, (N,)."""
         return np.diff(self.indptr)
 
     @property
-    def centers(self):
+    def centers(self) -> NDArray[np.float64]:
         """Mean (y, x) of the pixels of each mask, float64 (N, 2); NaN for a mask without pixels."""
         sums = self.matrix() @ np.indices(self.shape).reshape(2, -1).T.astype(np.float64)
         areas = self.areas[:, None].astype(np.float64)
         return np.divide(sums, areas, out=np.full_like(sums, np.nan), where=areas > 0)
 
-    def select(self, which):
+    def select(self, which: NDArray[Any] | slice) -> "Masks":
         """Return some of the masks, by number or by a bool for each."""
         return Masks.from_pixels(self.shape, [self[index] for index in np.arange(len(self))[which]])
 
-    def matrix(self):
+    def matrix(self) -> sparse.csr_matrix:
         """Return the masks as a sparse matrix of ones, float32 (N, Y * X)."""
         ones = np.ones(len(self.row), np.float32)
         shape = (len(self), self.shape[0] * self.shape[1])
@@ -164,19 +178,19 @@ class Masks:
         """Return the number of each pixel, counted along the rows of the frame."""
         return self.row.astype(np.int64) * self.shape[1] + self.col
 
-    def count(self):
+    def count(self) -> NDArray[np.int32]:
         """Return how many masks cover each pixel, int32 (Y, X)."""
         counts = np.bincount(self._places(), minlength=self.shape[0] * self.shape[1])
         return counts.reshape(self.shape).astype(np.int32)
 
-    def labels(self):
+    def labels(self) -> NDArray[np.int32]:
         """Return a label image, int32 (Y, X): mask i is i + 1, the smallest on top where several overlap."""
         labels = np.zeros(self.shape, np.int32)
         for index in np.argsort(-self.areas, kind="stable"):
             labels[self[index]] = index + 1
         return labels
 
-    def stack(self):
+    def stack(self) -> NDArray[np.bool_]:
         """Return a picture of each mask, bool (N, Y, X)."""
         stack = np.zeros((len(self), *self.shape), bool)
         stack[np.repeat(np.arange(len(self)), self.areas), self.row, self.col] = True
@@ -204,7 +218,7 @@ def refuse_empty(masks):
         raise CalzooError(message)
 
 
-def read_masks(path, group=None):
+def read_masks(path: str | os.PathLike[str], group: str | None = None) -> Masks:
     """Read one group of masks from a ``.npz`` file.
 
     Parameters
@@ -221,6 +235,12 @@ def read_masks(path, group=None):
     ------
     CalzooError
         If there is no such file or group, or the file holds something else.
+
+    Examples
+    --------
+    >>> write_masks("masks.npz", cells=Masks.from_labels(np.array([[1, 1, 0], [0, 2, 2]])))
+    >>> read_masks("masks.npz")
+    Masks(2 in 2 x 3 pixels)
     """
     path = Path(path)
     if not path.is_file():

@@ -9,9 +9,12 @@ import math
 import operator
 import os
 import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.readers import axes as axis_names
@@ -47,6 +50,15 @@ class Movie:
         The file or folder; None for a list of files.
     """
 
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    frame_rate_hz: float | None
+    pixel_um: tuple[float, float] | None
+    n_channels: int
+    n_planes: int
+    channel_names: tuple[str, ...]
+    path: Path | None
+
     def __init__(self, pages, numbers, *, frame_rate_hz, pixel_um, n_channels=1, n_planes=1):
         self._pages, self._numbers = pages, numbers
         self.shape = (len(numbers), *pages.page_shape)
@@ -57,7 +69,7 @@ class Movie:
         self.channel_names = pages.facts.channel_names
         self.path = pages.path
 
-    def frames(self, start, stop):
+    def frames(self, start: int, stop: int) -> NDArray[Any]:
         """Return neighbouring frames.
 
         Parameters
@@ -78,7 +90,7 @@ class Movie:
         start, stop, _ = slice(start, stop).indices(self.shape[0])
         return self._read(np.arange(start, stop))
 
-    def take(self, indices):
+    def take(self, indices: Sequence[int] | NDArray[Any]) -> NDArray[Any]:
         """Return any frames, in the order that is asked for.
 
         Parameters
@@ -111,7 +123,7 @@ class Movie:
             raise IndexError(message)
         return self._read(indices % length)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int | slice | Sequence[int] | NDArray[Any]) -> NDArray[Any]:
         if isinstance(index, slice):
             return self.take(np.arange(self.shape[0])[index])
         if isinstance(index, tuple) or index is Ellipsis or index is None:
@@ -120,12 +132,12 @@ class Movie:
                 f"{index!r}; cut the frames that it gives, as in movie[0][:, :64]."
             )
             raise IndexError(message)
-        return self.take([index])[0] if np.ndim(index) == 0 else self.take(index)
+        return self.take(np.array([index]))[0] if np.ndim(index) == 0 else self.take(np.asarray(index))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.shape[0]
 
-    def chunks(self, size=None):
+    def chunks(self, size: int | None = None) -> Iterator[NDArray[Any]]:
         """Yield the movie in pieces of `size` frames (default: some 64 MB), each (n, Y, X)."""
         size = size or max(CHUNK_BYTES // max(self._pages.page_bytes, 1), 1)
         for start in range(0, self.shape[0], size):
@@ -136,17 +148,17 @@ class Movie:
         finite(block, indices, self._pages, "frame")
         return block.view(self.dtype) if block.dtype == bool else block
 
-    def close(self):
+    def close(self) -> None:
         """Let go of the file."""
         self._pages.close()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self.close()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f"Movie(shape={self.shape}, dtype={self.dtype}, frame_rate_hz={self.frame_rate_hz}, "
             f"pixel_um={self.pixel_um}, path={self.path})"
@@ -154,16 +166,16 @@ class Movie:
 
 
 def open_movie(
-    path,
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
-    axes=None,
-    channel=None,
-    plane=None,
-    frame_rate_hz=None,
-    pixel_um=None,
-    dataset=None,
-    frame_shape=None,
-):
+    axes: str | None = None,
+    channel: int | str | None = None,
+    plane: int | None = None,
+    frame_rate_hz: float | None = None,
+    pixel_um: Sequence[float] | None = None,
+    dataset: str | None = None,
+    frame_shape: Sequence[int] | None = None,
+) -> Movie:
     """Open a recording.
 
     Parameters
@@ -198,6 +210,13 @@ def open_movie(
     CalzooError
         If a file is missing, foreign, empty, truncated, not a movie, or ambiguous, or an option
         cannot apply to it.
+
+    Examples
+    --------
+    >>> np.save("movie.npy", np.zeros((90, 48, 64), np.uint16))
+    >>> with open_movie("movie.npy", frame_rate_hz=30) as movie:
+    ...     movie.shape, movie[:10].shape, movie.frame_rate_hz
+    ((90, 48, 64), (10, 48, 64), 30.0)
     """
     options = {"axes": axes, "dataset": dataset, "frame_shape": _frame_shape(frame_shape)}
     choice = {"channel": channel, "plane": plane, "named": axes is not None, "member": False}
@@ -234,6 +253,13 @@ def pixel_size(value):
         message = f"pixel size: expected two lengths in micrometres (y, x), above 0, got {value!r}."
         raise CalzooError(message)
     return sides
+
+
+def scales_of(movie, pixel_um=None, frame_rate_hz=None):
+    """Return the sides of a pixel and the frame rate: what was given, else what the movie says, else None."""
+    pixel_um = getattr(movie, "pixel_um", None) if pixel_um is None else pixel_size(pixel_um)
+    rate = getattr(movie, "frame_rate_hz", None) if frame_rate_hz is None else frame_rate(frame_rate_hz)
+    return pixel_um, rate
 
 
 def _frame_shape(value):

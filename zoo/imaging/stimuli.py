@@ -19,18 +19,21 @@ with the columns ``condition`` and cells. ``trial`` (repetition, from 1) and ``g
 import csv
 import itertools
 import math
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calzoo.errors import CalzooError
 
 AFTER = 5  # frames after the onset that show the answer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stimuli:
     """Frames with what was stimulated before them.
 
@@ -51,29 +54,32 @@ class Stimuli:
         Of each condition; 0 where none is known.
     """
 
-    frames: np.ndarray
-    cells: np.ndarray
-    condition: np.ndarray
-    trial: np.ndarray
-    offset: np.ndarray
-    event: np.ndarray
-    conditions: tuple
-    groups: np.ndarray
+    frames: NDArray[np.int64]
+    cells: NDArray[np.bool_]
+    condition: NDArray[np.int64]
+    trial: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    event: NDArray[np.int64]
+    conditions: tuple[tuple[int, ...], ...]
+    groups: NDArray[np.int64]
 
-    def __len__(self):
+    def __repr__(self) -> str:
+        return f"Stimuli({len(self)} frames, {self.cells.shape[1]} cells, {len(self.conditions)} conditions)"
+
+    def __len__(self) -> int:
         return len(self.frames)
 
     @property
-    def names(self):
+    def names(self) -> tuple[str, ...]:
         """Names of the conditions: "3", "3+17", "none"."""
         return tuple("+".join(map(str, cells)) or "none" for cells in self.conditions)
 
     @property
-    def targets(self):
+    def targets(self) -> NDArray[np.float32]:
         """Float32, (N, K + 1): 1 for each stimulated cell, and in the last column for no stimulus."""
         return np.column_stack([self.cells, ~self.cells.any(axis=1)]).astype(np.float32)
 
-    def only(self, rows):
+    def only(self, rows: NDArray[Any]) -> "Stimuli":
         """Return some of the frames.
 
         Parameters
@@ -85,8 +91,15 @@ class Stimuli:
 
 
 def read_stimuli(
-    path, *, frames, frame_rate_hz=None, conditions=None, cells=None, after=AFTER, label="recording"
-):
+    path: str | os.PathLike[str],
+    *,
+    frames: int,
+    frame_rate_hz: float | None = None,
+    conditions: str | os.PathLike[str] | None = None,
+    cells: int | None = None,
+    after: int = AFTER,
+    label: str = "recording",
+) -> Stimuli:
     """Read a table of stimuli, or of labels, for a recording.
 
     Frames that follow no stimulus are frames without stimulus, unless the table has
@@ -117,6 +130,14 @@ def read_stimuli(
     CalzooError
         If a column is missing, a value cannot be read, a cell is not one of K, or a
         time lies beyond the recording.
+
+    Examples
+    --------
+    >>> from calzoo.imaging.outputs import write_table
+    >>> write_table("stimuli.csv", {"frame": [4, 12], "cells": ["1", "2+3"]})
+    >>> stimuli = read_stimuli("stimuli.csv", frames=20)
+    >>> stimuli.names, len(stimuli)
+    (('1', '2+3', 'none'), 20)
     """
     path = Path(path)
     rows = _read(path, frames)

@@ -2,16 +2,18 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from calzoo.imaging.frames import as_movie, chunks
+from calzoo.imaging.frames import MovieLike, as_movie, chunks, sides_of
 from calzoo.imaging.moments import Moments
 
 FLASH_SIGMAS = 8.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SummaryImages:
     """What one pass over a movie tells about each pixel; every image is (Y, X).
 
@@ -40,19 +42,22 @@ class SummaryImages:
         Frames that were left out.
     """
 
-    mean: np.ndarray
-    median: np.ndarray
-    maximum: np.ndarray
-    standard_deviation: np.ndarray
-    noise: np.ndarray
-    correlation: np.ndarray
-    gaussian_correlation: np.ndarray
-    peak_to_noise: np.ndarray
+    mean: NDArray[np.float32]
+    median: NDArray[np.float32]
+    maximum: NDArray[Any]
+    standard_deviation: NDArray[np.float32]
+    noise: NDArray[np.float32]
+    correlation: NDArray[np.float32]
+    gaussian_correlation: NDArray[np.float32]
+    peak_to_noise: NDArray[np.float32]
     n_frames: int
     flashes: tuple[int, ...]
 
+    def __repr__(self) -> str:
+        return f"SummaryImages({self.n_frames} frames of {sides_of(self.mean.shape)} pixels)"
+
     @property
-    def correlation_peak_to_noise(self):
+    def correlation_peak_to_noise(self) -> NDArray[np.float32]:
         """Correlation with the 8 neighbours times peak-to-noise [1]_, float32 (Y, X).
 
         References
@@ -63,7 +68,9 @@ class SummaryImages:
         return self.correlation * self.peak_to_noise
 
 
-def summary_images(movie, *, sigma=3.0, skip_flashes=True, threads=2):
+def summary_images(
+    movie: NDArray[Any] | MovieLike, *, sigma: float = 3.0, skip_flashes: bool = True, threads: int = 2
+) -> SummaryImages:
     """Sum up a movie in one pass, in memory that does not grow with its length.
 
     Parameters

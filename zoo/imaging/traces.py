@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.frames import as_movie, chunks
-from calzoo.imaging.masks import Masks, refuse_empty
+from calzoo.imaging.masks import Masks, count_of_cells, refuse_empty
 from calzoo.imaging.preprocessing import delta_f_over_f
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Traces:
     """Fluorescence of N cells in T frames, in the units of the movie.
 
@@ -25,12 +26,15 @@ class Traces:
         How many pixels these are means of.
     """
 
-    cells: np.ndarray
-    neuropil: np.ndarray
-    own_pixels: np.ndarray
-    ring_pixels: np.ndarray
+    cells: NDArray[np.float32]
+    neuropil: NDArray[np.float32]
+    own_pixels: NDArray[np.int64]
+    ring_pixels: NDArray[np.int64]
 
-    def corrected(self, factor=0.7):
+    def __repr__(self) -> str:
+        return f"Traces({count_of_cells(len(self.cells))}, {self.cells.shape[1]} frames)"
+
+    def corrected(self, factor: float = 0.7) -> NDArray[np.float32]:
         """Return the traces without the neuropil that shines into them, ``cells - factor * neuropil``.
 
         Parameters

@@ -4,12 +4,16 @@ import contextlib
 import math
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calzoo import __version__
 from calzoo.errors import CalzooError
+from calzoo.imaging.frames import MovieLike
 from calzoo.imaging.images import voxel_size
 from calzoo.imaging.outputs import check_target, in_bytes, written
 from calzoo.imaging.parts import clear_part, part_path
@@ -279,7 +283,13 @@ def _converted(path, planes, dtype):
     return out
 
 
-def write_movie(path, movie, *, frame_rate_hz=None, pixel_um=None):
+def write_movie(
+    path: str | os.PathLike[str],
+    movie: NDArray[Any] | MovieLike,
+    *,
+    frame_rate_hz: float | None = None,
+    pixel_um: Sequence[float] | None = None,
+) -> None:
     """Write a movie as a TIFF that Fiji opens with the right frame rate and pixel size.
 
     Parameters
@@ -297,6 +307,10 @@ def write_movie(path, movie, *, frame_rate_hz=None, pixel_um=None):
     ------
     CalzooError
         As `VolumeWriter`.
+
+    Examples
+    --------
+    >>> write_movie("movie.tif", np.zeros((20, 32, 48), np.uint16), frame_rate_hz=30, pixel_um=(0.8, 0.8))
     """
     rate = getattr(movie, "frame_rate_hz", None) if frame_rate_hz is None else frame_rate_hz
     pixel = getattr(movie, "pixel_um", None) if pixel_um is None else pixel_um

@@ -1,29 +1,35 @@
 """Segment the axons of a stack: classes, one label per axon, a table, a picture."""
 
 import contextlib
+import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calzoo.imaging import normalisation
+from calzoo.imaging.frames import sides_of
 from calzoo.imaging.growth import AXON, GROWTH
+from calzoo.imaging.images import Volume, as_volume, read_volume
 from calzoo.imaging.specks import WIDTH, surroundings, without_specks
 from calzoo.inference.axon_lengths import lengths_of
 from calzoo.inference.axon_network import AxonNetwork
 from calzoo.inference.axon_scale import is_known, least_voxels, scale_factors
 from calzoo.inference.axon_table import table_of
 from calzoo.inference.instances import CONNECTIVITY, Components, Measures, grown_slabs, numbering
+from calzoo.inference.models import Model, Provider
 from calzoo.inference.scratch import Scratch
 
 _VOLUMES = ("semantic", "instances")
 _FILES = ("axons.csv", "overlay.png")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AxonSegmentation:
     """The axons of a stack.
 
@@ -37,17 +43,49 @@ class AxonSegmentation:
         Columns of axons.csv; row i is axon i + 1.
     provider : str
         What ran the network.
+    voxel_um : tuple of (float or None) or None
+        Side of a voxel (z, y, x), where it is known.
     """
 
-    semantic: np.ndarray
-    instances: np.ndarray
-    table: Mapping[str, list]
+    semantic: NDArray[np.uint8]
+    instances: NDArray[np.int32]
+    table: Mapping[str, list[Any]]
     provider: str
+    voxel_um: tuple[float | None, float | None, float | None] | None = None
+
+    def __repr__(self) -> str:
+        axons = f"{self.count} axon{'s' * (self.count != 1)}"
+        return f"AxonSegmentation({axons} in {sides_of(self.instances.shape)} voxels)"
 
     @property
-    def count(self):
+    def count(self) -> int:
         """Number of axons."""
         return len(self.table["id"])
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write semantic.tif, instances.tif, axons.csv and run.json into a folder, all of them or none.
+
+        They are those of ``calzoo axons``; its picture needs the stack.
+
+        Parameters
+        ----------
+        folder : path
+            It is made where it is missing. An earlier result in it is replaced.
+
+        Raises
+        ------
+        CalzooError
+            If a file of the same name is no result of calzoo, or the folder cannot be written.
+        """
+        from calzoo.imaging.outputs import output_folder, write_run_json, write_table
+        from calzoo.imaging.writers import write_volume
+
+        stale = [*(f"{name}.zarr" for name in _VOLUMES), "overlay.png"]
+        with output_folder(folder, stale=stale) as part:
+            for name in _VOLUMES:
+                write_volume(part / f"{name}.tif", getattr(self, name), voxel_um=self.voxel_um)
+            write_table(part / "axons.csv", self.table)
+            write_run_json(part, voxel_um=self.voxel_um, provider=self.provider, axons=self.count)
 
 
 @dataclass(frozen=True)
@@ -74,19 +112,19 @@ class AxonRun:
 
 
 def segment_axons(
-    volume,
+    volume: NDArray[Any] | Volume,
     *,
-    preset="axons",
-    model=None,
-    provider="auto",
-    threads=None,
-    axes=None,
-    channel=None,
-    voxel_um=None,
-    axon_diameter=None,
-    min_voxels=None,
-    min_um3=None,
-):
+    preset: str = "axons",
+    model: str | os.PathLike[str] | Model | None = None,
+    provider: Provider = "auto",
+    threads: int | None = None,
+    axes: str | None = None,
+    channel: int | str | None = None,
+    voxel_um: Sequence[float | None] | None = None,
+    axon_diameter: float | str | None = None,
+    min_voxels: float | None = None,
+    min_um3: float | None = None,
+) -> AxonSegmentation:
     """Segment the axons of a stack that fits into memory.
 
     Parameters
@@ -121,9 +159,15 @@ def segment_axons(
     ------
     CalzooError
         If the volume, the network or an option cannot be used.
-    """
-    from calzoo.imaging.images import Volume, as_volume
 
+    Examples
+    --------
+    >>> from calzoo.simulation.axons import simulate_axons
+    >>> stack = simulate_axons(1, (16, 64, 64), style="confocal").volume
+    >>> found = segment_axons(stack, voxel_um=(1.0, 0.5, 0.5))
+    >>> found.instances.shape, len(found.table["length_um"]) == found.count
+    ((16, 64, 64), True)
+    """
     if isinstance(volume, Volume):  # one channel of whatever it was opened from
         channel = None
     channels, chosen = _channels(
@@ -140,7 +184,9 @@ def segment_axons(
     ):
         job.classify(classes, labels)
         table = job.label(classes, labels, semantic.append, instances.append)
-        return AxonSegmentation(semantic.read(), instances.read(), table, network.model.provider)
+        return AxonSegmentation(
+            semantic.read(), instances.read(), table, network.model.provider, job.volume.voxel_um
+        )
 
 
 def run_axons(
@@ -185,7 +231,6 @@ def run_axons(
     CalzooError
         If the file, the network or an option cannot be used, or the disk is full.
     """
-    from calzoo.imaging.images import read_volume
     from calzoo.imaging.outputs import output_folder, refuse_others, write_run_json, write_table
     from calzoo.imaging.overlays import Projection, draw_axons
 
@@ -211,7 +256,7 @@ def run_axons(
         with output_folder(out, stale=[name + other for name in _VOLUMES], inputs=[path]) as folder:
             table = _write_volumes(job, folder, view, ending)
             write_table(folder / "axons.csv", table)
-            title = f"{Path(path).name}   {' x '.join(map(str, shape))}   {len(table['id'])} axons"
+            title = f"{Path(path).name}   {sides_of(shape)}   {len(table['id'])} axons"
             draw_axons(folder / "overlay.png", view, title=title, pixel_um=voxel and voxel[2])
             seconds = round(time.perf_counter() - began, 3)
             options = {

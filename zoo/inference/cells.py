@@ -1,31 +1,38 @@
 """Find the neurons of a two-photon recording: one mask each, a score, traces."""
 
 import contextlib
+import os
 import sys
 import time
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calzoo.errors import CalzooError
+from calzoo.imaging.cell_files import cell_table, write_cells
 from calzoo.imaging.cell_pictures import resize, scaled_shape
 from calzoo.imaging.cell_summary import cell_pictures
 from calzoo.imaging.diameters import diameter_px
-from calzoo.imaging.frames import as_movie
+from calzoo.imaging.frames import MovieLike, as_movie, sides_of
 from calzoo.imaging.masks import Masks, count_of_cells
+from calzoo.imaging.movies import scales_of
 from calzoo.imaging.outputs import CURATION_FILES
 from calzoo.imaging.peaks import local_maxima
 from calzoo.imaging.picture_files import as_pictures
 from calzoo.imaging.suite2p_folder import FILES
+from calzoo.imaging.summary import SummaryImages
 from calzoo.imaging.traces import Traces, extract_traces
 from calzoo.inference.cell_input import network_input
 from calzoo.inference.cell_masks import binarised, pasted, suppressed, with_prior
 from calzoo.inference.cell_networks import CellNetworks
 from calzoo.inference.cell_scale import DOUBTFUL_SCORE, possible_diameters
+from calzoo.inference.models import Model, Provider
 
 PRESET = "cells-2p"
 _LEAST_PX = 2.0  # of a diameter: smaller ones would be enlarged beyond all memory
@@ -38,7 +45,7 @@ _OF_CENTERS = ("centers.csv", "stages.png", "on_mask.png", "pictures.png", "hist
 _STALE = ("cells.nwb", *CURATION_FILES, *_OF_MOVIES, *_OF_CENTERS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CellDetection:
     """The cells of a recording.
 
@@ -52,7 +59,7 @@ class CellDetection:
         How likely each pixel belongs to a cell.
     pictures : Mapping of str to ndarray, (Y, X)
         What the networks saw: correlation, brightness, deviation, those that there are.
-    diameter : float
+    diameter_px : float
         Of the cells as they were looked for, in pixels (of their geometric mean, where their sides
         differ).
     traces : Traces or None
@@ -61,45 +68,98 @@ class CellDetection:
         What ran the networks.
     least_score : float
         What the cells score at least.
+    pixel_um : tuple of float or None
+        Side of a pixel (y, x), where it is known.
+    frame_rate_hz : float or None
+        Frames per second, where they are known.
     """
 
     masks: Masks
-    scores: np.ndarray
-    heat: np.ndarray
-    pictures: Mapping[str, np.ndarray]
-    diameter: float
+    scores: NDArray[np.float32]
+    heat: NDArray[np.float32]
+    pictures: Mapping[str, NDArray[np.float32]]
+    diameter_px: float
     traces: Traces | None
     provider: str
     least_score: float
+    pixel_um: tuple[float, float] | None = None
+    frame_rate_hz: float | None = None
 
-    def __len__(self):
+    def __repr__(self) -> str:
+        frames = "no traces" if self.traces is None else f"{self.traces.cells.shape[1]} frames"
+        return (
+            f"CellDetection({count_of_cells(self.count)} in {sides_of(self.masks.shape)} pixels, "
+            f"diameter {self.diameter_px:.1f} px, {frames})"
+        )
+
+    @property
+    def count(self) -> int:
+        """Number of cells."""
         return len(self.masks)
 
     @property
-    def centers(self):
+    def centers(self) -> NDArray[np.float64]:
         """Mean (y, x) of the pixels of each cell, (N, 2)."""
         return self.masks.centers
 
     @property
-    def labels(self):
+    def labels(self) -> NDArray[np.int32]:
         """Label image, int32 (Y, X): cell i is i + 1, the smallest on top where several overlap."""
         return self.masks.labels()
 
+    @property
+    def table(self) -> dict[str, NDArray[Any]]:
+        """Columns of cells.csv, dict of str to ndarray; NaN in micrometres without `pixel_um`."""
+        return cell_table(self, self.pixel_um)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write what ``calzoo cells`` writes into a folder, all of it or nothing.
+
+        Parameters
+        ----------
+        folder : path
+            It is made where it is missing. An earlier result in it is replaced.
+
+        Raises
+        ------
+        CalzooError
+            If a file of the same name is no result of calzoo, or the folder cannot be written.
+        """
+        from calzoo.imaging.outputs import output_folder
+
+        facts = {
+            "pixel_um": self.pixel_um,
+            "frame_rate_hz": self.frame_rate_hz,
+            "provider": self.provider,
+            "parameters": {"diameter_px": self.diameter_px, "least_score": self.least_score},
+            "cells": self.count,
+        }
+        with output_folder(folder, stale=_STALE) as part:
+            write_cells(
+                part,
+                self,
+                title=Path(folder).name,
+                pixel_um=self.pixel_um,
+                frame_rate_hz=self.frame_rate_hz,
+                facts=facts,
+            )
+
 
 def find_cells(
-    movie=None,
+    movie: NDArray[Any] | MovieLike | None = None,
     *,
-    summary=None,
-    preset=PRESET,
-    model=None,
-    provider="auto",
-    threads=None,
-    diameter=None,
-    pixel_um=None,
-    score=None,
-    prior=False,
-    traces=True,
-):
+    summary: NDArray[Any] | Mapping[str, NDArray[Any]] | SummaryImages | None = None,
+    preset: str = PRESET,
+    model: Mapping[str, str | os.PathLike[str] | Model] | None = None,
+    provider: Provider = "auto",
+    threads: int | None = None,
+    diameter: float | str | None = None,
+    pixel_um: Sequence[float] | None = None,
+    frame_rate_hz: float | None = None,
+    score: float | None = None,
+    prior: bool = False,
+    traces: bool = True,
+) -> CellDetection:
     """Find the neurons of a movie, or of one picture.
 
     Parameters
@@ -123,6 +183,8 @@ def find_cells(
     pixel_um : tuple of float, optional
         Side of a pixel in micrometres, (y, x); by default that of the movie. Where the sides differ
         pictures are resampled so that cells look round to the networks.
+    frame_rate_hz : float, optional
+        Frames per second, for the tables; by default that of the movie.
     score : float, optional
         Least score of a cell, above 0 and up to 1, in place of the card's.
     prior : bool, optional
@@ -138,16 +200,26 @@ def find_cells(
     ------
     CalzooError
         If the recording, a network or an option cannot be used.
+
+    Examples
+    --------
+    >>> from calzoo.simulation.two_photon import simulate_two_photon
+    >>> movie = simulate_two_photon(3, (60, 96, 96)).frames(0, 60)
+    >>> found = find_cells(movie, diameter=12)
+    >>> found.traces.cells.shape == (found.count, 60)
+    True
+    >>> find_cells(summary=movie.mean(axis=0), diameter=12).traces is None
+    True
     """
-    pixel_um = _checked(score, pixel_um)
+    _check_score(score)
+    size, rate = scales_of(movie, pixel_um, frame_rate_hz)
     networks = CellNetworks.load(model, preset, provider=provider, threads=threads)
     if movie is None and summary is None:
         message = "find_cells: expected a movie (T, Y, X), or one picture as summary=; got neither."
         raise CalzooError(message)
     if movie is not None:
         movie = _checked_movie(movie)
-        pixel_um = pixel_um or getattr(movie, "pixel_um", None)
-    diameter = diameter_px(diameter, pixel_um, least=_LEAST_PX)  # before the movie is read
+    diameter = diameter_px(diameter, size, least=_LEAST_PX)  # before the movie is read
     if movie is not None and summary is None:
         _warn_of_few(movie.shape[0])
         summary = cell_pictures(movie, threads=threads or 2)
@@ -156,11 +228,11 @@ def find_cells(
     if movie is not None and shape != tuple(movie.shape[1:]):
         message = f"find_cells: the summary has {shape} pixels, the movie {tuple(movie.shape[1:])}."
         raise CalzooError(message)
-    found = detect(networks, pictures, diameter=diameter, pixel_um=pixel_um, score=score, prior=prior)
+    found = detect(networks, pictures, diameter=diameter, pixel_um=size, score=score, prior=prior)
     measured = None
     if movie is not None and traces:
         measured = traces_of(movie, found.masks)
-    return CellDetection(**vars(found) | {"traces": measured})
+    return replace(found, traces=measured, pixel_um=size, frame_rate_hz=rate)
 
 
 def _warn_of_few(frames):
@@ -183,21 +255,11 @@ def _checked_movie(movie):
     return as_movie(movie, at_least=2)
 
 
-def _checked(score, pixel_um):
-    """Return the pixel size as floats, or None; refuse a score or a size that means nothing."""
+def _check_score(score):
+    """Refuse a score that means nothing."""
     if score is not None and not (isinstance(score, Real) and 0 < score <= 1):
         message = f"score: expected the least probability of a cell, above 0 and up to 1, got {score!r}."
         raise CalzooError(message)
-    if pixel_um is None:
-        return None
-    try:
-        sizes = tuple(float(side) for side in pixel_um)
-    except (TypeError, ValueError):
-        sizes = ()
-    if len(sizes) != 2 or not all(0 < side < np.inf for side in sizes):
-        message = f"pixel_um: expected two sides (y, x) in micrometres, both above 0, got {pixel_um!r}."
-        raise CalzooError(message)
-    return sizes
 
 
 def detect(networks, pictures, *, diameter=None, pixel_um=None, score=None, prior=False):
@@ -214,9 +276,10 @@ def detect(networks, pictures, *, diameter=None, pixel_um=None, score=None, prio
     Returns
     -------
     CellDetection
-        Without traces.
+        Without traces, pixel size and frame rate.
     """
-    pixel_um = _checked(score, pixel_um)
+    _check_score(score)
+    pixel_um, _ = scales_of(None, pixel_um)
     seen = network_input(networks, pictures, pixel_um)
     diameter = diameter_px(diameter, pixel_um, least=_LEAST_PX)
     if diameter is None:
@@ -242,9 +305,9 @@ def _of_few(networks, seen, pictures, diameters, score, prior):
             best, surest = (*found, pictures, diameter, None, networks.provider, score), sure
     found = CellDetection(*best)
     warnings.warn(
-        f"the recording ({' x '.join(map(str, seen.shape))}) shows hardly more than noise would, so the "
-        f"diameter cannot be estimated; {count_of_cells(len(found))} with a score of at least {score:g} at "
-        f"{found.diameter:.1f} px. If there are more, give their diameter, e.g. 12px or 10um.",
+        f"the recording ({sides_of(seen.shape)}) shows hardly more than noise would, so the "
+        f"diameter cannot be estimated; {count_of_cells(found.count)} with a score of at least {score:g} at "
+        f"{found.diameter_px:.1f} px. If there are more, give their diameter, e.g. 12px or 10um.",
         stacklevel=2,
     )
     return found
@@ -328,14 +391,13 @@ class CellRun:
     folder : pathlib.Path
     count : int
         Number of cells.
-    diameter : float
-        In pixels.
+    diameter_px : float
     provider : str
     """
 
     folder: Path
     count: int
-    diameter: float
+    diameter_px: float
     provider: str
 
 
@@ -387,7 +449,6 @@ def run_cells(
     CalzooError
         If the file, a network or an option cannot be used, or the disk is full.
     """
-    from calzoo.imaging.cell_files import write_cells
     from calzoo.imaging.movies import open_movie
     from calzoo.imaging.nwb_output import check_nwb
     from calzoo.imaging.outputs import output_folder, refuse_others
@@ -404,7 +465,8 @@ def run_cells(
             f"{', '.join(given)}, which applies to movies; leave it out."
         )
         raise CalzooError(message)
-    pixel_um = _checked(score, pixel_um)
+    _check_score(score)
+    pixel_um, _ = scales_of(None, pixel_um)
     if nwb:
         check_nwb(None if nwb is True else nwb)
     networks = CellNetworks.load(model, preset, provider=provider, threads=threads)
@@ -443,16 +505,16 @@ def run_cells(
             "parameters": {
                 **networks.options,
                 **options,
-                "diameter_px": found.diameter,
+                "diameter_px": found.diameter_px,
                 "least_score": found.least_score,
             },
-            "cells": len(found),
+            "cells": found.count,
             "seconds": round(time.perf_counter() - began, 3),
         }
         write_cells(
             folder, found, title=Path(path).name, pixel_um=pixel_um, frame_rate_hz=rate, nwb=nwb, facts=facts
         )
-    return CellRun(Path(out), len(found), found.diameter, networks.provider)
+    return CellRun(Path(out), found.count, found.diameter_px, networks.provider)
 
 
 def model_facts(networks):

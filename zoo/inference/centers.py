@@ -1,12 +1,16 @@
 """Find the centres of the cells of a one-photon movie: points, radii, masks, traces."""
 
 import contextlib
+import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.center_channels import CELL_PX, CHANNELS, grid_for, window_channels
@@ -14,11 +18,13 @@ from calzoo.imaging.center_files import center_table, write_centers
 from calzoo.imaging.center_peaks import local_maxima, refine
 from calzoo.imaging.center_traces import cell_masks, extract_activity
 from calzoo.imaging.diameters import aspect_of, diameter_px
-from calzoo.imaging.frames import as_movie
+from calzoo.imaging.frames import MovieLike, as_movie, sides_of
 from calzoo.imaging.masks import Masks, count_of_cells
+from calzoo.imaging.movies import scales_of
 from calzoo.imaging.outputs import CURATION_FILES
 from calzoo.imaging.suite2p_folder import FILES as SUITE2P_FILES
 from calzoo.inference.center_network import OUTPUTS, CenterNetwork
+from calzoo.inference.models import Model, Provider
 
 #: Faster movies are averaged down to about this for the search; traces keep every frame.
 FASTEST_HZ = 10.0
@@ -35,7 +41,7 @@ _STALE = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Centers:
     """The cells of a movie, the likeliest first.
 
@@ -64,43 +70,81 @@ class Centers:
     pixel_um : tuple of float or None
         Side of a pixel (y, x), where it is known. Where pixels are not square, diameter and radii count
         pixels of the mean side, and cells are as much wider along an axis as pixels are shorter.
+    frame_rate_hz : float or None
+        Frames per second, where they are known.
     """
 
-    points: np.ndarray
-    scores: np.ndarray
-    radii: np.ndarray
-    traces: np.ndarray
-    noise: np.ndarray
-    hits: np.ndarray
+    points: NDArray[np.float64]
+    scores: NDArray[np.float32]
+    radii: NDArray[np.float32]
+    traces: NDArray[np.float32]
+    noise: NDArray[np.float32]
+    hits: NDArray[np.int64]
     masks: Masks
-    heat: np.ndarray
+    heat: NDArray[np.float32]
     diameter_px: float
     provider: str
-    pixel_um: tuple | None = None
+    pixel_um: tuple[float, float] | None = None
+    frame_rate_hz: float | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"Centers({count_of_cells(self.count)} in {sides_of(self.masks.shape)} pixels, "
+            f"diameter {self.diameter_px:.1f} px, {self.traces.shape[1]} frames)"
+        )
 
     @property
-    def count(self):
+    def count(self) -> int:
         """Number of cells."""
         return len(self.points)
 
-    def table(self, pixel_um=None):
-        """Return the columns of centers.csv, dict of str to ndarray; empty um columns without a size."""
-        return center_table(self, self.pixel_um if pixel_um is None else pixel_um)
+    @property
+    def table(self) -> dict[str, NDArray[Any]]:
+        """Columns of centers.csv, dict of str to ndarray; NaN in micrometres without `pixel_um`."""
+        return center_table(self, self.pixel_um)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write tables, masks and run.json into a folder, all of them or none.
+
+        The files are those of ``calzoo centers``, but for the pictures, which need the movie.
+
+        Parameters
+        ----------
+        folder : path
+            It is made where it is missing. An earlier result in it is replaced.
+
+        Raises
+        ------
+        CalzooError
+            If a file of the same name is no result of calzoo, or the folder cannot be written.
+        """
+        from calzoo.imaging.outputs import output_folder, write_run_json
+
+        with output_folder(folder, stale=[*_STALE, "overlay.png", "stages.png"]) as part:
+            write_centers(part, self, pixel_um=self.pixel_um, frame_rate_hz=self.frame_rate_hz)
+            write_run_json(
+                part,
+                pixel_um=self.pixel_um,
+                frame_rate_hz=self.frame_rate_hz,
+                provider=self.provider,
+                parameters={"diameter_px": self.diameter_px},
+                cells=self.count,
+            )
 
 
 def find_centers(
-    movie,
+    movie: NDArray[Any] | MovieLike,
     *,
-    preset="centers-1p",
-    model=None,
-    provider="auto",
-    threads=None,
-    diameter=None,
-    count=None,
-    threshold=None,
-    pixel_um=None,
-    frame_rate_hz=None,
-):
+    preset: str = "centers-1p",
+    model: str | os.PathLike[str] | Model | CenterNetwork | None = None,
+    provider: Provider = "auto",
+    threads: int | None = None,
+    diameter: float | str | None = None,
+    count: int | None = None,
+    score: float | None = None,
+    pixel_um: Sequence[float] | None = None,
+    frame_rate_hz: float | None = None,
+) -> Centers:
     """Find the centres of the cells of a one-photon movie.
 
     The movie is summed up in windows of some hundred frames; the network turns each
@@ -121,8 +165,8 @@ def find_centers(
         network measures it.
     count : int, optional
         How many centres to return at most: the likeliest, whatever their score.
-    threshold : float, optional
-        Least score, in place of the card's.
+    score : float, optional
+        Least score of a centre, between 0 and 1, in place of the card's.
     pixel_um : tuple of float, optional
         Side of a pixel in micrometres, (y, x); by default that of the movie.
     frame_rate_hz : float, optional
@@ -137,19 +181,27 @@ def find_centers(
     ------
     CalzooError
         If the movie, the network or an option cannot be used.
+
+    Examples
+    --------
+    >>> from calzoo.simulation.one_photon import simulate_one_photon
+    >>> movie = simulate_one_photon(7, (60, 64, 64)).frames(0, 60)
+    >>> found = find_centers(movie, diameter=11, count=3)
+    >>> found.points.shape, found.traces.shape
+    ((3, 2), (3, 60))
     """
     movie = as_movie(movie, at_least=2)
-    pixel_um, rate = _scales(movie, pixel_um, frame_rate_hz)
-    aspect = aspect_of(pixel_um)
+    size, rate = scales_of(movie, pixel_um, frame_rate_hz)
+    aspect = aspect_of(size)
     network = CenterNetwork.load(model, preset, provider=provider, threads=threads)
-    threshold, count = _limits(network, threshold, count)
+    score, count = _limits(network, score, count)
     workers = threads or 2
     slow = _slowed(movie, rate)
-    width = diameter_px(diameter, pixel_um)
+    width = diameter_px(diameter, size)
     width = network.measured_diameter(slow, threads=workers, aspect=aspect) if width is None else width
     grid = grid_for(movie.shape[1:], width, aspect)
     heat = projected(network, slow, grid, workers)
-    pixels = local_maxima(heat[..., 0], distance=network.apart * CELL_PX, threshold=threshold, count=count)
+    pixels = local_maxima(heat[..., 0], distance=network.apart * CELL_PX, threshold=score, count=count)
     seen = heat[tuple(pixels.T)].reshape(-1, 3)
     points = np.clip(grid.to_frame(refine(heat[..., 0], pixels)), 0, np.array(movie.shape[1:]) - 1)
     radii = (np.clip(seen[:, 2], 0.3 * CELL_PX / 2, 3 * CELL_PX / 2) * grid.mean_step).astype(np.float32)
@@ -166,17 +218,9 @@ def find_centers(
         heat,
         float(width),
         network.provider,
-        pixel_um,
+        size,
+        rate,
     )
-
-
-def _scales(movie, pixel_um, frame_rate_hz):
-    """Return the side of a pixel and the frame rate: what was given, else what the movie says, else None."""
-    from calzoo.imaging.movies import frame_rate, pixel_size
-
-    pixel_um = getattr(movie, "pixel_um", None) if pixel_um is None else pixel_size(pixel_um)
-    rate = getattr(movie, "frame_rate_hz", None) if frame_rate_hz is None else frame_rate(frame_rate_hz)
-    return pixel_um, rate
 
 
 def projected(network, movie, grid, threads=2):
@@ -215,7 +259,7 @@ def run_centers(
     threads=None,
     diameter=None,
     count=None,
-    threshold=None,
+    score=None,
     mask=None,
     judge=None,
     details=False,
@@ -233,7 +277,7 @@ def run_centers(
         A movie that `open_movie` reads.
     out : path
         The folder.
-    preset, model, provider, threads, diameter, count, threshold
+    preset, model, provider, threads, diameter, count, score
         As for `find_centers`.
     mask : path, optional
         Masks (.npz) or a picture (.tif) of known cells, to be drawn under the centres.
@@ -267,7 +311,7 @@ def run_centers(
     began = time.perf_counter()
     names = [*_FILES, *(["on_mask.png"] if mask is not None else []), *(_DETAILS if details else [])]
     refuse_others(out, names)
-    asked = {"diameter": diameter, "count": count, "threshold": threshold, "details": details}
+    asked = {"diameter": diameter, "count": count, "score": score, "details": details}
     asked["mask"] = mask and source_facts(mask)
     with contextlib.ExitStack() as files:
         movie = files.enter_context(open_movie(path, **reading))
@@ -279,7 +323,7 @@ def run_centers(
         # Before the work: where nothing can be written, hours of it would be lost.
         folder = files.enter_context(output_folder(out, stale=_STALE, inputs=inputs))
         found = find_centers(
-            movie, model=network, threads=threads, diameter=diameter, count=count, threshold=threshold
+            movie, model=network, threads=threads, diameter=diameter, count=count, score=score
         )
         write_centers(folder, found, pixel_um=movie.pixel_um, frame_rate_hz=movie.frame_rate_hz)
         verdict = None if known is None or judge is None else judge(found.points, known)
@@ -299,7 +343,7 @@ def run_centers(
             model=model_facts(network),
             parameters={
                 "diameter_px": found.diameter_px,
-                "threshold": _limits(network, threshold, count)[0],
+                "least_score": _limits(network, score, count)[0],
                 "count": count,
                 "window_frames": network.window,
                 "averaged_frames": _bin_size(movie, movie.frame_rate_hz),
@@ -326,7 +370,7 @@ def model_facts(network):
 def _draw(folder, found, movie, *, name):
     from calzoo.imaging import center_drawings as drawings
 
-    title = f"{name}   {' x '.join(map(str, movie.shape))}   {count_of_cells(found.count)}"
+    title = f"{name}   {sides_of(movie.shape)}   {count_of_cells(found.count)}"
     drawings.draw_overlay(folder / "overlay.png", found, movie, title=title)
     drawings.draw_stages(folder / "stages.png", found, movie)
 
@@ -344,18 +388,18 @@ def _draw_details(folder, found, movie, network):
     drawings.draw_histograms(folder / "histograms.png", values | {"s(t)": found.traces})
 
 
-def _limits(network, threshold, count):
+def _limits(network, score, count):
     """Return the least score and the largest number of centres."""
-    if threshold is not None and not (isinstance(threshold, Real) and 0 < threshold < 1):
-        message = f"threshold: expected a probability between 0 and 1, got {threshold!r}."
+    if score is not None and not (isinstance(score, Real) and 0 < score < 1):
+        message = f"score: expected the least probability of a centre, between 0 and 1, got {score!r}."
         raise CalzooError(message)
     if count is not None and not (isinstance(count, Integral) and count is not True and count >= 1):
         message = f"count: expected a whole number from 1 on, got {count!r}."
         raise CalzooError(message)
-    if threshold is None:
+    if score is None:
         # Whoever asks for a number of centres wants so many.
-        threshold = network.threshold if count is None else 1e-6
-    return threshold, count
+        score = network.threshold if count is None else 1e-6
+    return score, count
 
 
 def _bin_size(movie, rate):

@@ -18,19 +18,23 @@ import os
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calzoo.errors import CalzooError
+from calzoo.imaging.frames import sides_of
 from calzoo.inference import onnx_layers
 from calzoo.inference.models import Model, checked_threads
 
-METHODS = ("score-cam", "eigen-cam", "occlusion")
+Method = Literal["score-cam", "eigen-cam", "occlusion"]
+METHODS = get_args(Method)
 _AXES = ("bcyx", "byxc")
 _BATCH = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Explanation:
     """A map of what a classifier looks at.
 
@@ -46,27 +50,33 @@ class Explanation:
         Layer: the feature maps that were used; empty for occlusion.
     """
 
-    map: np.ndarray
+    map: NDArray[np.float32]
     target: int
     score: float
     method: str
     layer: str
 
+    def __repr__(self) -> str:
+        return (
+            f"Explanation({self.method} of class {self.target}, {sides_of(self.map.shape)} pixels, "
+            f"score {self.score:.3g})"
+        )
+
 
 def explain(
-    model,
-    image,
+    model: str | os.PathLike[str] | Model,
+    image: NDArray[Any],
     *,
-    method="score-cam",
-    target=None,
-    layer=None,
-    baseline=None,
-    patch=None,
-    axes=None,
-    input_name=None,
-    output_name=None,
-    threads=None,
-):
+    method: Method = "score-cam",
+    target: int | None = None,
+    layer: str | None = None,
+    baseline: NDArray[Any] | None = None,
+    patch: int | None = None,
+    axes: Literal["bcyx", "byxc"] | None = None,
+    input_name: str | None = None,
+    output_name: str | None = None,
+    threads: int | None = None,
+) -> Explanation:
     """Map where a classifier looks.
 
     Parameters
@@ -76,6 +86,7 @@ def explain(
     image : ndarray, (C, Y, X), (Y, X, C) or (Y, X)
         One network input without the batch, normalised as the network takes it.
     method : {"score-cam", "eigen-cam", "occlusion"}, optional
+        See `calzoo.inference.explain`.
     target : int, optional
         Class; by default that of the largest score.
     layer : str, optional
@@ -91,6 +102,7 @@ def explain(
         Which input is the picture and which output holds the scores; other inputs are fed
         zeros. By default the first input of four axes and the first output of two.
     threads : int, optional
+        Processor threads; the runtime's own choice where absent.
 
     Returns
     -------
@@ -101,9 +113,12 @@ def explain(
     CalzooError
         If the file is no such classifier, or the picture does not fit.
 
-    Notes
-    -----
-    ``explain("network.onnx", picture, method="occlusion").map`` is as large as the picture.
+    Examples
+    --------
+    >>> from calzoo.inference.models import load_model
+    >>> picture = np.random.default_rng(0).normal(size=(2, 64, 64))  # frame and field at rest
+    >>> explain(load_model("stimulus-demo"), picture, method="occlusion", target=3).map.shape
+    (64, 64)
     """
     if method not in METHODS:
         message = f"method must be one of {', '.join(METHODS)}, got {method!r}."
@@ -117,9 +132,10 @@ def explain(
         message = f"{wrong[0]}: expected a whole number, got {whole[wrong[0]]!r}."
         raise CalzooError(message)
     data, path = _bytes(model)
+    name = ""
     if method != "occlusion":
-        layer = onnx_layers.last_maps(data) if layer is None else layer
-        data = onnx_layers.with_output(data, layer)
+        name = onnx_layers.last_maps(data) if layer is None else layer
+        data = onnx_layers.with_output(data, name)
     network = _Classifier(data, path, axes, input_name, output_name, threads)
     picture = network.picture(image)
     scores = network.scores(picture[None])[0]
@@ -129,12 +145,12 @@ def explain(
         raise CalzooError(message)
     if method == "occlusion":
         found = _occlusion(network, picture, chosen, float(scores[chosen]), baseline, patch)
-        return Explanation(found, chosen, float(scores[chosen]), method, "")
-    maps = network.maps(picture[None], layer)
+        return Explanation(found, chosen, float(scores[chosen]), method, name)
+    maps = network.maps(picture[None], name)
     eigen = method == "eigen-cam"
     cam = _eigen(maps) if eigen else _score_cam(network, picture, maps, chosen, baseline)
     stretched = stretch(cam[None], picture.shape[1:])[0]
-    return Explanation(_from_0_to_1(stretched), chosen, float(scores[chosen]), method, layer)
+    return Explanation(_from_0_to_1(stretched), chosen, float(scores[chosen]), method, name)
 
 
 def stretch(maps, shape):

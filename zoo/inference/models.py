@@ -5,16 +5,20 @@ import hashlib
 import os
 import sys
 import threading
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calzoo.errors import CalzooError
 from calzoo.weights import onnx_file
 from calzoo.weights.card import Card
 
-PROVIDERS = ("auto", "cpu", "cuda", "tensorrt", "openvino")
+Provider = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
+PROVIDERS = get_args(Provider)
 MAX_BYTES = 1 << 30
 
 _ORT_NAMES = {
@@ -57,15 +61,21 @@ class Model:
         Inputs beside those of the card that may be fed, such as features that were computed before.
     """
 
-    def __init__(self, card, provider, path, sha256, backend):
+    def __init__(self, card: Card, provider: str, path: Path, sha256: str, backend: Any):
         self.card = card
         self.provider = provider
         self.path = path
         self.sha256 = sha256
-        self.optional = tuple(getattr(backend, "optional", ()))
+        self.optional: tuple[str, ...] = tuple(getattr(backend, "optional", ()))
         self._backend = backend
 
-    def run(self, feeds, outputs=None):
+    def __repr__(self) -> str:
+        card = self.card
+        return f"Model({card.name!r}, task={card.task!r}, provider={self.provider!r}, path={self.path})"
+
+    def run(
+        self, feeds: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None
+    ) -> dict[str, NDArray[Any]]:
         """Run the network once.
 
         Parameters
@@ -105,7 +115,13 @@ class Model:
             raise CalzooError(message) from error
 
 
-def load_model(name_or_path, *, provider="auto", threads=None, role="model"):
+def load_model(
+    name_or_path: str | os.PathLike[str],
+    *,
+    provider: Provider = "auto",
+    threads: int | None = None,
+    role: str = "model",
+) -> Model:
     """Load a preset or an .onnx file.
 
     Parameters
@@ -129,6 +145,12 @@ def load_model(name_or_path, *, provider="auto", threads=None, role="model"):
     CalzooError
         If there is no such preset or file, the file is damaged, has no card or
         does not stand alone, or the provider is not to be had.
+
+    Examples
+    --------
+    >>> model = load_model("axons", provider="cpu")
+    >>> model.card.task, model.provider, model.card.inputs[0].axes
+    ('axons', 'cpu', 'bczyx')
     """
     if provider not in PROVIDERS:
         message = f"provider must be one of {', '.join(PROVIDERS)}; got {provider!r}."

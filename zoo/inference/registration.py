@@ -1,27 +1,32 @@
 """Register movies: a template, the motion of every frame, the moved frames, and how well it went."""
 
+import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.frames import as_movie, refuse_masked
+from calzoo.imaging.frames import MovieLike, as_movie, refuse_masked, sides_of
 from calzoo.imaging.rigid import CLEAR, RigidSearch, rigid_template
 from calzoo.imaging.scanning import correct_scan_offset, fill_lines, find_bad_lines, scan_offset
+from calzoo.inference.models import Model, Provider, load_model
 from calzoo.inference.registration_network import Aligner, RegistrationNetwork, check_template
 from calzoo.inference.registration_quality import Quality, uncertainty_limit
 
 SAMPLE_BYTES = 96 * 2**20  # float32 frames that the template is made of
 SAMPLE_FRAMES = 200
+Interpolation = Literal["linear", "cubic"]
 NOISE = 0.1  # of frames is clear at most where there is nothing that could be registered
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Registration:
     """A registered movie.
 
@@ -43,6 +48,8 @@ class Registration:
         Pixels that were seen in all frames that are not bad, on lines that hold a picture.
     report : Mapping
         What OUT.json says; see docs/registration.md.
+    provider : str
+        What ran the network.
     others : tuple of ndarray
         Further channels, moved like the first.
     scan_offset : float
@@ -50,19 +57,24 @@ class Registration:
         another channel along `flow` give it to `calzoo.imaging.scanning.correct_scan_offset` first.
     """
 
-    movie: np.ndarray
-    flow: np.ndarray | None
-    template: np.ndarray
-    motion: np.ndarray
-    uncertainty: np.ndarray
-    bad: np.ndarray
-    valid: np.ndarray
-    report: Mapping
-    others: tuple = ()
+    movie: NDArray[Any]
+    flow: NDArray[np.float32] | None
+    template: NDArray[np.float32]
+    motion: NDArray[np.float32]
+    uncertainty: NDArray[np.float32]
+    bad: NDArray[np.bool_]
+    valid: NDArray[np.bool_]
+    report: Mapping[str, Any]
+    provider: str
+    others: tuple[NDArray[Any], ...] = ()
     scan_offset: float = 0.0
 
+    def __repr__(self) -> str:
+        count, *sides = self.movie.shape
+        return f"Registration({count} frames of {sides_of(sides)} pixels, {self.bad.sum()} of them bad)"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Registered:
     """One frame that a `Registrar` has brought to its template.
 
@@ -80,11 +92,17 @@ class Registered:
         card.
     """
 
-    frame: np.ndarray
-    flow: np.ndarray
+    frame: NDArray[np.float32]
+    flow: NDArray[np.float32]
     uncertainty: float
     clarity: float
     bad: bool
+
+    def __repr__(self) -> str:
+        return (
+            f"Registered({sides_of(self.frame.shape)} pixels, uncertainty {self.uncertainty:.2f} px, "
+            f"clarity {self.clarity:.1f}, bad={self.bad})"
+        )
 
 
 class Registrar:
@@ -106,20 +124,18 @@ class Registrar:
 
     def __init__(
         self,
-        template,
+        template: NDArray[Any],
         *,
-        preset="registration-2p",
-        model=None,
-        provider="auto",
-        threads=None,
-        reach=None,
-        highpass=None,
-        interpolation="linear",
+        preset: str = "registration-2p",
+        model: str | os.PathLike[str] | Model | None = None,
+        provider: Provider = "auto",
+        threads: int | None = None,
+        reach: float | None = None,
+        highpass: float | None = None,
+        interpolation: Interpolation = "linear",
     ):
         options = checked_options(reach=reach, highpass=highpass, interpolation=interpolation)
         # One frame at a time is soonest ready if all threads work on it.
-        from calzoo.inference.models import Model, load_model
-
         if not isinstance(model, Model):
             model = load_model(preset if model is None else model, provider=provider, threads=threads)
         prepare = _preparation(options["highpass"], None)
@@ -129,7 +145,7 @@ class Registrar:
             network, template, reach=options["reach"], prepare=prepare, interpolation=interpolation
         )
 
-    def __call__(self, frame):
+    def __call__(self, frame: NDArray[Any]) -> Registered:
         """Bring one frame (Y, X) to the template.
 
         Returns
@@ -160,22 +176,22 @@ class Registrar:
 
 
 def register_movie(
-    movie,
+    movie: NDArray[Any] | MovieLike,
     *,
-    preset="registration-2p",
-    model=None,
-    provider="auto",
-    threads=None,
-    template=None,
-    others=(),
-    joint=False,
-    reach=None,
-    smoothing=0.0,
-    interpolation="linear",
-    highpass=None,
-    bidirectional=None,
-    return_flow=False,
-):
+    preset: str = "registration-2p",
+    model: str | os.PathLike[str] | Model | None = None,
+    provider: Provider = "auto",
+    threads: int | None = None,
+    template: NDArray[Any] | None = None,
+    others: Sequence[NDArray[Any] | MovieLike] = (),
+    joint: bool = False,
+    reach: float | None = None,
+    smoothing: float = 0.0,
+    interpolation: Interpolation = "linear",
+    highpass: float | None = None,
+    bidirectional: float | Literal["auto"] | None = None,
+    return_flow: bool = False,
+) -> Registration:
     """Register a movie that fits into memory.
 
     Parameters
@@ -218,6 +234,17 @@ def register_movie(
     ------
     CalzooError
         If the movie, the template, the network or an option cannot be used.
+
+    Examples
+    --------
+    >>> from calzoo.simulation.two_photon import simulate_two_photon
+    >>> movie = simulate_two_photon(3, (20, 96, 96)).frames(0, 20)
+    >>> result = register_movie(movie)
+    >>> result.movie.shape, result.movie.dtype == movie.dtype, result.motion.shape
+    ((20, 96, 96), True, (20, 2))
+    >>> registrar = Registrar(result.template)
+    >>> registrar(movie[0]).flow.shape
+    (96, 96, 2)
     """
     job = _Job(
         movie,
@@ -252,6 +279,7 @@ def register_movie(
         bad=quality.bad,
         valid=quality.valid,
         report=quality.report(),
+        provider=job.network.model.provider,
         others=tuple(moved[1:]),
         scan_offset=job.offset,
     )

@@ -1,21 +1,27 @@
 """Tell which neurons were stimulated before each frame, and map what spoke for it."""
 
+import os
 from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calzoo.errors import CalzooError
 from calzoo.imaging import normalisation
-from calzoo.imaging.frames import refuse_masked, taken
+from calzoo.imaging.frames import refuse_file, refuse_masked, sides_of, taken
+from calzoo.imaging.movies import Movie
 from calzoo.imaging.rest import RestTrack
-from calzoo.inference.models import model_of
+from calzoo.imaging.stimuli import Stimuli
+from calzoo.inference.models import Model, Provider, model_of
 
 PRESET = "stimulus-demo"
-TARGETS = ("largest", "stimulated")
+Target = Literal["largest", "stimulated"]
+TARGETS = get_args(Target)
 _BATCH = 16  # frames at once
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StimulusDecoding:
     """What a network says of N frames.
 
@@ -34,19 +40,23 @@ class StimulusDecoding:
         What ran the network.
     """
 
-    frames: np.ndarray
-    logits: np.ndarray
-    cams: np.ndarray | None
+    frames: NDArray[np.int64]
+    logits: NDArray[np.float32]
+    cams: NDArray[np.float32] | None
     threshold: float
     provider: str
 
+    def __repr__(self) -> str:
+        cams = "no maps" if self.cams is None else f"maps of {sides_of(self.cams.shape[1:])} pixels"
+        return f"StimulusDecoding({len(self.frames)} frames, {self.logits.shape[1] - 1} cells, {cams})"
+
     @property
-    def probability(self):
+    def probability(self) -> NDArray[np.float32]:
         """Float32, (N, K + 1)."""
         return probability(self.logits)
 
     @property
-    def found(self):
+    def found(self) -> NDArray[np.bool_]:
         """Bool, (N, K): which cells were stimulated."""
         return self.probability[:, :-1] > self.threshold
 
@@ -206,26 +216,26 @@ class StimulusNetwork:
 
 
 def decode_stimuli(
-    frames,
+    movie: NDArray[Any] | Movie,
     *,
-    stimuli=None,
-    preset=PRESET,
-    model=None,
-    provider="auto",
-    threads=None,
-    rest=None,
-    mask=None,
-    target="largest",
-    cams=True,
-):
+    stimuli: Stimuli | None = None,
+    preset: str = PRESET,
+    model: str | os.PathLike[str] | Model | StimulusNetwork | None = None,
+    provider: Provider = "auto",
+    threads: int | None = None,
+    rest: NDArray[Any] | None = None,
+    mask: NDArray[Any] | None = None,
+    target: Target | NDArray[Any] = "largest",
+    cams: bool = True,
+) -> StimulusDecoding:
     """Tell which neurons were stimulated before each frame.
 
     Parameters
     ----------
-    frames : ndarray or Movie, (T, Y, X)
+    movie : ndarray or Movie, (T, Y, X)
         Intensities of any real dtype.
     stimuli : Stimuli, optional
-        From `calzoo.imaging.stimuli.read_stimuli`: only its frames are decoded.
+        From `calzoo.read_stimuli`: only its frames are decoded.
     preset : str, optional
         Released network, where `model` is absent.
     model : str, path or Model, optional
@@ -251,19 +261,26 @@ def decode_stimuli(
     ------
     CalzooError
         If the frames, the network or an option cannot be used.
+
+    Examples
+    --------
+    >>> from calzoo.simulation.stimulus import simulate_stimulus
+    >>> movie = simulate_stimulus(0, trials=1).frames[:8]
+    >>> decode_stimuli(movie, preset="stimulus-demo")
+    StimulusDecoding(8 frames, 12 cells, maps of 128 x 128 pixels)
     """
     network = StimulusNetwork.load(model, preset, provider=provider, threads=threads)
-    frames = checked_movie(frames)
+    movie = checked_movie(movie)
     if isinstance(target, str):
         _check_target(target)
         if target == "stimulated" and stimuli is None:
             message = "target 'stimulated' needs the table of stimuli; give stimuli, or target 'largest'."
             raise CalzooError(message)
     if stimuli is None:
-        numbers = np.arange(len(frames) - network.together + 1)
+        numbers = np.arange(len(movie) - network.together + 1)
         wanted = np.zeros((len(numbers), network.cells + 1), np.float32)
     else:
-        check_table(frames, stimuli)
+        check_table(movie, stimuli)
         rows = network.rows(stimuli)
         numbers = stimuli.frames[rows]
         wanted = network.targets(stimuli, target if isinstance(target, str) else TARGETS[0])[rows]
@@ -274,10 +291,10 @@ def decode_stimuli(
             message = f"expected a target of shape {shape}, got {wanted.shape}."
             raise CalzooError(message)
     logits = np.empty((len(numbers), network.cells + 1), np.float32)
-    kept = np.empty((len(numbers), *frames.shape[1:]), np.float32) if cams else None
-    for part, some, maps in network.blocks(frames, numbers, wanted, rest=rest, mask=mask):
+    kept = np.empty((len(numbers), *movie.shape[1:]), np.float32) if cams else None
+    for part, some, maps in network.blocks(movie, numbers, wanted, rest=rest, mask=mask):
         logits[part] = some
-        if cams:
+        if kept is not None:
             kept[part] = maps
     return StimulusDecoding(numbers, logits, kept, network.threshold, network.model.provider)
 
@@ -300,6 +317,7 @@ def check_table(movie, stimuli):
 def checked_movie(movie):
     """Return an opened movie as it is, and what NumPy can read as an array; refuse other than three axes."""
     if not hasattr(movie, "frames"):
+        refuse_file(movie, "open_movie")
         refuse_masked(movie)
         movie = np.asanyarray(movie)
     if len(movie.shape) != 3 or 0 in movie.shape:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from calzoo.errors import CalzooError
+from calzoo.imaging.frames import sides_of
 
 BLENDINGS = ("gaussian", "constant")
 _ALONE, _AMONG = 1.25, 1.125  # how much longer than the card's a side may be, as the only tile or one of many
@@ -314,7 +315,7 @@ class _Runner:
             going_on = f"{self._batch} tile(s) at once"
         else:
             self._part = self._smaller(error)
-            going_on = f"tiles of {' x '.join(map(str, self._part))} voxels"
+            going_on = f"tiles of {sides_of(self._part)} voxels"
         print(f"calzoo: {error or 'out of memory'}; going on with {going_on}.", file=sys.stderr)
 
     def _smaller(self, error):
@@ -324,7 +325,7 @@ class _Runner:
         longest = sides.index(max(sides))
         if not sides[longest]:
             message = (
-                f"expected memory for one tile of {' x '.join(map(str, self._part))} voxels, got none "
+                f"expected memory for one tile of {sides_of(self._part)} voxels, got none "
                 f"({error}); close other programs, or use provider 'cpu'."
             )
             raise CalzooError(message) from error

@@ -1,6 +1,9 @@
 """How alike maps are: zero-mean normalised cross-correlation, squared differences, blocks of conditions."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 
 def zncc(first, second):
@@ -133,7 +136,7 @@ class TrialSimilarity:
         there = (count > 0).astype(float).ravel()
         self._there = np.outer(there, there).reshape(c, t, c, t).transpose(0, 2, 1, 3).reshape(c * c, t * t)
 
-    def matrix(self, weights=None):
+    def matrix(self, weights: NDArray[Any] | None = None) -> NDArray[np.float64]:
         """Return the similarity of every condition with every other, (C, C); 1 with itself.
 
         Parameters
@@ -143,7 +146,7 @@ class TrialSimilarity:
         """
         return self._matrices(np.ones((1, self._shape[1])) if weights is None else np.atleast_2d(weights))[0]
 
-    def means(self, weights):
+    def means(self, weights: NDArray[Any]) -> NDArray[np.float64]:
         """Return the mean over pairs of conditions for each row of trial weights, (R,).
 
         Pairs whose similarity is not defined are left out; NaN where none is.
@@ -159,7 +162,7 @@ class TrialSimilarity:
         total, count = np.where(finite, pairs, 0).sum(axis=1), finite.sum(axis=1)
         return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
 
-    def mean(self):
+    def mean(self) -> float:
         """Return the mean over pairs of conditions, or NaN."""
         return float(self.means(np.ones((1, self._shape[1])))[0])
 

@@ -24,7 +24,7 @@ class Change:
     before: float
     after: float
     difference: float
-    interval: tuple
+    interval: tuple[float, float]
     p: float
 
 

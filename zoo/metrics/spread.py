@@ -11,6 +11,7 @@ ones differently when the light fades.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from calzoo.metrics.permutation import Change, sign_flip_test
@@ -20,7 +21,7 @@ _SURE = 2.0  # standard errors above which a pixel takes part
 _OWN, _BEYOND = 2.0, 3.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Influence:
     """What the stimulation of each cell of a group adds to the field, trial by trial.
 
@@ -32,9 +33,9 @@ class Influence:
         The field without the answers, mean over trials.
     """
 
-    cells: np.ndarray
-    maps: np.ndarray
-    level: np.ndarray
+    cells: NDArray[np.int64]
+    maps: NDArray[np.float64]
+    level: NDArray[np.float64]
 
 
 def influence(pictures, stimulated, trial):

@@ -1,21 +1,35 @@
 """One recording, as a network sees it: answers, maps by condition and by stimulus, their tables."""
 
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calzoo.errors import CalzooError
+from calzoo.imaging.frames import sides_of
+from calzoo.imaging.movies import Movie
 from calzoo.imaging.stimuli import Stimuli
-from calzoo.inference.stimulus import PRESET, StimulusNetwork, check_table, checked_movie, probability
+from calzoo.inference.models import Model, Provider
+from calzoo.inference.stimulus import (
+    PRESET,
+    StimulusNetwork,
+    Target,
+    check_table,
+    checked_movie,
+    probability,
+)
 from calzoo.metrics.correlation import TrialSimilarity, block_means, ssd_matrix, zncc_matrix
 from calzoo.metrics.decoding import authors_rule, decoding_scores, exact_match
-from calzoo.metrics.spread import influence
+from calzoo.metrics.spread import Influence, influence
 from calzoo.stimulus.answers import event_pictures, reduced, summed
 
 _MAP_SIDE = 64  # pixels of the longer side of the maps of single stimuli, which statistics are made of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StimulusAnalysis:
     """What a network says of a recording whose stimuli are known.
 
@@ -42,38 +56,44 @@ class StimulusAnalysis:
     """
 
     stimuli: Stimuli
-    logits: np.ndarray
+    logits: NDArray[np.float32]
     threshold: float
-    mean_cams: np.ndarray
-    event_cams: np.ndarray
-    event_pictures: np.ndarray
-    event_condition: np.ndarray
-    event_trial: np.ndarray
-    average: np.ndarray
-    scores: dict
-    facts: dict
+    mean_cams: NDArray[np.float32]
+    event_cams: NDArray[np.float32]
+    event_pictures: NDArray[np.float32]
+    event_condition: NDArray[np.int64]
+    event_trial: NDArray[np.int64]
+    average: NDArray[np.float32]
+    scores: dict[str, float]
+    facts: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return (
+            f"StimulusAnalysis({len(self.stimuli)} frames of {sides_of(self.average.shape)} pixels, "
+            f"{len(self.stimuli.conditions)} conditions, exact match {self.scores['exact']:.2f})"
+        )
 
     @property
-    def zncc(self):
+    def zncc(self) -> NDArray[np.float64]:
         """ZNCC of the mean maps, (C, C)."""
         return zncc_matrix(self.mean_cams)
 
     @property
-    def ssd(self):
+    def ssd(self) -> NDArray[np.float64]:
         """Mean squared difference of the mean maps, (C, C)."""
         return ssd_matrix(self.mean_cams)
 
     @property
-    def groups(self):
+    def groups(self) -> NDArray[np.int64]:
         """Group of each condition, from 1; one group of all where the table has none; 0: no stimulus."""
         return compared_groups(self.stimuli)
 
-    def similarity(self, group):
+    def similarity(self, group: int) -> TrialSimilarity:
         """Return the similarity of the conditions of a group, from single trials."""
         inside = np.flatnonzero(self.groups == group)
         return TrialSimilarity(self.event_cams, self.event_condition, self.event_trial, inside.tolist())
 
-    def influence(self, group):
+    def influence(self, group: int) -> Influence:
         """Return what the stimulation of each cell of a group adds to the field, trial by trial."""
         rows = np.flatnonzero(self.groups[self.event_condition] == group)
         stimulated = np.zeros((len(rows), self.stimuli.cells.shape[1]), bool)
@@ -83,28 +103,28 @@ class StimulusAnalysis:
 
 
 def analyse_stimuli(
-    movie,
-    stimuli,
+    movie: NDArray[Any] | Movie,
+    stimuli: Stimuli,
     *,
-    preset=PRESET,
-    model=None,
-    provider="auto",
-    threads=None,
-    target="largest",
-    rest=None,
-    mask=None,
-    trials=None,
-    progress=None,
-):
+    preset: str = PRESET,
+    model: str | os.PathLike[str] | Model | StimulusNetwork | None = None,
+    provider: Provider = "auto",
+    threads: int | None = None,
+    target: Target = "largest",
+    rest: NDArray[Any] | None = None,
+    mask: NDArray[Any] | None = None,
+    trials: Sequence[int] | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> StimulusAnalysis:
     """Decode a recording, and average its maps by condition and by stimulus.
 
     Parameters
     ----------
     movie : Movie or ndarray, (T, Y, X)
     stimuli : Stimuli
-        From `calzoo.imaging.stimuli.read_stimuli`.
+        From `calzoo.read_stimuli`.
     preset, model, provider, threads, target, rest, mask : optional
-        As for `calzoo.inference.stimulus.decode_stimuli`.
+        As for `calzoo.decode_stimuli`.
     trials : sequence of int, optional
         Only these.
     progress : callable, optional

@@ -1,8 +1,11 @@
 """Two recordings of one field, before and after a treatment, seen by one network."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calzoo.errors import CalzooError
 from calzoo.metrics.correlation import MeanSimilarity, TrialSimilarity, block_means
@@ -11,7 +14,7 @@ from calzoo.metrics.spread import compare_spread
 from calzoo.stimulus.analysis import StimulusAnalysis, compared_groups
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StimulusComparison:
     """Two recordings of one field, seen by one network.
 
@@ -32,11 +35,18 @@ class StimulusComparison:
 
     before: StimulusAnalysis
     after: StimulusAnalysis
-    changes: dict
+    changes: dict[int, Change]
     overall: Change
-    spreads: dict
+    spreads: dict[int, Change]
     spread: Change
     classical: Change | None = None
+
+    def __repr__(self) -> str:
+        spread = self.spread
+        return (
+            f"StimulusComparison(spread of answers {spread.before:.2f} before and {spread.after:.2f} after, "
+            f"p = {spread.p:.2g})"
+        )
 
 
 def check_trials(stimuli, label="the table"):
@@ -105,7 +115,14 @@ def check_pair(before, after, sizes):
         raise CalzooError(message)
 
 
-def compare_analyses(before, after, *, answers=None, seed=0, resamples=1000):
+def compare_analyses(
+    before: StimulusAnalysis,
+    after: StimulusAnalysis,
+    *,
+    answers: Sequence[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] | None = None,
+    seed: int = 0,
+    resamples: int = 1000,
+) -> StimulusComparison:
     """Compare the maps of two recordings of the same conditions.
 
     Parameters
