@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from calzoo.errors import CalzooError
+from calzoo.imaging.cell_files import TRACE_TABLES, write_cells
 from calzoo.imaging.cell_pictures import resize, scaled_shape
 from calzoo.imaging.cell_summary import cell_pictures
 from calzoo.imaging.diameters import diameter_px
@@ -20,7 +21,7 @@ from calzoo.imaging.masks import Masks, count_of_cells
 from calzoo.imaging.outputs import CURATION_FILES
 from calzoo.imaging.peaks import local_maxima
 from calzoo.imaging.picture_files import as_pictures
-from calzoo.imaging.suite2p_folder import FILES
+from calzoo.imaging.suite2p_folder import FILES, UNKNOWN_RATE_HZ
 from calzoo.imaging.traces import Traces, extract_traces
 from calzoo.inference.cell_input import network_input
 from calzoo.inference.cell_masks import binarised, pasted, suppressed, with_prior
@@ -30,8 +31,9 @@ from calzoo.inference.cell_scale import DOUBTFUL_SCORE, possible_diameters
 PRESET = "cells-2p"
 _LEAST_PX = 2.0  # of a diameter: smaller ones would be enlarged beyond all memory
 _FEWEST_FRAMES = 50
+_BASELINE_S = 60.0
 _FILES = ("masks.npz", "labels.tif", "rois.zip", "cells.csv", "caiman_A.npz", "overlay.png")
-_OF_MOVIES = ("traces.csv", *(f"suite2p/{name}" for name in FILES))
+_OF_MOVIES = (*TRACE_TABLES, *(f"suite2p/{name}" for name in FILES))
 _OF_CENTERS = ("centers.csv", "stages.png", "on_mask.png", "pictures.png", "histograms.png")
 #: What an earlier result may hold of other cells: not every run writes it, `calzoo centers` did, or it was
 #: made by hand since.
@@ -200,6 +202,21 @@ def _checked(score, pixel_um):
     return sizes
 
 
+def _check_baseline(seconds, traces):
+    """Refuse a window of the baseline without traces, or one that means nothing."""
+    if seconds is None:
+        return
+    if not traces:
+        message = (
+            f"baseline_s={seconds!r} (--baseline) is for the dF/F of traces, and there are none of a picture "
+            "(summary) or of masks alone (traces=False, --no-traces); leave it out."
+        )
+        raise CalzooError(message)
+    if not (isinstance(seconds, Real) and 0 < seconds < np.inf):
+        message = f"baseline_s: expected a number of seconds above 0, got {seconds!r}."
+        raise CalzooError(message)
+
+
 def detect(networks, pictures, *, diameter=None, pixel_um=None, score=None, prior=False):
     """Find cells in pictures.
 
@@ -352,6 +369,7 @@ def run_cells(
     score=None,
     prior=False,
     traces=True,
+    baseline_s=None,
     nwb=False,
     pixel_um=None,
     frame_rate_hz=None,
@@ -360,8 +378,8 @@ def run_cells(
     """Find the neurons of a file, and write all results into a folder.
 
     The folder gets masks.npz, labels.tif, rois.zip, cells.csv, overlay.png, caiman_A.npz
-    and run.json; of a movie also traces.csv and the folder suite2p; all of them or none. What an
-    earlier run or `calzoo curate` left there of other cells goes.
+    and run.json; of a movie also traces.csv, neuropil.csv, corrected.csv, dff.csv and the folder suite2p; all
+    of them or none. What an earlier run or `calzoo curate` left there of other cells goes.
 
     Parameters
     ----------
@@ -373,6 +391,9 @@ def run_cells(
         `path` is one picture, or a stack of correlation, median and standard deviation.
     preset, model, provider, threads, diameter, score, prior, traces
         As for `find_cells`.
+    baseline_s : float, optional
+        Seconds in the window of the running baseline of dF/F, by default 60; where the frame rate is not
+        known it is taken to be 10 Hz. See `calzoo.imaging.traces.trace_delta_f_over_f`.
     nwb : bool or mapping, optional
         Also write cells.nwb, with metadata where a mapping is given; needs pynwb.
     pixel_um, frame_rate_hz, **reading : optional
@@ -387,7 +408,6 @@ def run_cells(
     CalzooError
         If the file, a network or an option cannot be used, or the disk is full.
     """
-    from calzoo.imaging.cell_files import write_cells
     from calzoo.imaging.movies import open_movie
     from calzoo.imaging.nwb_output import check_nwb
     from calzoo.imaging.outputs import output_folder, refuse_others
@@ -405,12 +425,13 @@ def run_cells(
         )
         raise CalzooError(message)
     pixel_um = _checked(score, pixel_um)
+    _check_baseline(baseline_s, traces and not summary)
     if nwb:
         check_nwb(None if nwb is True else nwb)
     networks = CellNetworks.load(model, preset, provider=provider, threads=threads)
     options = {"diameter": diameter, "score": score, "prior": prior}
     asked = {**options, "summary": summary, "traces": traces, "nwb": nwb, "pixel_um": pixel_um}
-    asked |= {"frame_rate_hz": frame_rate_hz, **reading}
+    asked |= {"baseline_s": baseline_s, "frame_rate_hz": frame_rate_hz, **reading}
     with contextlib.ExitStack() as files:
         length, rate = None, None
         if summary:
@@ -421,6 +442,7 @@ def run_cells(
                 open_movie(path, pixel_um=pixel_um, frame_rate_hz=frame_rate_hz, **reading)
             )
             length, rate, pixel_um = movie.shape[0], movie.frame_rate_hz, movie.pixel_um
+        baseline_frames = max(round((baseline_s or _BASELINE_S) * (rate or UNKNOWN_RATE_HZ)), 1)
         if pixel_um is None:
             print(
                 f"calzoo: {path}: the pixel size is not known, columns in um stay empty; give --pixel Y,X.",
@@ -445,12 +467,20 @@ def run_cells(
                 **options,
                 "diameter_px": found.diameter,
                 "least_score": found.least_score,
+                **({} if found.traces is None else {"baseline_frames": baseline_frames}),
             },
             "cells": len(found),
             "seconds": round(time.perf_counter() - began, 3),
         }
         write_cells(
-            folder, found, title=Path(path).name, pixel_um=pixel_um, frame_rate_hz=rate, nwb=nwb, facts=facts
+            folder,
+            found,
+            title=Path(path).name,
+            pixel_um=pixel_um,
+            frame_rate_hz=rate,
+            baseline_frames=baseline_frames,
+            nwb=nwb,
+            facts=facts,
         )
     return CellRun(Path(out), len(found), found.diameter, networks.provider)
 
