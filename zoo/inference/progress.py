@@ -22,4 +22,4 @@ def counted(pieces, total, done=0, unit="frame"):
     with tqdm(total=total, initial=done, unit=unit, file=sys.stderr, leave=False) as bar:
         for piece in pieces:
             yield piece
-            bar.update(len(piece.flow))
+            bar.update(len(piece.found.flow))
