@@ -79,8 +79,9 @@ class AxonsRecipe:
     pool, fresh : int
         Simulated stacks that tiles are drawn from, and how many new ones each epoch brings.
     validation_stack : tuple of int
+        (Z, Y, X) of simulated stacks that the network is scored on.
     validation_stacks : int
-        Simulated stacks per style that the network is scored on.
+        How many of them, per style.
     percentiles, clip, ignore_zeros
         Normalisation, in training as at inference; see `calzoo.weights.card.Normalisation`.
     border_recipe : int

@@ -48,6 +48,7 @@ class RegistrationRecipe:
     ----------
     name : str
     seed : int
+        Of the first weights, the scenes and every pair.
     builder : str
         "module:function" that builds the network.
     network : mapping

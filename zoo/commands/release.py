@@ -74,11 +74,9 @@ def _missing(preset, role):
 def _evaluate(trained):
     """Score a run that was not scored, so that no network is released without numbers."""
     from calzoo.commands._scoring import scorer, task_of_recipe
-    from calzoo.commands.evaluate import score_run
     from calzoo.training import runs
 
-    task = scorer(task_of_recipe(trained.recipe))
-    runs.save_scores(trained, task.score_run(trained) if task else score_run(trained))
+    runs.save_scores(trained, scorer(task_of_recipe(trained.recipe)).score_run(trained))
 
 
 def write_golden(model, path, *, seed=0):
