@@ -17,6 +17,7 @@ from calzoo.training.fingerprints import numbered
 from calzoo.training.ledger import versions
 from calzoo.training.losses import voxel_loss
 from calzoo.training.prediction import predict_volume
+from calzoo.training.progress import shown
 from calzoo.training.schedule import Schedule, check_sides
 from calzoo.training.simulated import VALIDATION, SimulatedPool, simulated_recording
 from calzoo.training.sources import digest, labelled_planes, only_planes, read_recordings
@@ -310,11 +311,9 @@ class AxonData:
             self._tiles.setdefault(recording.source, []).append(self._cut(train))
         self._pool = None
         if "simulation" in self.sources:
-            self.validation += [
-                self._validation_stack(style, k)
-                for style in recipe.styles
-                for k in range(recipe.validation_stacks)
-            ]
+            stacks = [(style, k) for style in recipe.styles for k in range(recipe.validation_stacks)]
+            stacks = shown(stacks, "stack", "drawing validation stacks")
+            self.validation += [self._validation_stack(style, k) for style, k in stacks]
             self._pool = SimulatedPool(self._simulated_tiles, size=recipe.pool, fresh=recipe.fresh)
 
     def prepare(self, epoch):
