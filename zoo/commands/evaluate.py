@@ -12,7 +12,6 @@ The two networks for cells are scored together (a run with that of the other rol
 recordings, or on the labelled pictures of a folder that is given with --data.
 """
 
-import os
 from pathlib import Path
 
 from calzoo.commands import _options
@@ -40,7 +39,6 @@ def add_arguments(parser):
 
 def run(args):
     """Print one line for each score."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from calzoo.commands._scoring import check_data, task_of
 
     check_data(args.data)

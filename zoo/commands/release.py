@@ -5,7 +5,6 @@ input with its output into weights/released, the Keras weights into
 weights/outside, the entry into weights/registry.json. Commit them together.
 """
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -34,7 +33,6 @@ def add_arguments(parser):
 
 def run(args):
     """Do all of it in a temporary folder; the repository changes at the end, or not at all."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from calzoo.commands._messages import tell
     from calzoo.export import export_run
     from calzoo.inference.models import load_model

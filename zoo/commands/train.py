@@ -8,7 +8,6 @@ centers or centers-seed fit, the files that docs/centers.md names.
 """
 
 import json
-import os
 import re
 from contextlib import nullcontext
 from pathlib import Path
@@ -71,7 +70,6 @@ def add_arguments(parser):
 
 def run(args):
     """Train until the end of the schedule or until a signal; the status is 1 if it was stopped."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if args.list_settings:
         from calzoo.training.settings import listed
 
