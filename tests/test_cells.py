@@ -508,7 +508,7 @@ def test_nothing_of_other_cells_stays_beside_new_masks(tmp_path):
     tifffile.imwrite(tmp_path / "movie.tif", np.full((12, 32, 40), 7, np.uint16), photometric="minisblack")
     out = tmp_path / "out"
     run_cells(tmp_path / "movie.tif", out, model=cell_fakes.fake_networks(), diameter=12)
-    stale = ("curation.csv", "curated.npz", "cells.nwb", "centers.csv", "stages.png")
+    stale = ("curation.csv", "curated.npz", "cells.nwb", "centers.csv", "stages.png", "losses.png")
     for name in (*stale, "notes.txt", "suite2p/plane0/data.bin"):
         (out / name).touch()
     run_cells(tmp_path / "movie.tif", out, model=cell_fakes.fake_networks(), diameter=12, traces=False)

@@ -9,11 +9,22 @@ from calzoo.errors import CalzooError
 from calzoo.imaging.cell_overlay import draw_cells
 from calzoo.imaging.imagej_rois import write_rois
 from calzoo.imaging.masks import count_of_cells, write_masks
-from calzoo.imaging.outputs import output_file, write_run_json, write_table
+from calzoo.imaging.outputs import CURATION_FILES, output_file, write_run_json, write_table
+from calzoo.imaging.suite2p_folder import FILES, deconvolved, write_suite2p
 from calzoo.imaging.traces import trace_delta_f_over_f
 
 #: Tables of one column for each cell.
 TRACE_TABLES = ("traces.csv", "neuropil.csv", "corrected.csv", "dff.csv")
+#: What `write_cells` writes of movies alone.
+OF_MOVIES = (*TRACE_TABLES, *(f"suite2p/{name}" for name in FILES))
+#: What a folder may hold of other cells, whichever command found them, that a new result may lack.
+STALE = (
+    *CURATION_FILES,
+    *OF_MOVIES,
+    *("cells.csv", "caiman_A.npz", "cells.nwb"),
+    *("centers.csv", "stages.png", "on_mask.png", "pictures.png", "histograms.png"),
+    *("centers.npz", "recipe.json", "trajectories.png", "losses.png"),  # of a fit
+)
 
 
 def write_cells(
@@ -172,8 +183,6 @@ def write_caiman(path, masks):
 
 def _write_suite2p(folder, found, frame_rate_hz):
     """Write the folder of Suite2p; return the deconvolved traces."""
-    from calzoo.imaging.suite2p_folder import deconvolved, write_suite2p
-
     spikes = deconvolved(found.traces)
     diameter = found.diameter if np.isfinite(found.diameter) else 12.0
     write_suite2p(

@@ -12,16 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.cell_files import TRACE_TABLES, write_cells
+from calzoo.imaging.cell_files import OF_MOVIES, STALE, write_cells
 from calzoo.imaging.cell_pictures import resize, scaled_shape
 from calzoo.imaging.cell_summary import cell_pictures
 from calzoo.imaging.diameters import diameter_px
 from calzoo.imaging.frames import as_movie
 from calzoo.imaging.masks import Masks, count_of_cells
-from calzoo.imaging.outputs import CURATION_FILES
 from calzoo.imaging.peaks import local_maxima
 from calzoo.imaging.picture_files import as_pictures
-from calzoo.imaging.suite2p_folder import FILES, UNKNOWN_RATE_HZ
+from calzoo.imaging.suite2p_folder import UNKNOWN_RATE_HZ
 from calzoo.imaging.traces import Traces, extract_traces
 from calzoo.inference.cell_input import network_input
 from calzoo.inference.cell_masks import binarised, pasted, suppressed, with_prior
@@ -33,11 +32,6 @@ _LEAST_PX = 2.0  # of a diameter: smaller ones would be enlarged beyond all memo
 _FEWEST_FRAMES = 50
 _BASELINE_S = 60.0
 _FILES = ("masks.npz", "labels.tif", "rois.zip", "cells.csv", "caiman_A.npz", "overlay.png")
-_OF_MOVIES = (*TRACE_TABLES, *(f"suite2p/{name}" for name in FILES))
-_OF_CENTERS = ("centers.csv", "stages.png", "on_mask.png", "pictures.png", "histograms.png")
-#: What an earlier result may hold of other cells: not every run writes it, `calzoo centers` did, or it was
-#: made by hand since.
-_STALE = ("cells.nwb", *CURATION_FILES, *_OF_MOVIES, *_OF_CENTERS)
 
 
 @dataclass(frozen=True)
@@ -415,7 +409,7 @@ def run_cells(
 
     began = time.perf_counter()
     names = [*_FILES, *(["cells.nwb"] if nwb else [])]
-    refuse_others(out, names if summary or not traces else [*names, *_OF_MOVIES])
+    refuse_others(out, names if summary or not traces else [*names, *OF_MOVIES])
     given = {"frame_rate_hz": frame_rate_hz, **reading}
     given = [f"{name}={value!r}" for name, value in given.items() if value is not None]
     if summary and given:
@@ -449,7 +443,7 @@ def run_cells(
                 file=sys.stderr,
             )
         # Before the work: where nothing can be written, hours of it would be lost.
-        folder = files.enter_context(output_folder(out, stale=_STALE, inputs=[path]))
+        folder = files.enter_context(output_folder(out, stale=STALE, inputs=[path]))
         if summary:
             found = find_cells(summary=pictures, model=networks, pixel_um=pixel_um, **options)
         else:
