@@ -145,6 +145,21 @@ def test_intensities_are_measured_in_every_channel(tmp_path):
     assert run.table == found.table
 
 
+@pytest.mark.parametrize(
+    ("names", "endings"), [(["GFP", "tdTomato"], ["GFP", "tdTomato"]), (["GFP", "GFP"], ["0", "1"])]
+)
+def test_intensities_have_the_names_of_channels_where_these_tell_them_apart(tmp_path, names, endings):
+    both = np.stack([stack() // 3, stack()])
+    metadata = {"axes": "CZYX", "Channel": {"Name": names}}
+    tifffile.imwrite(tmp_path / "both.ome.tif", both, metadata=metadata, photometric="minisblack")
+    run_axons(tmp_path / "both.ome.tif", tmp_path / "out", channel=1, **SMOOTH)
+    columns = [name for name in table_in(tmp_path / "out")[0] if "intensity" in name]
+    assert columns == [f"{what}_intensity_{name}" for name in endings for what in ("mean", "summed")]
+    rows = table_in(tmp_path / "out")
+    dim, bright = (np.array([float(row[f"mean_intensity_{name}"]) for row in rows]) for name in endings)
+    np.testing.assert_allclose(dim, bright / 3, rtol=0.02)
+
+
 def test_a_volume_and_a_model_that_are_open_may_be_given():
     model = load_model(**{"name_or_path": SMOOTH["model"], "provider": "cpu"})
     found = segment_axons(as_volume(stack(), voxel_um=(2, 1, 1)), model=model)

@@ -11,7 +11,9 @@ from scipy import ndimage
 from test_centers import Counted
 
 from calzoo.errors import CalzooError
+from calzoo.imaging.cell_files import TRACE_TABLES
 from calzoo.imaging.masks import Masks, read_masks
+from calzoo.imaging.traces import trace_delta_f_over_f
 from calzoo.inference import cell_masks, cell_scale, cells
 from calzoo.inference.cell_networks import CellNetworks, _spans
 from calzoo.inference.cells import find_cells, run_cells
@@ -19,7 +21,7 @@ from calzoo.metrics.matching import assign
 
 #: Most movies here are short.
 pytestmark = pytest.mark.filterwarnings("ignore:the movie has:UserWarning")
-FILES = {"masks.npz", "labels.tif", "rois.zip", "cells.csv", "traces.csv", "overlay.png", "caiman_A.npz"}
+FILES = {"masks.npz", "labels.tif", "rois.zip", "cells.csv", "overlay.png", "caiman_A.npz", *TRACE_TABLES}
 FILES |= {f"suite2p/plane0/{name}.npy" for name in ("F", "Fneu", "iscell", "ops", "spks", "stat")}
 
 
@@ -423,15 +425,61 @@ def test_folder_holds_all_files_of_a_movie(rng, tmp_path):
     }
     for name, values in columns.items():
         np.testing.assert_allclose([float(row[name]) for row in rows], values, rtol=1e-5, err_msg=name)
-    header, *lines = (tmp_path / "out" / "traces.csv").read_text().splitlines()
-    assert header == "frame,time_s," + ",".join(f"cell_{i + 1}" for i in range(len(truth)))
-    frames, times, *traces = np.loadtxt(lines, delimiter=",").T
-    np.testing.assert_array_equal(frames, np.arange(40))
-    np.testing.assert_allclose(times, np.arange(40) / 10, rtol=1e-5)
-    np.testing.assert_allclose(traces, expected.traces.cells, rtol=1e-5)
+    cells, neuropil = expected.traces.cells, expected.traces.neuropil
+    corrected = cells - 0.7 * neuropil
+    tables = {
+        "traces": cells,
+        "neuropil": neuropil,
+        "corrected": corrected,
+        "dff": trace_delta_f_over_f(corrected, window=600),
+    }
+    for name, values in tables.items():
+        header, *lines = (tmp_path / "out" / f"{name}.csv").read_text().splitlines()
+        assert header == "frame,time_s," + ",".join(f"cell_{i + 1}" for i in range(len(truth)))
+        frames, times, *traces = np.loadtxt(lines, delimiter=",").T
+        np.testing.assert_array_equal(frames, np.arange(40))
+        np.testing.assert_allclose(times, np.arange(40) / 10, rtol=1e-5)
+        np.testing.assert_allclose(traces, values, rtol=1e-4, atol=1e-5, err_msg=name)
     facts = json.loads((tmp_path / "out" / "run.json").read_text())
     assert facts["cells"] == len(truth)
     assert facts["model"]["proposal"]["sha256"] == "proposal" * 8
+
+
+@pytest.mark.parametrize(
+    ("rate", "seconds", "frames"), [(20.0, None, 1200), (20.0, 2.5, 50), (None, 3.0, 30)]
+)
+def test_window_of_the_baseline_is_in_seconds(tmp_path, rate, seconds, frames):
+    np.save(tmp_path / "movie.npy", np.full((60, 32, 40), 7, np.uint16))
+    options = {"model": cell_fakes.fake_networks(), "diameter": 12, "frame_rate_hz": rate}
+    run_cells(tmp_path / "movie.npy", tmp_path / "out", baseline_s=seconds, **options)
+    facts = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert facts["parameters"]["baseline_frames"] == frames
+
+
+def test_result_of_a_movie_without_a_baseline_above_0_is_complete_without_dff(rng, tmp_path):
+    picture, truth = cell_fakes.disks(rng, (64, 80), 12.0, 5)
+    movie = picture + rng.normal(0, 5, (60, 64, 80)) - 3000
+    np.save(tmp_path / "movie.npy", movie.astype(np.float32))
+    with pytest.warns(UserWarning, match=r"dff.csv stays empty. .* its median is -\d+"):
+        run_cells(tmp_path / "movie.npy", tmp_path / "out", model=cell_fakes.fake_networks(), diameter=12)
+    tables = {name: np.genfromtxt(tmp_path / "out" / name, delimiter=",")[1:, 2:] for name in TRACE_TABLES}
+    assert {table.shape for table in tables.values()} == {(60, len(truth))}
+    assert np.isnan(tables["dff.csv"]).all()
+    assert np.isfinite(tables["corrected.csv"]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"traces": False, "baseline_s": 30}, r"baseline_s=30 \(--baseline\) is for the dF/F of traces"),
+        ({"summary": True, "baseline_s": 30}, r"there are none of a picture \(summary\)"),
+        ({"baseline_s": 0}, "expected a number of seconds above 0, got 0"),
+        ({"baseline_s": np.nan}, "expected a number of seconds above 0, got nan"),
+    ],
+)
+def test_baseline_without_traces_or_sense_is_refused(tmp_path, options, message):
+    with pytest.raises(CalzooError, match=message):
+        run_cells("no movie", tmp_path / "out", **options)
 
 
 @pytest.mark.parametrize("name", sorted(FILES | {"cells.nwb"}))
@@ -451,6 +499,7 @@ def test_folder_of_nothing_is_complete_too(tmp_path, capsys):
     assert len(read_masks(tmp_path / "out" / "masks.npz")) == 0
     assert (tmp_path / "out" / "cells.csv").read_text().count("\n") == 1
     assert np.load(tmp_path / "out" / "suite2p" / "plane0" / "F.npy").shape == (0, 12)
+    assert (tmp_path / "out" / "dff.csv").read_text().count("\n") == 1 + 12
     assert "the pixel size is not known" in capsys.readouterr().err
 
 
@@ -459,7 +508,7 @@ def test_nothing_of_other_cells_stays_beside_new_masks(tmp_path):
     tifffile.imwrite(tmp_path / "movie.tif", np.full((12, 32, 40), 7, np.uint16), photometric="minisblack")
     out = tmp_path / "out"
     run_cells(tmp_path / "movie.tif", out, model=cell_fakes.fake_networks(), diameter=12)
-    stale = ("curation.csv", "curated.npz", "cells.nwb", "centers.csv", "stages.png")
+    stale = ("curation.csv", "curated.npz", "cells.nwb", "centers.csv", "stages.png", "losses.png")
     for name in (*stale, "notes.txt", "suite2p/plane0/data.bin"):
         (out / name).touch()
     run_cells(tmp_path / "movie.tif", out, model=cell_fakes.fake_networks(), diameter=12, traces=False)
@@ -480,7 +529,7 @@ def test_picture_in_place_of_a_movie(rng, tmp_path):
         tmp_path / "mean.png", tmp_path / "out", summary=True, model=cell_fakes.fake_networks(), diameter=12
     )
     assert result.count == len(truth)
-    assert not (tmp_path / "out" / "traces.csv").exists()
+    assert not any((tmp_path / "out" / name).exists() for name in TRACE_TABLES)
 
 
 def test_pixel_size_of_a_picture_is_that_of_its_file(rng, tmp_path, capsys):

@@ -397,7 +397,8 @@ def test_what_was_kept_of_earlier_cells_goes_with_them(movie_file, tmp_path):
 
 def test_what_other_commands_left_of_other_cells_goes(movie_file, tmp_path):
     (tmp_path / "out" / "suite2p" / "plane0").mkdir(parents=True)
-    for name in ("cells.csv", "caiman_A.npz", "suite2p/plane0/F.npy", "centers.npz", "run.json"):
+    of_cells = ("cells.csv", "dff.csv", "neuropil.csv", "caiman_A.npz", "cells.nwb", "suite2p/plane0/F.npy")
+    for name in (*of_cells, "centers.npz", "curation.csv", "run.json"):
         (tmp_path / "out" / name).touch()
     run_centers(movie_file, tmp_path / "out", **SUMMITS)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == FILES

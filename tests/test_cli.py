@@ -170,10 +170,11 @@ def test_a_backend_that_is_not_there_does_not_stop_what_draws_files(monkeypatch,
     assert cli.main(["try"]) == 0
 
 
-def test_a_blas_gets_one_thread_unless_the_user_says_otherwise():
-    code = "import os, calzoo.cli as c; c.main(['--version']); print(os.environ['OPENBLAS_NUM_THREADS'])"
-    for given, expected in ({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3"):
-        environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"} | given
+@pytest.mark.parametrize(("name", "usual"), [("OPENBLAS_NUM_THREADS", "1"), ("TF_CPP_MIN_LOG_LEVEL", "2")])
+def test_libraries_get_one_thread_and_are_quiet_unless_the_user_says_otherwise(name, usual):
+    code = f"import os, calzoo.cli as c; c.main(['--version']); print(os.environ[{name!r}])"
+    for given, expected in ({}, usual), ({name: "3"}, "3"):
+        environment = {k: v for k, v in os.environ.items() if k != name} | given
         out = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
         assert out.stdout.split()[-1] == expected.encode()
 

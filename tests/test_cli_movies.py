@@ -9,6 +9,7 @@ import tifffile
 from PIL import Image
 
 from calzoo import cli
+from calzoo.commands import play
 from calzoo.imaging import films
 from calzoo.imaging.contours import display_range, to_grey
 from calzoo.imaging.masks import read_masks
@@ -209,6 +210,19 @@ def test_the_frame_rate_is_given(tmp_path, rng):
     assert cli.main(["play", str(tmp_path / "a.npy"), "-o", str(tmp_path / "a.gif"), "--rate", "4"]) == 0
     with Image.open(tmp_path / "a.gif") as film:
         assert film.info["duration"] == 250  # milliseconds
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.avi"])
+def test_the_size_of_a_large_film_is_told_before(tmp_path, rng, monkeypatch, capsys, name):
+    np.save(tmp_path / "a.npy", rng.integers(0, 255, (50, 90, 120), dtype=np.uint8))
+    monkeypatch.setattr(play, "LARGE_BYTES", 4e5)
+    command = ["play", str(tmp_path / "a.npy"), "-o", str(tmp_path / name), "--zoom", "1", "--overwrite"]
+    assert cli.main(command) == 0
+    size = (tmp_path / name).stat().st_size
+    told = re.search(r"about (\S+) MB, 50 frames of 120 x 90 pixels; --average N", capsys.readouterr().err)
+    assert float(told[1]) * 1e6 == pytest.approx(size, rel=0.1)
+    assert cli.main([*command, "--frames", "0:10"]) == 0
+    assert "MB" not in capsys.readouterr().err
 
 
 # Bad input, and input that is only odd.

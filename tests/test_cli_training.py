@@ -15,7 +15,7 @@ pytestmark = pytest.mark.train
 keras = pytest.importorskip("keras")
 
 from calzoo import cli, export
-from calzoo.commands.evaluate import _segmenter
+from calzoo.commands._axons import onnx_segmenter
 from calzoo.inference.axons import segment_axons
 from calzoo.inference.models import load_model
 from calzoo.simulation.axons import simulate_axons
@@ -148,7 +148,7 @@ def test_export_writes_a_file_that_the_light_half_runs(scored, tmp_path, capsys)
     model = load_model(path, provider="cpu")
     card = model.card
     assert (card.name, card.recipe, card.scores[0].value) == ("mine", "axons", 0.5)
-    segment, as_trained = _segmenter(model), evaluate.keras_segmenter(load_run(scored))
+    segment, as_trained = onnx_segmenter(model), evaluate.keras_segmenter(load_run(scored))
     volume = simulate_axons(1, (4, 32, 32), style="lightsheet").volume
     classes, expected = segment(volume)[0], as_trained(volume)[0]
     assert len(np.unique(expected)) > 1

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 from scipy import ndimage
 
 pytest.importorskip("onnxruntime")
@@ -27,7 +28,7 @@ from calzoo.inference.registration import (
     register_movie,
     run_registration,
 )
-from calzoo.inference.registration_network import Aligner, RegistrationNetwork, trusted
+from calzoo.inference.registration_network import Aligner, RegistrationNetwork, mean_flow, trusted
 from calzoo.inference.registration_quality import Quality, _middle
 
 RIGID = Path(__file__).resolve().parent / "models" / "rigid.onnx"
@@ -359,6 +360,29 @@ def test_motion_that_the_network_does_not_know_is_that_of_the_frame(still, error
         assert off[:40].max() > 8
 
 
+def test_rigid_motion_is_the_mean_of_what_the_network_finds(still, shifts):
+    network = RegistrationNetwork(Doubtful(0.9), 1)
+    free = register_movie(moving(still, shifts), model=network, template=still, return_flow=True)
+    rigid = register_movie(moving(still, shifts), model=network, template=still, return_flow=True, rigid=True)
+    assert np.ptp(free.flow, axis=(1, 2)).max() > 15
+    np.testing.assert_array_equal(rigid.flow, np.broadcast_to(rigid.flow[:, :1, :1], rigid.flow.shape))
+    np.testing.assert_allclose(rigid.motion, shifts, atol=0.5)
+    np.testing.assert_allclose(
+        rigid.movie[INSIDE], warp(moving(still, shifts), rigid.flow)[INSIDE], rtol=1e-5
+    )
+    assert rigid.report["motion_px"]["deformation_95"] == pytest.approx(0, abs=1e-5)
+
+
+def test_what_the_network_knows_best_weighs_most_in_the_mean_flow():
+    flow = np.zeros((16, 24, 2), np.float32)
+    flow[:8], flow[8:] = (1, -2), (3, 4)
+    errors = np.repeat(np.float32([[0.1], [0.2]]), 3, axis=1)
+    mean = mean_flow(flow, errors, 8)
+    assert mean.shape == flow.shape
+    np.testing.assert_allclose(mean[5, 7], [(4 * 1 + 3) / 5, (4 * -2 + 4) / 5], rtol=1e-6)
+    np.testing.assert_array_equal(mean, np.broadcast_to(mean[0, 0], mean.shape))
+
+
 @pytest.mark.parametrize("shape", [(37, 50), (64, 64)])
 def test_a_flow_gives_way_as_far_as_it_is_not_known(rng, shape):
     flow = rng.normal(size=(*shape, 2)).astype(np.float32)
@@ -539,7 +563,8 @@ def recorded(tmp_path, still, shifts):
 def test_command_writes_movie_report_picture_and_flow(recorded, network, tmp_path, capsys):
     path, movie = recorded
     out = tmp_path / "out.tif"
-    assert main(["register", str(path), "-o", str(out), "--model", str(RIGID), "--flow"]) == 0
+    command = ["register", str(path), "-o", str(out), "--model", str(RIGID), "--flow", "--uncertainty"]
+    assert main(command) == 0
     printed = capsys.readouterr()
     assert printed.out.strip() == str(out)
     assert "0 bad frames of 14" in printed.err
@@ -549,6 +574,10 @@ def test_command_writes_movie_report_picture_and_flow(recorded, network, tmp_pat
         assert registered.pixel_um == pytest.approx((1.2, 0.6), rel=1e-3)
         np.testing.assert_array_equal(registered.frames(0, 14), expected.movie)
     np.testing.assert_allclose(np.load(tmp_path / "out.flow.npy"), expected.flow, atol=1e-4)
+    np.testing.assert_array_equal(np.load(tmp_path / "out.uncertainty.npy"), np.full((14, 13, 15), 0.25, "f"))
+    with Image.open(tmp_path / "out.valid.png") as valid:
+        np.testing.assert_array_equal(np.array(valid), np.where(expected.valid, 255, 0))
+    assert 0 < expected.valid.mean() < 1
     facts = json.loads((tmp_path / "out.json").read_text())
     assert facts["report"]["bad_frames"] == []
     found = np.transpose([facts["by_frame"][name] for name in ("dy", "dx")])
@@ -653,7 +682,7 @@ def test_what_is_read_is_never_replaced(recorded, tmp_path, capsys, target):
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
-@pytest.mark.parametrize("name", ["out.tif", "out.json", "out.png", "out.flow.npy"])
+@pytest.mark.parametrize("name", ["out.tif", "out.json", "out.png", "out.valid.png", "out.flow.npy"])
 def test_files_of_the_user_are_replaced_on_request_only(recorded, tmp_path, capsys, name):
     (tmp_path / name).write_text("mine")
     command = ["register", str(recorded[0]), "-o", str(tmp_path / "out.tif"), "--model", str(RIGID), "--flow"]
@@ -667,10 +696,10 @@ def test_files_of_the_user_are_replaced_on_request_only(recorded, tmp_path, caps
 def test_the_flow_of_an_earlier_result_does_not_stay(recorded, tmp_path, capsys):
     out = tmp_path / "out.tif"
     command = ["register", str(recorded[0]), "-o", str(out), "--model", str(RIGID)]
-    assert main([*command, "--flow"]) == 0
+    assert main([*command, "--flow", "--uncertainty"]) == 0
     assert main([*command, "--overwrite"]) == 0
     assert json.loads((tmp_path / "out.json").read_text())["options"]["flow"] is False
-    assert not (tmp_path / "out.flow.npy").exists()
+    assert not list(tmp_path.glob("out.*.npy"))
     np.save(tmp_path / "out.flow.npy", recorded[1][0])
     template = ["--template", str(tmp_path / "out.flow.npy")]
     assert main([*command, "--overwrite", *template]) == 1
@@ -705,7 +734,7 @@ def test_a_folder_of_the_user_is_not_taken_for_begun_work(recorded, tmp_path, ca
     assert (tmp_path / "out.part" / "notes.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["out.png", "out.tif", "out.flow.npy", "out.json"])
+@pytest.mark.parametrize("name", ["out.png", "out.valid.png", "out.tif", "out.flow.npy", "out.json"])
 def test_a_result_that_is_half_replaced_does_not_pass_for_finished(recorded, tmp_path, monkeypatch, name):
     command = ["register", str(recorded[0]), "-o", str(tmp_path / "out.tif"), "--model", str(RIGID), "--flow"]
     assert main(command) == 0
@@ -771,7 +800,7 @@ def test_what_failed_at_the_very_end_is_gone_on_with(recorded, network, tmp_path
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.part", "raw.tif"]
     (tmp_path / "out.part" / "out.tif.part").touch()  # as a process leaves it that is killed
     run_registration(recorded[0], out, model=network, flow=True)
-    names = ["out.flow.npy", "out.json", "out.png", "out.tif", "raw.tif"]
+    names = ["out.flow.npy", "out.json", "out.png", "out.tif", "out.valid.png", "raw.tif"]
     assert sorted(p.name for p in tmp_path.iterdir()) == names
 
 
@@ -792,7 +821,7 @@ def test_one_movie_goes_into_a_folder_that_is_there(recorded, tmp_path, capsys):
     command = ["register", str(recorded[0]), "-o", str(folder), "--model", str(RIGID)]
     assert main(command) == 0
     assert capsys.readouterr().out.strip() == str(folder / "raw.tif")
-    assert sorted(p.name for p in folder.iterdir()) == ["raw.json", "raw.png", "raw.tif"]
+    assert sorted(p.name for p in folder.iterdir()) == ["raw.json", "raw.png", "raw.tif", "raw.valid.png"]
     assert main(command) == 0
     assert "is finished" in capsys.readouterr().err
 
@@ -832,15 +861,16 @@ def test_interrupted_work_goes_on_where_it_stopped(recorded, network, tmp_path, 
 
     monkeypatch.setattr(files._Work, "add", stopping)
     with pytest.raises(KeyboardInterrupt):
-        run_registration(path, out, model=network, flow=True)
+        run_registration(path, out, model=network, flow=True, uncertainty=True)
     assert not out.exists()
     assert (tmp_path / "out.part").is_dir()
-    run_registration(path, out, model=network, flow=True)
+    run_registration(path, out, model=network, flow=True, uncertainty=True)
     assert seen[2] > seen[1]  # not from the beginning
     expected = register_movie(movie, model=network, return_flow=True)
     with open_movie(out) as registered:
         np.testing.assert_array_equal(registered.frames(0, 14), expected.movie)
     np.testing.assert_allclose(np.load(tmp_path / "out.flow.npy"), expected.flow, atol=1e-4)
+    assert (np.load(tmp_path / "out.uncertainty.npy") == 0.25).all()
     facts = json.loads((tmp_path / "out.json").read_text())
     assert facts["report"] == expected.report
     done = seen[1]

@@ -104,6 +104,17 @@ def test_dff_of_traces_is_that_of_pixels():
     np.testing.assert_array_equal(change[1], 0)
 
 
+def test_dff_of_a_cell_with_hardly_a_baseline_is_of_a_tenth_of_the_usual_one():
+    traces = np.array([[100.0], [100.0], [-5.0]]) + np.zeros(400)
+    traces[:, 200:205] += 20
+    change = trace_delta_f_over_f(traces, window=200)
+    np.testing.assert_allclose(change[:, 202], [0.2, 0.2, 20 / (0.1 * 100)], rtol=1e-5)
+
+
+def test_dff_of_no_cells_has_no_cells():
+    assert trace_delta_f_over_f(np.empty((0, 30), np.float32), window=10).shape == (0, 30)
+
+
 def by_general_solver(trace, decay, penalty):
     """Minimise |y - K s|^2 / 2 + penalty * sum s over s >= 0, with K the matrix of decays."""
     length = len(trace)

@@ -19,6 +19,7 @@ from calzoo.metrics.matching import instance_f1
 from calzoo.metrics.segmentation import cl_dice, confusion, scores_by_class
 from calzoo.simulation.axons import simulate_axons
 from calzoo.training.baselines import classical_axons, components
+from calzoo.training.progress import shown
 from calzoo.training.runs import build_model
 from calzoo.training.scores import load_law
 from calzoo.training.sources import decode_trailmap, digest, read_recordings
@@ -118,7 +119,7 @@ def score_simulated(
     scores = []
     for style in styles:
         rows = []
-        for seed in seeds:
+        for seed in shown(seeds, "stack", f"simulated {style}"):
             stack = simulate_axons(seed, shape, style=style)
             found = classical_axons(stack.volume, smooth=_SMOOTH.get(style, (0, 0, 0)))
             segmented = segment(stack.volume)
@@ -154,7 +155,7 @@ def score_law(segment, path, *, seeds=range(8), matrices=None):
     """
     law = load_law(path, "make_stack(seed)")
     rows = []
-    for seed in seeds:
+    for seed in shown(seeds, "stack", Path(path).stem):
         stack = law.make_stack(seed)
         found = classical_axons(stack.volume, smooth=(1, 2, 2), smallest=300, where=stack.field)
         segmented = segment(stack.volume)
@@ -261,7 +262,7 @@ def score_own(segment, folder, *, matrices=None):
     recordings = read_recordings(folder)
     numbered = all(recording.instances for recording in recordings)
     name, rows = f"own stacks, {Path(folder).resolve().name}", []
-    for recording in recordings:
+    for recording in shown(recordings, "stack", name):
         segmented, truth = segment(recording.volume), recording.semantic()
         instances = recording.labels if numbered else None
         rows.append(_measure(truth, instances, segmented, classical_axons(recording.volume)))

@@ -35,8 +35,9 @@ class Conditions:
     start_px : float
         Standard deviation of the error of the rigid displacement that is handed to the network.
     jitter : float
-        Share of pairs whose scan lines are displaced, by up to `jitter_px` (standard deviation).
+        Share of pairs whose scan lines are displaced.
     jitter_px : float
+        By up to how much, a standard deviation.
     activity : float
         Share of pairs in which cells have changed their brightness.
     """

@@ -24,7 +24,9 @@ class Schedule:
         The largest one: reached after `warmup` steps, then falling along a cosine to
         `last_rate` times itself.
     warmup : int
+        Steps in which the learning rate rises.
     last_rate : float
+        Share of the learning rate that is left at the end.
     weight_decay, clip_norm : float
         Of AdamW; the norm of all gradients together is cut at `clip_norm`.
     average : float

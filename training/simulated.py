@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from calzoo.simulation.axons import simulate_axons
+from calzoo.training.progress import shown
 from calzoo.training.sources import Recording
 
 #: Stack numbers from here on are for validation, never for training.
@@ -71,7 +72,7 @@ class SimulatedPool:
         for number in (*wanted, *self.numbers(epoch + 1)):
             if number not in self._stacks:
                 self._stacks[number] = self._worker.submit(self.make, number)
-        return [self._stacks[number].result() for number in wanted]
+        return [self._stacks[number].result() for number in shown(wanted, "recording", "drawing the pool")]
 
     def close(self):
         """Stop the thread after the stack that it is making."""

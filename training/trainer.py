@@ -78,7 +78,7 @@ def train(recipe, run, *, folders=(), init=None, strategy=None, threads=None, qu
     threads : int, optional
         Written to the ledger only; see `calzoo.training.distribute.limit_threads`.
     quiet : bool, optional
-        No progress bar.
+        No bar of the steps.
 
     Returns
     -------

@@ -23,8 +23,14 @@ from calzoo.errors import CalzooError
 
 GROUPS = ("recordings", "networks", "presets", "help")
 INTERRUPTED = 130  # what shells give a program that Ctrl-C stopped
-# Commands share their work out themselves; threads of a BLAS within theirs wait for each other.
-_BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# Read when NumPy or TensorFlow is imported, which is later.
+_ENVIRONMENT = {
+    # Commands share their work out themselves; threads of a BLAS within theirs wait for each other.
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    # Of TensorFlow errors alone; what it says while it is loaded no variable silences.
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+}
 
 # Which extra installs the module that is missing.
 _EXTRA = {
@@ -55,8 +61,8 @@ def main(argv=None):
         The exit status: 0, 1, 2, or 130 after Ctrl-C.
     """
     _mend_streams()
-    for name in _BLAS:  # read when NumPy is imported, which is later
-        os.environ.setdefault(name, "1")
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         args = _parser().parse_args(argv)
         if args.command != "curate":  # All others draw into files, whatever can show a window here or not.

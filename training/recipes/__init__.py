@@ -126,7 +126,9 @@ def changed(recipe, settings):
         if last not in place:
             near = difflib.get_close_matches(last, place, 1)
             message = f"recipe {recipe.name!r} has no setting {path!r}" + (
-                f"; did you mean {near[0]!r}?" if near else "."
+                f"; did you mean {near[0]!r}?"
+                if near
+                else "; 'calzoo train RECIPE --list-settings' lists them."
             )
             raise CalzooError(message)
         place[last] = value

@@ -18,6 +18,7 @@ from calzoo.training.fingerprints import numbered
 from calzoo.training.ledger import versions
 from calzoo.training.losses import voxel_loss
 from calzoo.training.prediction import predict_volume
+from calzoo.training.progress import shown
 from calzoo.training.schedule import Schedule, check_sides
 from calzoo.training.simulated import VALIDATION, SimulatedPool, simulated_recording
 from calzoo.training.sources import digest, labelled_planes, only_planes, read_recordings
@@ -80,8 +81,9 @@ class AxonsRecipe:
     pool, fresh : int
         Simulated stacks that tiles are drawn from, and how many new ones each epoch brings.
     validation_stack : tuple of int
+        (Z, Y, X) of simulated stacks that the network is scored on.
     validation_stacks : int
-        Simulated stacks per style that the network is scored on.
+        How many of them, per style.
     percentiles, clip, ignore_zeros
         Normalisation, in training as at inference; see `calzoo.weights.card.Normalisation`.
     border_recipe : int
@@ -310,11 +312,9 @@ class AxonData:
             self._tiles.setdefault(recording.source, []).append(self._cut(train))
         self._pool = None
         if "simulation" in self.sources:
-            self.validation += [
-                self._validation_stack(style, k)
-                for style in recipe.styles
-                for k in range(recipe.validation_stacks)
-            ]
+            stacks = [(style, k) for style in recipe.styles for k in range(recipe.validation_stacks)]
+            stacks = shown(stacks, "stack", "drawing validation stacks")
+            self.validation += [self._validation_stack(style, k) for style, k in stacks]
             self._pool = SimulatedPool(self._simulated_tiles, size=recipe.pool, fresh=recipe.fresh)
 
     def prepare(self, epoch):

@@ -16,6 +16,7 @@ from calzoo.training.centers_losses import heat_loss
 from calzoo.training.centers_pool import POOL_VERSION, Pool
 from calzoo.training.ledger import versions
 from calzoo.training.prediction import predicted
+from calzoo.training.progress import shown
 from calzoo.training.schedule import Schedule, check_sides
 from calzoo.training.simulated import VALIDATION
 from calzoo.weights.card import Normalisation, Tensor, TrainingData
@@ -222,7 +223,8 @@ class CentersData:
     def __init__(self, recipe, folder=None):
         self.recipe = recipe
         pool = Pool(recipe.seed, folder)
-        self._windows = [w for number in range(recipe.recordings) for w in pool.windows(number)]
+        numbers = shown(range(recipe.recordings), "recording", "drawing or reading the pool")
+        self._windows = [w for number in numbers for w in pool.windows(number)]
         numbers = range(VALIDATION, VALIDATION + recipe.validation)
         self.validation = [pool.windows(number)[0] for number in numbers]
 

@@ -17,6 +17,7 @@ class CentersFitRecipe:
     ----------
     name : str
     seed : int
+        Of where coordinates begin, and of the frames of each step.
     count : int
         Coordinates; 0: as many as there are summits above the noise, at most one for each
         square of `densest`.
@@ -25,6 +26,7 @@ class CentersFitRecipe:
     frames : int
         Frames that are fitted: those with most activity.
     steps, batch : int
+        Steps of the fit, and frames in each.
     learning_rate : float
         Of Adam, in pixels.
     sigma, last_sigma : float

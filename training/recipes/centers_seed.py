@@ -15,6 +15,7 @@ class CentersSeedRecipe:
     ----------
     name : str
     seed : int
+        Of the first weights and coordinates, and of the frames of each step.
     side : int
         Frames are resampled to so many pixels squared.
     count : int
@@ -28,6 +29,7 @@ class CentersSeedRecipe:
     margin : int
         Pixels along the border where the renderer is not trained.
     steps, batch : int
+        Steps of the fit, and frames in each.
     learning_rate, coordinate_rate : float
         Of the networks, and of the coordinates in pixels.
     sparsity : float

@@ -13,6 +13,7 @@ from calzoo.imaging.movies import open_movie
 from calzoo.training.fingerprints import numbered
 from calzoo.training.ledger import versions
 from calzoo.training.prediction import predicted
+from calzoo.training.progress import shown
 from calzoo.training.registration_losses import registration_loss
 from calzoo.training.registration_movies import MovieTiles, is_fmi, sample_frames, still_scenes
 from calzoo.training.registration_pairs import Conditions, draw_pair
@@ -48,6 +49,7 @@ class RegistrationRecipe:
     ----------
     name : str
     seed : int
+        Of the first weights, the scenes and every pair.
     builder : str
         "module:function" that builds the network.
     network : mapping
@@ -293,7 +295,7 @@ class RegistrationData:
         recipe, found = self.recipe, {}
         for photons in (12.0, 3.0, 0.7) if recipe.validation else ():
             pairs = []
-            for number in range(recipe.validation):
+            for number in shown(range(recipe.validation), "pair", f"drawing pairs of {photons:g} photons"):
                 rng = np.random.default_rng([recipe.seed, 2, VALIDATION + number])
                 plain = asdict(recipe.conditions) | {
                     "photons": (photons, photons),

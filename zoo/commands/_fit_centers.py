@@ -21,12 +21,7 @@ def fit(args, settings, reading):
     reading : dict
         What the command says of how the movie is to be read, as `calzoo.open_movie` takes it.
     """
-    if args.recipe not in ("centers", "centers-seed"):
-        message = (
-            f"--movie fits the recipes centers, centers-seed and registration to a movie; {args.recipe!r} is "
-            "trained with --data."
-        )
-        raise CalzooError(message)
+    recipe = fitted_recipe(args.recipe)
     seed = args.recipe == "centers-seed"
     if args.data or (seed and (args.init or args.diameter)):
         message = f"the recipe {args.recipe!r} fits one movie, from nothing but itself: leave --data" + (
@@ -34,23 +29,34 @@ def fit(args, settings, reading):
         )
         raise CalzooError(message)
     from calzoo.commands._batch import refuse_another
-    from calzoo.training import distribute
+    from calzoo.training import distribute, recipes
 
-    refuse_another(args.output, args.movie, "centers-seed" if seed else "centers-fit")
+    refuse_another(args.output, args.movie, recipe.name)
     if args.threads:
         distribute.limit_threads(args.threads)
-    (_fit_seed if seed else _fit)(args, settings, reading)
+    (_fit_seed if seed else _fit)(args, recipes.changed(recipe, settings), reading)
     print(args.output)
     return 0
 
 
-def _fit(args, settings, reading):
-    from calzoo.commands._centers import counted
-    from calzoo.training import recipes
-    from calzoo.training.centers_fit import fit_recording
+def fitted_recipe(name):
+    """Return what fits a movie where ``calzoo train`` is given one with a recipe of this name."""
     from calzoo.training.recipes.centers_fit import CentersFitRecipe
+    from calzoo.training.recipes.centers_seed import CentersSeedRecipe
 
-    recipe = recipes.changed(CentersFitRecipe(), settings)
+    if name not in ("centers", "centers-seed"):
+        message = (
+            f"--movie fits the recipes centers, centers-seed and registration to a movie; {name!r} is "
+            "trained with --data."
+        )
+        raise CalzooError(message)
+    return CentersSeedRecipe() if name == "centers-seed" else CentersFitRecipe()
+
+
+def _fit(args, recipe, reading):
+    from calzoo.commands._centers import counted
+    from calzoo.training.centers_fit import fit_recording
+
     network, facts = (None, None) if args.init is None else _network(args.init, args.threads)
     found = fit_recording(
         args.movie, args.output, recipe, diameter=args.diameter, network=network, model=facts, **reading
@@ -82,12 +88,9 @@ def _network(name, threads):
     return find, facts
 
 
-def _fit_seed(args, settings, reading):
-    from calzoo.training import recipes
+def _fit_seed(args, recipe, reading):
     from calzoo.training.centers_seed_run import fit_seed_recording
-    from calzoo.training.recipes.centers_seed import CentersSeedRecipe
 
-    recipe = recipes.changed(CentersSeedRecipe(), settings)
     errors = fit_seed_recording(args.movie, args.output, recipe, **reading)
     for name, error in errors.items():
         tell(f"mean squared error of frames rebuilt from points {name}: {error:.5f}")

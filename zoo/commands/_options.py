@@ -1,13 +1,17 @@
 """Options that several commands share, and how their values are read."""
 
 import argparse
+import contextlib
 import functools
 import os
+import re
 from pathlib import Path
 
 from calzoo.errors import CalzooError
 
 _MOVIE_READING = ("axes", "channel", "plane", "dataset", "frame_shape", "frame_rate_hz", "pixel_um")
+#: What readers advise in the end: to say by an option what a file does not.
+_ADVICE = re.compile(r"[;:] [^;:]*--(axes|channel|plane|dataset|frame-shape)\b.*", re.DOTALL)
 PROVIDERS = ("auto", "cpu", "cuda", "tensorrt", "openvino")
 
 
@@ -155,6 +159,28 @@ def pixel(text):
 def movie_reading(args):
     """Return what `add_movie_reading` read, as arguments of `calzoo.open_movie`."""
     return {name: getattr(args, name) for name in _MOVIE_READING}
+
+
+@contextlib.contextmanager
+def without_reading():
+    """While files of ``--data`` are read, to which no option of reading applies, advise to save them anew.
+
+    Raises
+    ------
+    CalzooError
+        Within the block a reader's, whose advice ends in an option such as ``--axes``: with another one.
+    """
+    try:
+        yield
+    except CalzooError as error:
+        text, advised = _ADVICE.subn("", str(error))
+        if not advised:
+            raise
+        message = (
+            f"{text}; save what is meant of it, one channel and one plane or one stack, as a TIFF that names "
+            "its axes (Fiji does): for files of --data no option says it."
+        )
+        raise CalzooError(message) from error
 
 
 def models(args, roles=("model",)):

@@ -5,15 +5,6 @@ from pathlib import Path
 
 from calzoo.errors import CalzooError
 
-#: Task -> module with ``score_run(trained, paths)`` and ``score_file(model, paths)``, and where a task
-#: needs several networks ``load(network, provider, threads)``, which returns what `score_file` takes.
-_SCORERS = {
-    "cells": "calzoo.commands._cells",
-    "centers": "calzoo.commands._centers",
-    "registration": "calzoo.commands._registration",
-    "stimulus": "calzoo.commands._stimulus",
-}
-
 
 def task_of(network):
     """Tell the task of a run, a preset or a file.
@@ -71,8 +62,8 @@ def scorer(task):
 
     Returns
     -------
-    module or None
-        With ``score_run(trained, paths)`` and ``score_file(model, paths)``; None of axons, whose confusion
-        matrices are drawn too.
+    module
+        With ``score_run(trained, paths)`` and ``score_file(model, paths)``, and where a task needs several
+        networks ``load(network, provider, threads)``, which returns what `score_file` takes.
     """
-    return importlib.import_module(_SCORERS[task]) if task in _SCORERS else None
+    return importlib.import_module(f"calzoo.commands._{task}")

@@ -1,7 +1,8 @@
 """Find neurons in two-photon movies, or in summary pictures of them.
 
 Of each recording: masks.npz, labels.tif, rois.zip (ImageJ), cells.csv, overlay.png,
-caiman_A.npz and run.json; of a movie also traces.csv and a suite2p folder.
+caiman_A.npz and run.json; of a movie also traces.csv (F), neuropil.csv (Fneu), corrected.csv
+(F - 0.7 Fneu), dff.csv (its change over a running baseline) and a suite2p folder.
 """
 
 import json
@@ -41,6 +42,12 @@ def add_arguments(parser):
         "--no-traces", action="store_true", help="masks only: the movie is read once, not twice"
     )
     parser.add_argument(
+        "--baseline",
+        type=_options.positive_number,
+        metavar="SECONDS",
+        help="window in which the baseline of dF/F is the tenth percentile (default: 60)",
+    )
+    parser.add_argument(
         "--nwb",
         nargs="?",
         const=True,
@@ -67,6 +74,7 @@ def run(args):
         "score": args.score,
         "prior": args.prior,
         "traces": not args.no_traces,
+        "baseline_s": args.baseline,
         "nwb": _metadata(args.nwb),
         **_options.movie_reading(args),
     }

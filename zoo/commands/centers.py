@@ -69,16 +69,13 @@ def run(args):
     }
 
     def find(path, folder):
-        judged = []
-
         def judge(points, known):
-            judged.append(on_mask(points, known))
-            return judged[0]
+            facts = on_mask(points, known)
+            tell(f"{path}: {verdict(facts)}")
+            return facts
 
         found = run_centers(path, folder, model=model, threads=args.threads, judge=judge, **options)
         tell(f"{path}: {counted(found)}, computed on {found.provider}")
-        for facts in judged:
-            tell(f"{path}: {verdict(facts)}")
         print(folder)
 
     return run_each(

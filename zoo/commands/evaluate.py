@@ -12,7 +12,6 @@ The two networks for cells are scored together (a run with that of the other rol
 recordings, or on the labelled pictures of a folder that is given with --data.
 """
 
-import os
 from pathlib import Path
 
 from calzoo.commands import _options
@@ -40,90 +39,51 @@ def add_arguments(parser):
 
 def run(args):
     """Print one line for each score."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from calzoo.commands._scoring import check_data, scorer, task_of
+    from calzoo.commands._scoring import check_data, task_of
 
     check_data(args.data)
-    name = task_of(args.network)
-    from calzoo.inference.models import load_model
-    from calzoo.training import distribute, evaluate, runs
+    task, is_run, matrices = task_of(args.network), Path(args.network).is_dir(), {}
+    # Only of axons are classes scored.
+    more = {"matrices": matrices} if task == "axons" else {}
+    with _options.without_reading():
+        scores = (_run_scores if is_run else _file_scores)(args, task, more)
     from calzoo.training.pictures import draw_confusions
     from calzoo.training.scores import report
 
-    task, matrices, pictures = scorer(name), {}, args.pictures
-    if Path(args.network).is_dir():
-        if args.provider != "auto":
-            message = (
-                f"--provider {args.provider}: applies to .onnx files and presets; the run {args.network} is "
-                "scored by Keras, leave it out or export the run."
-            )
-            raise CalzooError(message)
-        if args.threads:
-            distribute.limit_threads(args.threads)
-        trained = runs.load_run(args.network)
-        scores = task.score_run(trained, args.data) if task else score_run(trained, args.data, matrices)
-        runs.save_scores(trained, scores)
-        pictures = pictures or Path(args.network)
-    else:
-        # A task of several networks loads them itself.
-        load = getattr(task, "load", load_model)
-        model = load(args.network, provider=args.provider, threads=args.threads)
-        scores = task.score_file(model, args.data) if task else score(_segmenter(model), args.data, matrices)
     print(report(scores))
+    pictures = args.pictures or (Path(args.network) if is_run else None)
     if pictures and matrices:
+        from calzoo.training.evaluate import CLASSES
+
         pictures.mkdir(parents=True, exist_ok=True)
-        draw_confusions(pictures, matrices, evaluate.CLASSES)
+        draw_confusions(pictures, matrices, CLASSES)
 
 
-def score_run(trained, paths=(), matrices=None):
-    """Score a run of an axon recipe, as `score` does."""
-    from calzoo.training import evaluate
+def _run_scores(args, task, more):
+    """Score a run, which keeps its scores."""
+    from calzoo.commands._scoring import scorer
+    from calzoo.training import distribute, runs
 
-    return score(evaluate.keras_segmenter(trained), paths, matrices)
-
-
-def score(segment, paths=(), matrices=None):
-    """Score a segmenter on each of some data, or on simulated stacks.
-
-    Parameters
-    ----------
-    segment : callable
-        ``segment(volume) -> (semantic, instances)``.
-    paths : sequence of pathlib.Path, optional
-    matrices : dict, optional
-        Gets the confusion matrices, by the name of the data.
-
-    Returns
-    -------
-    list of calzoo.weights.card.Score
-    """
-    from calzoo.training import evaluate
-
-    if not paths:
-        return evaluate.score_simulated(segment, matrices=matrices)
-    scorers = [_scorer(path) for path in paths]  # all are known before the first is run
-    return [
-        result
-        for scorer, path in zip(scorers, paths, strict=True)
-        for result in scorer(segment, path, matrices=matrices)
-    ]
+    if args.provider != "auto":
+        message = (
+            f"--provider {args.provider}: applies to .onnx files and presets; the run {args.network} is "
+            "scored by Keras, leave it out or export the run."
+        )
+        raise CalzooError(message)
+    if args.threads:
+        distribute.limit_threads(args.threads)
+    trained = runs.load_run(args.network)
+    scores = scorer(task).score_run(trained, args.data, **more)
+    runs.save_scores(trained, scores)
+    return scores
 
 
-def _scorer(path):
-    from calzoo.training import evaluate
+def _file_scores(args, task, more):
+    """Score a preset or an .onnx file."""
+    from calzoo.commands._scoring import scorer
+    from calzoo.inference.models import load_model
 
-    if path.suffix == ".py":
-        return evaluate.score_law
-    if (path / "val_volume_partial.tif").is_file():
-        return evaluate.score_trailmap
-    return evaluate.score_octa if evaluate.is_octa(path) else evaluate.score_own
-
-
-def _segmenter(model):
-    from calzoo.inference.axons import segment_axons
-
-    def segment(volume):
-        result = segment_axons(volume, model=model)
-        return result.semantic, result.instances
-
-    return segment
+    # A task of several networks loads them itself.
+    load = getattr(scorer(task), "load", load_model)
+    model = load(args.network, provider=args.provider, threads=args.threads)
+    return scorer(task).score_file(model, args.data, **more)

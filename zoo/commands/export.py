@@ -6,7 +6,6 @@ network for processors, where that is faster. With --from-keras the network is a
 VGG16 U-Net that was trained with segmentation-models-3D, or its weights.
 """
 
-import os
 from pathlib import Path
 
 GROUP = "networks"
@@ -33,7 +32,6 @@ def add_arguments(parser):
 
 def run(args):
     """Export, and print what was written with its largest difference from Keras."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from calzoo.errors import CalzooError
 
     if args.output.suffix != ".onnx":

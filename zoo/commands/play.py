@@ -1,16 +1,20 @@
 """Turn a movie into a film to look at, with the outlines of masks.
 
-OUT.avi opens in Fiji and in players, OUT.gif in browsers. OUT.png is one picture:
+OUT.avi opens in Fiji and in players, OUT.gif in browsers; a GIF takes one to two bytes for each
+pixel of each frame, and of films above 50 MB the size is told before. OUT.png is one picture:
 the mean of the movie and the correlation of neighbouring pixels, with the outlines.
 """
 
 import argparse
+import itertools
 from pathlib import Path
 
 from calzoo.commands import _options
+from calzoo.commands._messages import tell
 
 GROUP = "recordings"
 UNKNOWN_RATE_HZ = 10.0
+LARGE_BYTES = 50e6  # of a film: more than most mails and slides take
 
 
 def add_arguments(parser):
@@ -95,14 +99,24 @@ def _read_masks(path, group):
 
 
 def _write_film(path, movie, masks, args):
-    """Write every frame."""
+    """Write every frame; say before that the file will be large."""
     from tqdm import tqdm
 
-    from calzoo.imaging.animations import write_animation
+    from calzoo.imaging.animations import frame_bytes, write_animation
     from calzoo.imaging.films import film_frames
+    from calzoo.imaging.outputs import in_bytes
 
     rate = (movie.frame_rate_hz or UNKNOWN_RATE_HZ) * args.speed
     frames = film_frames(movie, masks, zoom=args.zoom)
+    first = next(frames)
+    size = frame_bytes(path, first) * movie.shape[0]
+    if size > LARGE_BYTES:
+        height, width = first.shape[:2]
+        tell(
+            f"{path}: about {in_bytes(size)}, {movie.shape[0]} frames of {width} x {height} pixels; "
+            "--average N, --frames A:B and --zoom 1 make it smaller."
+        )
+    frames = itertools.chain([first], frames)
     write_animation(path, tqdm(frames, total=movie.shape[0], unit="frame", disable=None), frame_rate_hz=rate)
 
 

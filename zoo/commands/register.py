@@ -2,7 +2,8 @@
 
 Of each movie: OUT.tif in the data type of the input where Fiji opens it (else bool as
 uint8, int8 as int16, all others as float32), OUT.json (correlation with the template
-before and after, crispness, residual motion, bad frames, valid area), OUT.png, and with
+before and after, crispness, residual motion, bad frames, valid area), OUT.png, OUT.valid.png (255 where
+all good frames saw something, else 0), and with
 --flow OUT.flow.npy, (T, Y, X, 2) float32: registered(y, x) = movie(y + dy, x + dx); with --bidirectional
 odd lines of the movie are to be moved first, by "scan_offset_px" of OUT.json.
 What was interrupted goes on from OUT.part.
@@ -40,6 +41,14 @@ def add_arguments(parser):
     )
     parser.add_argument(
         "--flow", action="store_true", help="also write OUT.flow.npy, 8 bytes per pixel and frame"
+    )
+    parser.add_argument(
+        "--uncertainty",
+        action="store_true",
+        help="also write OUT.uncertainty.npy, (T, Y/8, X/8) float32: expected error of the flow in pixels",
+    )
+    parser.add_argument(
+        "--rigid", action="store_true", help="move each frame as a whole, by the mean of its flow"
     )
     parser.add_argument(
         "--template",
@@ -91,7 +100,7 @@ def run(args):
     from calzoo.commands._batch import run_each, stem_of
     from calzoo.imaging.outputs import refuse_inputs
     from calzoo.inference.registration import checked_options, run_registration
-    from calzoo.inference.registration_files import asked_options, result_files
+    from calzoo.inference.registration_files import SERIES, asked_options, result_files
     from calzoo.inference.registration_network import RegistrationNetwork
 
     network = RegistrationNetwork.load(
@@ -108,14 +117,15 @@ def run(args):
     template = None if args.template is None else _picture(args.template, _options.movie_reading(args))
     options = checked_options(
         joint=args.joint,
+        rigid=args.rigid,
         reach=args.reach,
         smoothing=args.smooth,
         interpolation="cubic" if args.cubic else "linear",
         highpass=args.highpass,
         bidirectional=_offset(args.bidirectional),
     )
+    series = [name for name in SERIES if getattr(args, name)]
     writing = {
-        "flow": args.flow,
         "open_options": _options.movie_reading(args),
         "all_channels": args.all_channels or args.joint,
     }
@@ -131,6 +141,7 @@ def run(args):
             model=network,
             template=template,
             overwrite=args.overwrite,
+            **dict.fromkeys(series, True),
             **writing,
             **options,
         )
@@ -143,7 +154,7 @@ def run(args):
         print(out)
 
     def results(place):
-        files = result_files(file_of(place), True)  # the flow of an earlier result goes too
+        files = result_files(file_of(place))  # the flow of an earlier result goes too
         refuse_inputs(files, [] if args.template is None else [args.template])
         return files
 
@@ -152,7 +163,7 @@ def run(args):
         output,
         register,
         network=network.model.sha256,
-        options=asked_options(options, template, **writing),
+        options=asked_options(options, template, series, **writing),
         overwrite=args.overwrite,
         results=results,
     )

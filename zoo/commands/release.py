@@ -5,7 +5,6 @@ input with its output into weights/released, the Keras weights into
 weights/outside, the entry into weights/registry.json. Commit them together.
 """
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -34,7 +33,6 @@ def add_arguments(parser):
 
 def run(args):
     """Do all of it in a temporary folder; the repository changes at the end, or not at all."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from calzoo.commands._messages import tell
     from calzoo.export import export_run
     from calzoo.inference.models import load_model
@@ -74,11 +72,9 @@ def _missing(preset, role):
 def _evaluate(trained):
     """Score a run that was not scored, so that no network is released without numbers."""
     from calzoo.commands._scoring import scorer, task_of_recipe
-    from calzoo.commands.evaluate import score_run
     from calzoo.training import runs
 
-    task = scorer(task_of_recipe(trained.recipe))
-    runs.save_scores(trained, task.score_run(trained) if task else score_run(trained))
+    runs.save_scores(trained, scorer(task_of_recipe(trained.recipe)).score_run(trained))
 
 
 def write_golden(model, path, *, seed=0):

@@ -8,8 +8,8 @@ centers or centers-seed fit, the files that docs/centers.md names.
 """
 
 import json
-import os
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 from calzoo.commands import _options
@@ -23,7 +23,13 @@ REGISTRATION, STIMULUS = "registration", "stimulus"
 def add_arguments(parser):
     """Add recipe, run folder, data and settings."""
     parser.add_argument("recipe", metavar="RECIPE", help="such as: axons; a name that is none lists them all")
-    parser.add_argument("-o", "--output", required=True, type=Path, metavar="RUN", help="folder of the run")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("-o", "--output", type=Path, metavar="RUN", help="folder of the run")
+    what.add_argument(
+        "--list-settings",
+        action="store_true",
+        help="print what --set can change (with --movie: of the fit), each with its value and what it is",
+    )
     parser.add_argument(
         "--data",
         action="append",
@@ -52,7 +58,8 @@ def add_arguments(parser):
         action="append",
         default=[],
         metavar="FIELD=VALUE",
-        help="change a setting of the recipe, such as schedule.epochs=20; may be repeated",
+        help="change a setting of the recipe, such as schedule.epochs=20 or 'tile=[16,64,64]'; may be "
+        "repeated (calzoo train RECIPE --list-settings names them)",
     )
     parser.add_argument("--init", metavar="PRESET|RUN|FILE", help="weights to start from")
     parser.add_argument(
@@ -63,7 +70,11 @@ def add_arguments(parser):
 
 def run(args):
     """Train until the end of the schedule or until a signal; the status is 1 if it was stopped."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if args.list_settings:
+        from calzoo.training.settings import listed
+
+        print(listed(_untouched(args)))
+        return 0
     reading = _reading(args)
     if args.movie is not None and args.recipe != REGISTRATION:
         from calzoo.commands._fit_centers import fit
@@ -86,17 +97,18 @@ def run(args):
     from calzoo.training.trainer import train
 
     folders = _folders(args)
-    recipe = _recipe(args, folders)
-    if args.threads:
-        distribute.limit_threads(args.threads)
-    progress = train(
-        recipe,
-        args.output,
-        folders=folders,
-        init=args.init,
-        strategy=distribute.mirrored() if args.gpus == "all" else None,
-        threads=args.threads,
-    )
+    with _options.without_reading() if args.movie is None and args.frames is None else nullcontext():
+        recipe = _recipe(args, folders)
+        if args.threads:
+            distribute.limit_threads(args.threads)
+        progress = train(
+            recipe,
+            args.output,
+            folders=folders,
+            init=args.init,
+            strategy=distribute.mirrored() if args.gpus == "all" else None,
+            threads=args.threads,
+        )
     total = recipe.schedule.epochs * recipe.schedule.steps
     if progress.step < total:
         tell(f"stopped after step {progress.step} of {total}; the same command goes on from there")
@@ -109,19 +121,29 @@ def _recipe(args, folders):
     """Return the recipe of the run, or a new one with the settings."""
     from calzoo.training import recipes
 
-    # Only this recipe comes here with a movie.
-    name = f"{REGISTRATION}-movie" if args.movie else args.recipe
+    recipe = _untouched(args)
     begun = args.output / "recipe.json"
     if begun.is_file() and not args.set:
-        recipe = recipes.from_json(begun.read_text(encoding="utf-8"))
-        if recipe.name != name:
-            message = f"{args.output} holds a run of the recipe {recipe.name!r}, not of {name!r}."
+        earlier = recipes.from_json(begun.read_text(encoding="utf-8"))
+        if earlier.name != recipe.name:
+            message = f"{args.output} holds a run of the recipe {earlier.name!r}, not of {recipe.name!r}."
             raise CalzooError(message)
-        return recipe
-    recipe = recipes.recipe(name)
+        return earlier
     if folders and hasattr(recipe, "fitted"):
         recipe = recipe.fitted(folders)
     return recipes.changed(recipe, dict(map(setting, args.set)))
+
+
+def _untouched(args):
+    """Return the recipe that the command names, with its default settings."""
+    from calzoo.commands._fit_centers import fitted_recipe
+    from calzoo.training import recipes
+
+    if args.recipe == REGISTRATION and args.movie is not None:
+        return recipes.recipe(f"{REGISTRATION}-movie")
+    if args.movie is not None or (args.list_settings and args.recipe == "centers-seed"):
+        return fitted_recipe(args.recipe)
+    return recipes.recipe(args.recipe)
 
 
 def _folders(args):

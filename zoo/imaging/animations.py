@@ -45,10 +45,7 @@ def write_animation(path, frames, *, frame_rate_hz=10.0):
         AVI can hold (2 GB), or cannot be written.
     """
     path = Path(path)
-    writers = {".avi": _Avi, ".gif": _Gif}
-    if path.suffix.lower() not in writers:
-        message = f"{path}: expected a name that ends in .avi or .gif."
-        raise CalzooError(message)
+    kind = _kind(path)
     slowest, fastest = _RATES_HZ
     if not slowest <= frame_rate_hz <= fastest:
         message = (
@@ -62,7 +59,7 @@ def write_animation(path, frames, *, frame_rate_hz=10.0):
         for frame in frames:
             frame = _checked(path, np.asarray(frame), writer)
             if writer is None:
-                writer = writers[path.suffix.lower()](path, file, frame.shape, frame_rate_hz)
+                writer = kind(path, file, frame.shape, frame_rate_hz)
             writer.append(frame)
             count += 1
         if writer is None:
@@ -70,6 +67,34 @@ def write_animation(path, frames, *, frame_rate_hz=10.0):
             raise CalzooError(message)
         writer.close()
     return count
+
+
+def frame_bytes(path, frame):
+    """Tell how many bytes a frame takes in a film.
+
+    Parameters
+    ----------
+    path, frame
+        As for `write_animation`.
+
+    Returns
+    -------
+    int
+    """
+    frame, file = _checked(path, np.asarray(frame), None), io.BytesIO()
+    writer = _kind(Path(path))(path, file, frame.shape, 1.0)
+    before = file.tell()
+    writer.append(frame)
+    return file.tell() - before
+
+
+def _kind(path):
+    """Return what writes a film of this name."""
+    writers = {".avi": _Avi, ".gif": _Gif}
+    if path.suffix.lower() not in writers:
+        message = f"{path}: expected a name that ends in .avi or .gif."
+        raise CalzooError(message)
+    return writers[path.suffix.lower()]
 
 
 def _checked(path, frame, writer):

@@ -1,15 +1,35 @@
 """All files of a cell result: masks, label image, ROIs, tables, picture, and what other programs read."""
 
+import warnings
+
 import numpy as np
 from scipy import sparse
 
+from calzoo.errors import CalzooError
 from calzoo.imaging.cell_overlay import draw_cells
 from calzoo.imaging.imagej_rois import write_rois
 from calzoo.imaging.masks import count_of_cells, write_masks
-from calzoo.imaging.outputs import output_file, write_run_json, write_table
+from calzoo.imaging.outputs import CURATION_FILES, output_file, write_run_json, write_table
+from calzoo.imaging.suite2p_folder import FILES, deconvolved, write_suite2p
+from calzoo.imaging.traces import trace_delta_f_over_f
+
+#: Tables of one column for each cell.
+TRACE_TABLES = ("traces.csv", "neuropil.csv", "corrected.csv", "dff.csv")
+#: What `write_cells` writes of movies alone.
+OF_MOVIES = (*TRACE_TABLES, *(f"suite2p/{name}" for name in FILES))
+#: What a folder may hold of other cells, whichever command found them, that a new result may lack.
+STALE = (
+    *CURATION_FILES,
+    *OF_MOVIES,
+    *("cells.csv", "caiman_A.npz", "cells.nwb"),
+    *("centers.csv", "stages.png", "on_mask.png", "pictures.png", "histograms.png"),
+    *("centers.npz", "recipe.json", "trajectories.png", "losses.png"),  # of a fit
+)
 
 
-def write_cells(folder, found, *, title="", pixel_um=None, frame_rate_hz=None, nwb=False, facts=None):
+def write_cells(
+    folder, found, *, title="", pixel_um=None, frame_rate_hz=None, baseline_frames=600, nwb=False, facts=None
+):
     """Write a result.
 
     Parameters
@@ -23,6 +43,8 @@ def write_cells(folder, found, *, title="", pixel_um=None, frame_rate_hz=None, n
     pixel_um : tuple of float, optional
         (y, x).
     frame_rate_hz : float, optional
+    baseline_frames : int, optional
+        Frames in the window of the baseline of dF/F.
     nwb : bool or mapping, optional
         Also write cells.nwb, with metadata where a mapping is given.
     facts : dict, optional
@@ -41,7 +63,7 @@ def write_cells(folder, found, *, title="", pixel_um=None, frame_rate_hz=None, n
     traces = found.traces
     spikes = None
     if traces is not None:
-        write_table(folder / "traces.csv", trace_table(traces.cells, frame_rate_hz))
+        _write_traces(folder, traces, frame_rate_hz, baseline_frames)
         spikes = _write_suite2p(folder / "suite2p", found, frame_rate_hz)
     if nwb:
         from calzoo.imaging.nwb_output import write_nwb
@@ -115,11 +137,34 @@ def cell_table(found, pixel_um=None):
 
 
 def trace_table(traces, frame_rate_hz=None):
-    """Return the columns of traces.csv: frame, time (empty without a frame rate), one for each cell."""
+    """Return the columns of a table of traces: frame, time (empty without a frame rate), one for each cell.
+
+    Parameters
+    ----------
+    traces : ndarray of shape (N, T)
+    frame_rate_hz : float, optional
+
+    Returns
+    -------
+    dict of str to ndarray, (T,)
+    """
     frames = np.arange(traces.shape[1])
     seconds = frames / frame_rate_hz if frame_rate_hz else np.full(len(frames), np.nan)
     cells = {f"cell_{number}": trace for number, trace in enumerate(traces, 1)}
     return {"frame": frames, "time_s": seconds, **cells}
+
+
+def _write_traces(folder, traces, frame_rate_hz, baseline_frames):
+    """Write the fluorescence of cells, that of their neuropil, what is left without it, and its dF/F."""
+    corrected = traces.corrected()
+    try:
+        change = trace_delta_f_over_f(corrected, window=baseline_frames)
+    except CalzooError as error:  # all else of the result is good
+        warnings.warn(f"dff.csv stays empty. {error}", stacklevel=2)
+        change = np.full_like(corrected, np.nan)
+    values = (traces.cells, traces.neuropil, corrected, change)
+    for name, one in zip(TRACE_TABLES, values, strict=True):
+        write_table(folder / name, trace_table(one, frame_rate_hz))
 
 
 def write_caiman(path, masks):
@@ -138,8 +183,6 @@ def write_caiman(path, masks):
 
 def _write_suite2p(folder, found, frame_rate_hz):
     """Write the folder of Suite2p; return the deconvolved traces."""
-    from calzoo.imaging.suite2p_folder import deconvolved, write_suite2p
-
     spikes = deconvolved(found.traces)
     diameter = found.diameter_px if np.isfinite(found.diameter_px) else 12.0
     write_suite2p(

@@ -315,8 +315,14 @@ def write_table(path, columns):
         # As Python's objects, values take ten times the memory.
         step = max(_CELLS_AT_A_TIME // max(len(names), 1), 1)
         for start in range(0, max(lengths.values(), default=0), step):
-            rows = ([_cell(v) for v in columns[n][start : start + step]] for n in names)
+            rows = (_cells(columns[n][start : start + step]) for n in names)
             writer.writerows(zip(*rows, strict=True))
+
+
+def _cells(values):
+    if isinstance(values, np.ndarray) and values.dtype.kind == "f" and np.isfinite(values).all():
+        return map("{:.7g}".format, values.tolist())  # of traces there are millions
+    return map(_cell, values)
 
 
 def _cell(value):

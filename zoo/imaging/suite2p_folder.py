@@ -10,6 +10,7 @@ from calzoo.imaging.traces import neuropil_rings, without_shared
 #: What is written, within the folder.
 FILES = tuple(f"plane0/{name}.npy" for name in ("F", "Fneu", "spks", "iscell", "stat", "ops"))
 
+UNKNOWN_RATE_HZ = 10.0  # what Suite2p takes by default
 _SAMPLES = 2**21  # that are deconvolved together, which takes some hundred bytes for each
 
 
@@ -128,7 +129,7 @@ def suite2p_ops(shape, frames, diameter, frame_rate_hz, pictures):
         "Ly": int(shape[0]),
         "Lx": int(shape[1]),
         "nframes": int(frames),
-        "fs": float(frame_rate_hz or 10.0),
+        "fs": float(frame_rate_hz or UNKNOWN_RATE_HZ),
         "tau": 1.0,
         "nplanes": 1,
         "nchannels": 1,

@@ -154,10 +154,19 @@ def trace_delta_f_over_f(traces, *, window, percentile=10.0, dark=0.0):
     Returns
     -------
     ndarray of float32, shape (N, T)
+
+    Raises
+    ------
+    CalzooError
+        If the median of the first baseline of all cells is not above `dark`.
     """
     traces = np.asarray(traces)
-    movie = delta_f_over_f(traces.T[:, :, None], window=window, percentile=percentile, dark=dark)
-    return movie.frames(0, traces.shape[1])[:, :, 0].T
+    change = np.empty(traces.shape, np.float32)
+    if change.size:
+        movie = delta_f_over_f(traces.T[:, :, None], window=window, percentile=percentile, dark=dark)
+        for start, frames in chunks(movie):
+            change[:, start : start + len(frames)] = frames[:, :, 0].T
+    return change
 
 
 def _mean_weights(masks):

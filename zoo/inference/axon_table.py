@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 
-def table_of(measures, names, lengths, shape, voxel_um=None):
+def table_of(measures, names, lengths, shape, voxel_um=None, channels=()):
     """Put the measures of axons into columns.
 
     Parameters
@@ -20,6 +20,8 @@ def table_of(measures, names, lengths, shape, voxel_um=None):
         (Z, Y, X) of the stack.
     voxel_um : tuple of (float or None) or None
         (z, y, x).
+    channels : sequence of str, optional
+        Names for the columns of intensities; where there are several channels without them, numbers.
 
     Returns
     -------
@@ -43,9 +45,11 @@ def table_of(measures, names, lengths, shape, voxel_um=None):
         "radius_voxels": _radius(voxels, lengths[0][1:]),
         "radius_um": empty if length_um is None else _radius(volume, length_um),
     }
-    several = len(measures.sums) > 1
-    for number, sums in enumerate(measures.sums[:, order]):
-        suffix = f"_{number}" if several else ""
+    count = len(measures.sums)
+    if not len(channels) == len(set(channels)) == count:
+        channels = range(count)
+    for name, sums in zip(channels, measures.sums[:, order], strict=True):
+        suffix = f"_{name}" if count > 1 else ""
         table[f"mean_intensity{suffix}"] = (sums / np.maximum(voxels, 1)).tolist()
         table[f"summed_intensity{suffix}"] = sums.tolist()
     for axis, name in enumerate("zyx"):

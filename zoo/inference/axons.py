@@ -140,7 +140,8 @@ def segment_axons(
     axes : str, optional
         One letter per axis of `volume`, e.g. "czyx".
     channel : int or str, optional
-        Which channel holds the axons. Intensities are measured in all of them.
+        Which channel holds the axons. Intensities are measured in all of them, in
+        columns with the names of channels where the file has them, else their numbers.
     voxel_um : tuple of float, optional
         Side of a voxel in micrometres, (z, y, x).
     axon_diameter : float or str, optional
@@ -360,7 +361,8 @@ class _Job:
                 view.add_labels(axons)
         voxel_um = self.volume.voxel_um
         lengths = lengths_of(labels, names[roots], self.depth, voxel_um)
-        table = table_of(measures, names, lengths, self.volume.shape, voxel_um)
+        channels = self.volume.channel_names
+        table = table_of(measures, names, lengths, self.volume.shape, voxel_um, channels)
         self.seconds["instances"] = round(time.perf_counter() - began, 3)
         return table
 

@@ -15,17 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.cell_files import cell_table, write_cells
+from calzoo.imaging.cell_files import OF_MOVIES, STALE, cell_table, write_cells
 from calzoo.imaging.cell_pictures import resize, scaled_shape
 from calzoo.imaging.cell_summary import cell_pictures
 from calzoo.imaging.diameters import diameter_px
 from calzoo.imaging.frames import MovieLike, as_movie, sides_of
 from calzoo.imaging.masks import Masks, count_of_cells
 from calzoo.imaging.movies import scales_of
-from calzoo.imaging.outputs import CURATION_FILES
 from calzoo.imaging.peaks import local_maxima
 from calzoo.imaging.picture_files import as_pictures
-from calzoo.imaging.suite2p_folder import FILES
+from calzoo.imaging.suite2p_folder import UNKNOWN_RATE_HZ
 from calzoo.imaging.summary import SummaryImages
 from calzoo.imaging.traces import Traces, extract_traces
 from calzoo.inference.cell_input import network_input
@@ -37,12 +36,8 @@ from calzoo.inference.models import Model, Provider
 PRESET = "cells-2p"
 _LEAST_PX = 2.0  # of a diameter: smaller ones would be enlarged beyond all memory
 _FEWEST_FRAMES = 50
+_BASELINE_S = 60.0
 _FILES = ("masks.npz", "labels.tif", "rois.zip", "cells.csv", "caiman_A.npz", "overlay.png")
-_OF_MOVIES = ("traces.csv", *(f"suite2p/{name}" for name in FILES))
-_OF_CENTERS = ("centers.csv", "stages.png", "on_mask.png", "pictures.png", "histograms.png")
-#: What an earlier result may hold of other cells: not every run writes it, `calzoo centers` did, or it was
-#: made by hand since.
-_STALE = ("cells.nwb", *CURATION_FILES, *_OF_MOVIES, *_OF_CENTERS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,13 +129,14 @@ class CellDetection:
             "parameters": {"diameter_px": self.diameter_px, "least_score": self.least_score},
             "cells": self.count,
         }
-        with output_folder(folder, stale=_STALE) as part:
+        with output_folder(folder, stale=STALE) as part:
             write_cells(
                 part,
                 self,
                 title=Path(folder).name,
                 pixel_um=self.pixel_um,
                 frame_rate_hz=self.frame_rate_hz,
+                baseline_frames=_baseline_frames(self.frame_rate_hz),
                 facts=facts,
             )
 
@@ -259,6 +255,26 @@ def _check_score(score):
     """Refuse a score that means nothing."""
     if score is not None and not (isinstance(score, Real) and 0 < score <= 1):
         message = f"score: expected the least probability of a cell, above 0 and up to 1, got {score!r}."
+        raise CalzooError(message)
+
+
+def _baseline_frames(frame_rate_hz, seconds=None):
+    """Return how many frames the window of the running baseline holds."""
+    return max(round((seconds or _BASELINE_S) * (frame_rate_hz or UNKNOWN_RATE_HZ)), 1)
+
+
+def _check_baseline(seconds, traces):
+    """Refuse a window of the baseline without traces, or one that means nothing."""
+    if seconds is None:
+        return
+    if not traces:
+        message = (
+            f"baseline_s={seconds!r} (--baseline) is for the dF/F of traces, and there are none of a picture "
+            "(summary) or of masks alone (traces=False, --no-traces); leave it out."
+        )
+        raise CalzooError(message)
+    if not (isinstance(seconds, Real) and 0 < seconds < np.inf):
+        message = f"baseline_s: expected a number of seconds above 0, got {seconds!r}."
         raise CalzooError(message)
 
 
@@ -414,6 +430,7 @@ def run_cells(
     score=None,
     prior=False,
     traces=True,
+    baseline_s=None,
     nwb=False,
     pixel_um=None,
     frame_rate_hz=None,
@@ -422,8 +439,8 @@ def run_cells(
     """Find the neurons of a file, and write all results into a folder.
 
     The folder gets masks.npz, labels.tif, rois.zip, cells.csv, overlay.png, caiman_A.npz
-    and run.json; of a movie also traces.csv and the folder suite2p; all of them or none. What an
-    earlier run or `calzoo curate` left there of other cells goes.
+    and run.json; of a movie also traces.csv, neuropil.csv, corrected.csv, dff.csv and the folder suite2p; all
+    of them or none. What an earlier run or `calzoo curate` left there of other cells goes.
 
     Parameters
     ----------
@@ -435,6 +452,9 @@ def run_cells(
         `path` is one picture, or a stack of correlation, median and standard deviation.
     preset, model, provider, threads, diameter, score, prior, traces
         As for `find_cells`.
+    baseline_s : float, optional
+        Seconds in the window of the running baseline of dF/F, by default 60; where the frame rate is not
+        known it is taken to be 10 Hz. See `calzoo.imaging.traces.trace_delta_f_over_f`.
     nwb : bool or mapping, optional
         Also write cells.nwb, with metadata where a mapping is given; needs pynwb.
     pixel_um, frame_rate_hz, **reading : optional
@@ -456,7 +476,7 @@ def run_cells(
 
     began = time.perf_counter()
     names = [*_FILES, *(["cells.nwb"] if nwb else [])]
-    refuse_others(out, names if summary or not traces else [*names, *_OF_MOVIES])
+    refuse_others(out, names if summary or not traces else [*names, *OF_MOVIES])
     given = {"frame_rate_hz": frame_rate_hz, **reading}
     given = [f"{name}={value!r}" for name, value in given.items() if value is not None]
     if summary and given:
@@ -467,12 +487,13 @@ def run_cells(
         raise CalzooError(message)
     _check_score(score)
     pixel_um, _ = scales_of(None, pixel_um)
+    _check_baseline(baseline_s, traces and not summary)
     if nwb:
         check_nwb(None if nwb is True else nwb)
     networks = CellNetworks.load(model, preset, provider=provider, threads=threads)
     options = {"diameter": diameter, "score": score, "prior": prior}
     asked = {**options, "summary": summary, "traces": traces, "nwb": nwb, "pixel_um": pixel_um}
-    asked |= {"frame_rate_hz": frame_rate_hz, **reading}
+    asked |= {"baseline_s": baseline_s, "frame_rate_hz": frame_rate_hz, **reading}
     with contextlib.ExitStack() as files:
         length, rate = None, None
         if summary:
@@ -483,13 +504,14 @@ def run_cells(
                 open_movie(path, pixel_um=pixel_um, frame_rate_hz=frame_rate_hz, **reading)
             )
             length, rate, pixel_um = movie.shape[0], movie.frame_rate_hz, movie.pixel_um
+        baseline_frames = _baseline_frames(rate, baseline_s)
         if pixel_um is None:
             print(
                 f"calzoo: {path}: the pixel size is not known, columns in um stay empty; give --pixel Y,X.",
                 file=sys.stderr,
             )
         # Before the work: where nothing can be written, hours of it would be lost.
-        folder = files.enter_context(output_folder(out, stale=_STALE, inputs=[path]))
+        folder = files.enter_context(output_folder(out, stale=STALE, inputs=[path]))
         if summary:
             found = find_cells(summary=pictures, model=networks, pixel_um=pixel_um, **options)
         else:
@@ -507,12 +529,20 @@ def run_cells(
                 **options,
                 "diameter_px": found.diameter_px,
                 "least_score": found.least_score,
+                **({} if found.traces is None else {"baseline_frames": baseline_frames}),
             },
             "cells": found.count,
             "seconds": round(time.perf_counter() - began, 3),
         }
         write_cells(
-            folder, found, title=Path(path).name, pixel_um=pixel_um, frame_rate_hz=rate, nwb=nwb, facts=facts
+            folder,
+            found,
+            title=Path(path).name,
+            pixel_um=pixel_um,
+            frame_rate_hz=rate,
+            baseline_frames=baseline_frames,
+            nwb=nwb,
+            facts=facts,
         )
     return CellRun(Path(out), found.count, found.diameter_px, networks.provider)
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calzoo.errors import CalzooError
+from calzoo.imaging.cell_files import STALE
 from calzoo.imaging.center_channels import CELL_PX, CHANNELS, grid_for, window_channels
 from calzoo.imaging.center_files import center_table, write_centers
 from calzoo.imaging.center_peaks import local_maxima, refine
@@ -21,8 +22,6 @@ from calzoo.imaging.diameters import aspect_of, diameter_px
 from calzoo.imaging.frames import MovieLike, as_movie, sides_of
 from calzoo.imaging.masks import Masks, count_of_cells
 from calzoo.imaging.movies import scales_of
-from calzoo.imaging.outputs import CURATION_FILES
-from calzoo.imaging.suite2p_folder import FILES as SUITE2P_FILES
 from calzoo.inference.center_network import OUTPUTS, CenterNetwork
 from calzoo.inference.models import Model, Provider
 
@@ -30,15 +29,6 @@ from calzoo.inference.models import Model, Provider
 FASTEST_HZ = 10.0
 _FILES = ("centers.csv", "traces.csv", "masks.npz", "labels.tif", "rois.zip", "overlay.png", "stages.png")
 _DETAILS = ("pictures.png", "histograms.png")
-#: What an earlier result may hold of other cells: not every run writes it, or it was made by hand since.
-_STALE = (
-    "on_mask.png",
-    *CURATION_FILES,
-    *_DETAILS,
-    *("cells.csv", "caiman_A.npz", "cells.nwb"),  # of calzoo cells
-    *(f"suite2p/{name}" for name in SUITE2P_FILES),
-    *("centers.npz", "recipe.json", "trajectories.png", "losses.png"),  # of a fit
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +110,7 @@ class Centers:
         """
         from calzoo.imaging.outputs import output_folder, write_run_json
 
-        with output_folder(folder, stale=[*_STALE, "overlay.png", "stages.png"]) as part:
+        with output_folder(folder, stale=[*STALE, "overlay.png", "stages.png"]) as part:
             write_centers(part, self, pixel_um=self.pixel_um, frame_rate_hz=self.frame_rate_hz)
             write_run_json(
                 part,
@@ -321,7 +311,7 @@ def run_centers(
             print(f"calzoo: {path}: the pixel size is not known, columns in um stay empty.", file=sys.stderr)
         inputs = [path] if mask is None else [path, mask]
         # Before the work: where nothing can be written, hours of it would be lost.
-        folder = files.enter_context(output_folder(out, stale=_STALE, inputs=inputs))
+        folder = files.enter_context(output_folder(out, stale=STALE, inputs=inputs))
         found = find_centers(
             movie, model=network, threads=threads, diameter=diameter, count=count, score=score
         )

@@ -9,7 +9,7 @@ def counted(pieces, total, done=0, unit="frame"):
     Parameters
     ----------
     pieces : iterable
-        Each has a ``flow`` as long as it has frames.
+        Each has ``found.flow``, as long as it has frames.
     total, done : int
         Frames in all, and finished before.
     unit : str, optional
@@ -22,4 +22,4 @@ def counted(pieces, total, done=0, unit="frame"):
     with tqdm(total=total, initial=done, unit=unit, file=sys.stderr, leave=False) as bar:
         for piece in pieces:
             yield piece
-            bar.update(len(piece.flow))
+            bar.update(len(piece.found.flow))

@@ -17,7 +17,7 @@ from calzoo.imaging.frames import MovieLike, as_movie, refuse_masked, sides_of
 from calzoo.imaging.rigid import CLEAR, RigidSearch, rigid_template
 from calzoo.imaging.scanning import correct_scan_offset, fill_lines, find_bad_lines, scan_offset
 from calzoo.inference.models import Model, Provider, load_model
-from calzoo.inference.registration_network import Aligner, RegistrationNetwork, check_template
+from calzoo.inference.registration_network import Aligned, Aligner, RegistrationNetwork, check_template
 from calzoo.inference.registration_quality import Quality, uncertainty_limit
 
 SAMPLE_BYTES = 96 * 2**20  # float32 frames that the template is made of
@@ -113,7 +113,7 @@ class Registrar:
     template : ndarray of shape (Y, X)
     preset, model, provider, threads : optional
         As for `register_movie`.
-    reach, highpass, interpolation : optional
+    rigid, reach, highpass, interpolation : optional
         As for `register_movie`.
 
     Raises
@@ -130,6 +130,7 @@ class Registrar:
         model: str | os.PathLike[str] | Model | None = None,
         provider: Provider = "auto",
         threads: int | None = None,
+        rigid: bool = False,
         reach: float | None = None,
         highpass: float | None = None,
         interpolation: Interpolation = "linear",
@@ -142,7 +143,12 @@ class Registrar:
         network = RegistrationNetwork(model, 1)
         self._limit = uncertainty_limit(network.card)
         self._align = Aligner(
-            network, template, reach=options["reach"], prepare=prepare, interpolation=interpolation
+            network,
+            template,
+            reach=options["reach"],
+            prepare=prepare,
+            interpolation=interpolation,
+            rigid=rigid,
         )
 
     def __call__(self, frame: NDArray[Any]) -> Registered:
@@ -185,6 +191,7 @@ def register_movie(
     template: NDArray[Any] | None = None,
     others: Sequence[NDArray[Any] | MovieLike] = (),
     joint: bool = False,
+    rigid: bool = False,
     reach: float | None = None,
     smoothing: float = 0.0,
     interpolation: Interpolation = "linear",
@@ -210,6 +217,8 @@ def register_movie(
         Further channels of the same shape, moved like the first.
     joint : bool, optional
         Estimate the motion on all channels together, each scaled to its contrast; needs `others`.
+    rigid : bool, optional
+        Move each frame as a whole, by the mean of its flow.
     reach : float, optional
         Largest rigid displacement in pixels, along each axis; by default a fifth of the smaller side.
     smoothing : float, optional
@@ -252,6 +261,7 @@ def register_movie(
         template=template,
         others=others,
         joint=joint,
+        rigid=rigid,
         reach=reach,
         smoothing=smoothing,
         interpolation=interpolation,
@@ -262,11 +272,11 @@ def register_movie(
     flow = np.empty((*job.movie.shape, 2), np.float32) if return_flow else None
     done = 0
     for piece in job.pieces():
-        stop = done + len(piece.flow)
+        stop = done + len(piece.found.flow)
         for array, frames in zip(moved, piece.frames, strict=True):
             array[done:stop] = frames
         if flow is not None:
-            flow[done:stop] = piece.flow
+            flow[done:stop] = piece.found.flow
         job.quality.add(*piece.measured)
         done = stop
     quality = job.finish(lambda start, stop: [array[start:stop] for array in moved])
@@ -304,7 +314,15 @@ class RegistrationRun:
 
 
 def run_registration(
-    path, out, *, flow=False, open_options=None, all_channels=False, overwrite=False, **options
+    path,
+    out,
+    *,
+    flow=False,
+    uncertainty=False,
+    open_options=None,
+    all_channels=False,
+    overwrite=False,
+    **options,
 ):
     """Register a file of any length into a TIFF, with a report and a picture beside it.
 
@@ -317,11 +335,13 @@ def run_registration(
     path : path or sequence of path
         A movie that `open_movie` opens.
     out : path
-        Ends in ``.tif``; ``OUT.json`` and ``OUT.png`` stand beside it. The data type is that of the
-        movie if Fiji opens it (uint8, uint16, int16, int32, float32), uint8 for bool, int16 for int8,
-        and float32 for all others.
-    flow : bool, optional
-        Also write ``OUT.flow.npy``, float32, (T, Y, X, 2).
+        Ends in ``.tif``; ``OUT.json``, ``OUT.png`` and ``OUT.valid.png`` (255 where all good frames saw
+        something, else 0) stand beside it. The data type is that of the movie if Fiji opens it (uint8,
+        uint16, int16, int32, float32), uint8 for bool, int16 for int8, and float32 for all others.
+    flow, uncertainty : bool, optional
+        Also write ``OUT.flow.npy``, float32, (T, Y, X, 2), and ``OUT.uncertainty.npy``, float32, (T, y, x):
+        the length in pixels of the error of the flow that the network expects, one for each square of 8 x 8
+        pixels.
     open_options : mapping, optional
         For `open_movie`: axes, channel, plane, frame_rate_hz, pixel_um, dataset.
     all_channels : bool, optional
@@ -346,7 +366,7 @@ def run_registration(
     return register_file(
         path,
         Path(out),
-        flow=flow,
+        series=[name for name, wanted in (("flow", flow), ("uncertainty", uncertainty)) if wanted],
         open_options=dict(open_options or {}),
         all_channels=all_channels,
         overwrite=overwrite,
@@ -356,13 +376,13 @@ def run_registration(
 
 @dataclass(frozen=True)
 class Piece:
-    """Some neighbouring frames that are finished: each channel moved, in its data type, and their flow.
+    """Some neighbouring frames that are finished: each channel moved, in its data type, and what was found.
 
     Whoever keeps them gives `measured` to ``quality.add``: what is not kept must not be counted.
     """
 
     frames: list
-    flow: np.ndarray
+    found: Aligned
     measured: tuple
 
 
@@ -377,15 +397,16 @@ class _Job:
         template=None,
         others=(),
         joint=False,
+        rigid=False,
         reach=None,
         smoothing=0.0,
         interpolation="linear",
         highpass=None,
         bidirectional=None,
-        offset=None,
     ):
         options = checked_options(
             joint=joint,
+            rigid=rigid,
             reach=reach,
             smoothing=smoothing,
             interpolation=interpolation,
@@ -436,10 +457,10 @@ class _Job:
             if lines is not None:  # else their light would be in the template, wherever frames move it
                 sample = fill_lines(sample, *lines).frames(0, len(sample))
             guess = _is_noise(sample, reach, prepare)
-            template = _template(network, sample, reach, prepare)
+            template = _template(network, sample, reach, prepare, rigid)
         self.template = check_template(template)
         self.align = Aligner(
-            network, self.template, reach=reach, prepare=prepare, interpolation=interpolation
+            network, self.template, reach=reach, prepare=prepare, interpolation=interpolation, rigid=rigid
         )
         self.quality = Quality(
             self.template,
@@ -449,6 +470,10 @@ class _Job:
             lines=lines,
             offset=self.offset,
         )
+
+    def shape_of(self, name):
+        """Return the shape of a field of `Aligned` for one frame."""
+        return getattr(self.align(self.template[None]), name).shape[1:]
 
     def pieces(self, first=0):
         """Yield finished pieces from frame `first` on, in their order."""
@@ -529,7 +554,7 @@ class _Job:
 
     def _piece(self, start, seen, moved, found):
         kept = [_as(m, c.dtype) for m, c in zip(moved, self.inputs, strict=True)]
-        return Piece(kept, found.flow, (start, seen, self._seen(moved), found))
+        return Piece(kept, found, (start, seen, self._seen(moved), found))
 
     def _recorded(self, start, stop):
         """Return frames of each channel, odd lines moved back."""
@@ -550,13 +575,20 @@ class _Job:
 
 
 def checked_options(
-    *, joint=False, reach=None, smoothing=0.0, interpolation="linear", highpass=None, bidirectional=None
+    *,
+    joint=False,
+    rigid=False,
+    reach=None,
+    smoothing=0.0,
+    interpolation="linear",
+    highpass=None,
+    bidirectional=None,
 ):
     """Return the options of a registration, numbers as Python's own; refuse what cannot be meant.
 
     Parameters
     ----------
-    joint, reach, smoothing, interpolation, highpass, bidirectional : optional
+    joint, rigid, reach, smoothing, interpolation, highpass, bidirectional : optional
         As for `register_movie`.
 
     Returns
@@ -584,6 +616,7 @@ def checked_options(
         raise CalzooError(message)
     return {
         "joint": bool(joint),
+        "rigid": bool(rigid),
         "reach": None if reach is None else float(reach),
         "smoothing": float(smoothing),
         "interpolation": interpolation,
@@ -636,11 +669,11 @@ def _is_noise(sample, reach, prepare):
     return bool(clear < NOISE * seen)
 
 
-def _template(network, sample, reach, prepare, rounds=2):
-    """Make a template of some frames: rigid first, then twice the mean of what the network has registered."""
+def _template(network, sample, reach, prepare, rigid, rounds=2):
+    """Make a template of some frames: by rigid search, then twice the mean of what the network registered."""
     template = rigid_template(sample)
     for _ in range(rounds):
-        align = Aligner(network, template, reach=reach, prepare=prepare)
+        align = Aligner(network, template, reach=reach, prepare=prepare, rigid=rigid)
         size = network.batch
         parts = [found for _, found in align.all(sample[i : i + size] for i in range(0, len(sample), size))]
         unsure = np.concatenate([p.uncertainty.mean(axis=(1, 2)) for p in parts])
@@ -681,8 +714,6 @@ def _preparation(highpass, lines):
 
 
 def _joined_parts(parts, flow, moved, inner):
-    from calzoo.inference.registration_network import Aligned
-
     whole = {
         n: np.concatenate([getattr(p, n) for p in parts])[inner] for n in ("uncertainty", "shifts", "clarity")
     }

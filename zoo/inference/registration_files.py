@@ -1,4 +1,4 @@
-"""Registered movies on disk: work that goes on where it was stopped, then TIFF, JSON, picture and flow."""
+"""Registered movies on disk: work that goes on where it was stopped, then TIFF, JSON, pictures and flow."""
 
 import contextlib
 import errno
@@ -29,6 +29,8 @@ from calzoo.imaging.writers import VolumeWriter
 from calzoo.inference.registration import RegistrationRun, _Job, checked_options
 from calzoo.inference.registration_network import RegistrationNetwork
 
+#: What can be kept of every frame: fields of `Aligned`, each in OUT.NAME.npy.
+SERIES = ("flow", "uncertainty")
 _COMMAND = "register"  # whose begun work is in OUT.part
 _SAVE_SECONDS = 5.0  # between notes of how far the work has come
 #: Data types that Fiji opens as TIFF, and what holds int8; all others are written as float32.
@@ -36,7 +38,7 @@ _KEPT = ("uint8", "uint16", "int16", "int32", "float32")
 _WRITTEN_AS = {"bool": "uint8", "int8": "int16"}
 
 
-def register_file(path, out, *, flow, open_options, all_channels, overwrite, **options):
+def register_file(path, out, *, series, open_options, all_channels, overwrite, **options):
     """Register a file; see `calzoo.inference.registration.run_registration`."""
     began = time.perf_counter()
     if out.suffix.lower() not in (".tif", ".tiff"):
@@ -45,7 +47,7 @@ def register_file(path, out, *, flow, open_options, all_channels, overwrite, **o
     check_target(out)
     # A file in a folder of frames would be the next frame; the flow of an earlier result goes too.
     refuse_inputs(
-        [*result_files(out, True), out.parent],
+        [*result_files(out), out.parent],
         [path] if isinstance(path, (str, os.PathLike)) else path,
     )
     model, preset = options.pop("model", None), options.pop("preset", "registration-2p")
@@ -56,7 +58,7 @@ def register_file(path, out, *, flow, open_options, all_channels, overwrite, **o
     with contextlib.ExitStack() as files:
         movies, channels = _open(path, open_options, all_channels, files)
         folder = out.with_suffix(".part")
-        asked = asked_options(options, template, flow, open_options, all_channels)
+        asked = asked_options(options, template, series, open_options, all_channels)
         facts = {
             "source": source_facts(path),
             "shape": [len(movies), *movies[0].shape],
@@ -67,25 +69,25 @@ def register_file(path, out, *, flow, open_options, all_channels, overwrite, **o
         }
         work = _Work(folder, facts, overwrite)
         if not (overwrite or work.done):
-            refuse_existing(result_files(out, flow))
+            refuse_existing(result_files(out, series))
         template = work.template(template)  # begun work keeps the one it was begun with
         job = _Job(movies[0], network, template=template, others=movies[1:], **options)
         dtype = _file_type(job.inputs)
         files.callback(release_part, folder)
         with written(folder):
-            work.begin(job, dtype, flow)
+            work.begin(job, dtype, series)
             before = work.done
             report = _run(job, work)
             seconds = round(time.perf_counter() - began, 3)
             speed = round((job.movie.shape[0] - before) / seconds, 1)  # of this call
-            _finish(job, work, out, movies[0], report, flow, path, (seconds, speed))
+            _finish(job, work, out, movies[0], report, path, (seconds, speed))
     shutil.rmtree(folder, ignore_errors=True)
     return RegistrationRun(out, report, network.model.provider)
 
 
-def result_files(out, flow):
-    """Return the files of a registered movie: TIFF, report, picture and, where wanted, flow."""
-    endings = (".json", ".png", ".flow.npy") if flow else (".json", ".png")
+def result_files(out, series=SERIES):
+    """Return the files of a registered movie: TIFF, report, pictures, and what is kept of frames."""
+    endings = (".json", ".png", ".valid.png", *(f".{name}.npy" for name in series))
     return [out, *(out.with_suffix(ending) for ending in endings)]
 
 
@@ -108,7 +110,7 @@ def _open(path, options, all_channels, files):
     return [first, *others], [chosen, *rest]
 
 
-def asked_options(options, template, flow, open_options, all_channels):
+def asked_options(options, template, series, open_options, all_channels):
     """Return "options" of OUT.json: what must be the same for a result, or begun work, to be this one.
 
     Parameters
@@ -116,15 +118,18 @@ def asked_options(options, template, flow, open_options, all_channels):
     options : dict
         From `checked_options`.
     template : ndarray of shape (Y, X), or None
-    flow, open_options, all_channels
+    series : sequence of str
+        Which of `SERIES` are kept.
+    open_options, all_channels
         As for `run_registration`.
     """
     known = None if template is None else hashlib.sha256(np.ascontiguousarray(template)).hexdigest()
-    return plain({**options, "template": known, "flow": flow, "all_channels": all_channels, **open_options})
+    kept = {name: name in series for name in SERIES}
+    return plain({**options, "template": known, **kept, "all_channels": all_channels, **open_options})
 
 
 class _Work:
-    """The folder OUT.part: raw frames and flow, the template, numbers about frames, and how far it is."""
+    """The folder OUT.part: raw frames and series, the template, numbers about frames, and how far it is."""
 
     def __init__(self, folder, facts, overwrite):
         self.folder, self.facts = folder, json.loads(json.dumps(facts))
@@ -142,15 +147,16 @@ class _Work:
             facts = json.loads((self.folder / "facts.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
-        # The flow is missing if a process was killed when it gave the results their names.
-        needed = ["state.npz", "frames.raw", *(["flow.npy"] if self.facts["options"]["flow"] else [])]
+        # Series are missing if a process was killed when it gave the results their names.
+        series = [f"{name}.npy" for name in SERIES if self.facts["options"][name]]
+        needed = ["state.npz", "frames.raw", *series]
         return facts == self.facts and all((self.folder / name).is_file() for name in needed)
 
     def template(self, given):
         """Return the template of begun work, else the one that is given."""
         return self._arrays["template"] if self._arrays is not None else given
 
-    def begin(self, job, dtype, flow):
+    def begin(self, job, dtype, series):
         """Have the files open behind what is done."""
         if self._arrays is not None:
             job.quality.restore(self._arrays)
@@ -159,28 +165,31 @@ class _Work:
             clear_part(self.folder, _COMMAND)
             make_part(self.folder, _COMMAND)
             (self.folder / "facts.json").write_text(json.dumps(self.facts), encoding="utf-8")
-        shape, moves = (job.movie.shape[0], len(job.inputs), *job.movie.shape[1:]), (*job.movie.shape, 2)
-        mode = "r+" if self._arrays is not None else "w+"
-        if mode == "w+":
-            _check_space(self.folder, shape, dtype, moves if flow else None)
+        shape = (job.movie.shape[0], len(job.inputs), *job.movie.shape[1:])
+        shapes = {name: (shape[0], *job.shape_of(name)) for name in series}
+        new = self._arrays is None
+        if new:
+            _check_space(self.folder, shape, dtype, shapes.values())
+        mode = "w+" if new else "r+"
         self.frames = np.memmap(self.folder / "frames.raw", dtype, mode, shape=shape)
-        self.flow = None
-        if flow:
-            name = self.folder / "flow.npy"
-            self.flow = np.lib.format.open_memmap(name, mode, np.float32, None if mode == "r+" else moves)
-        if mode == "w+":
-            for array in (self.frames, self.flow):
-                if array is not None:
-                    _allocate(array.filename)
+        self.series = {
+            name: np.lib.format.open_memmap(
+                self.folder / f"{name}.npy", mode, np.float32, shapes[name] if new else None
+            )
+            for name in series
+        }
+        if new:
+            for array in (self.frames, *self.series.values()):
+                _allocate(array.filename)
 
     def add(self, piece, job):
         """Keep finished frames, and from time to time note how far the work is."""
-        stop = self.done + len(piece.flow)
+        stop = self.done + len(piece.found.flow)
         self.whole = False
         for number, frames in zip(self.facts["channels"], piece.frames, strict=True):
             self.frames[self.done : stop, number] = frames
-        if self.flow is not None:
-            self.flow[self.done : stop] = piece.flow
+        for name, array in self.series.items():
+            array[self.done : stop] = getattr(piece.found, name)
         job.quality.add(*piece.measured)
         self.done, self.whole = stop, True
         if time.monotonic() - self._saved > _SAVE_SECONDS:
@@ -192,18 +201,17 @@ class _Work:
 
     def save(self, job):
         """Note how far the work is: all files first, then the note."""
-        self.frames.flush()
-        if self.flow is not None:
-            self.flow.flush()
+        for array in (self.frames, *self.series.values()):
+            array.flush()
         part = self.folder / "state.part.npz"
         np.savez(part, done=self.done, template=job.template, **job.quality.state())
         os.replace(part, self.folder / "state.npz")
         self._saved = time.monotonic()
 
 
-def _check_space(folder, shape, dtype, moves):
-    """Refuse to begin work that the disk cannot hold: the frames, their copy as TIFF, and the flow."""
-    needed = 2 * math.prod(shape) * dtype.itemsize + (0 if moves is None else 4 * math.prod(moves))
+def _check_space(folder, shape, dtype, series):
+    """Refuse to begin work that the disk cannot hold: the frames, their copy as TIFF, and float32 series."""
+    needed = 2 * math.prod(shape) * dtype.itemsize + 4 * sum(math.prod(one) for one in series)
     free = shutil.disk_usage(folder).free
     if free < needed:
         message = (
@@ -239,8 +247,10 @@ def _run(job, work):
     return quality.report()
 
 
-def _finish(job, work, out, movie, report, flow, path, timing):
-    """Write the TIFF, the picture and the report: it says that all is there, so it goes first, comes last."""
+def _finish(job, work, out, movie, report, path, timing):
+    """Write the TIFF, pictures and the report: it says that all is there, so it goes first, comes last."""
+    from PIL import Image
+
     from calzoo.imaging.registration_report import draw_registration
 
     voxel = None if movie.pixel_um is None else (None, *movie.pixel_um)
@@ -280,15 +290,19 @@ def _finish(job, work, out, movie, report, flow, path, timing):
     record.write_text(json.dumps(facts, indent=1), encoding="utf-8")
     if out.with_suffix(".json").exists():
         out.with_suffix(".json").unlink()
-        out.with_suffix(".flow.npy").unlink(missing_ok=True)  # of the earlier result
+        for name in SERIES:  # of the earlier result
+            out.with_suffix(f".{name}.npy").unlink(missing_ok=True)
     with output_file(out.with_suffix(".png")) as part:
         draw_registration(part, quality, report, title=shown_name(path))
+    with output_file(out.with_suffix(".valid.png")) as part:
+        Image.fromarray(np.where(quality.valid, 255, 0).astype(np.uint8)).save(part, format="PNG")
     os.replace(tif, out)
     work.frames = None
-    if flow:
-        work.flow.flush()
-        work.flow = None
-        os.replace(work.folder / "flow.npy", out.with_suffix(".flow.npy"))
+    while work.series:
+        name, array = work.series.popitem()
+        array.flush()
+        del array  # a mapped file cannot be renamed everywhere
+        os.replace(work.folder / f"{name}.npy", out.with_suffix(f".{name}.npy"))
     os.replace(record, out.with_suffix(".json"))
 
 

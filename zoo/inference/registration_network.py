@@ -94,10 +94,13 @@ class Aligner:
     prepare : callable, optional
         What is done to frames (n, Y, X) before motion is estimated; the frames themselves are moved.
     interpolation : {"linear", "cubic"}, optional
+    rigid : bool, optional
+        Replace each flow by its mean, as `trusted` does where nothing is known.
     """
 
-    def __init__(self, network, template, *, reach=None, prepare=None, interpolation="linear"):
+    def __init__(self, network, template, *, reach=None, prepare=None, interpolation="linear", rigid=False):
         self.network, self.prepare, self.interpolation = network, prepare, interpolation
+        self._replaced = mean_flow if rigid else trusted
         self.template = check_template(template)
         seen = self.template[None] if prepare is None else prepare(self.template[None])
         self._unit = np.float32(unit_of(seen))
@@ -140,7 +143,7 @@ class Aligner:
         cell = found["flow"].shape[2] // found["uncertainty"].shape[2]
         uncertainty = found["uncertainty"][:, 0, : -(-height // cell), : -(-width // cell)]
         fields = list(flow)
-        known = [trusted(field, error, cell) for field, error in zip(fields, uncertainty, strict=True)]
+        known = [self._replaced(field, error, cell) for field, error in zip(fields, uncertainty, strict=True)]
         changed = [n for n, field in enumerate(fields) if known[n] is not field]
         if changed:
             flow = np.stack(known)
@@ -203,21 +206,15 @@ def trusted(flow, uncertainty, cell):
     Returns
     -------
     ndarray of float32, (Y, X, 2)
-        The flow up to an expected error of `SURE`, from `UNSURE` on the mean, in which places weigh by
-        the inverse of the square of their expected errors, and a mixture of the two between. `flow`
-        itself where it is known everywhere.
+        The flow up to an expected error of `SURE`, from `UNSURE` on `mean_flow`, and a mixture of the two
+        between. `flow` itself where it is known everywhere.
     """
     if uncertainty.max() <= SURE:
         return flow
     smooth = ndimage.gaussian_filter(uncertainty, 0.75, mode="nearest")
     if smooth.max() <= SURE:
         return flow
-    rows, columns = (
-        np.minimum(np.arange(n) * cell + cell // 2, side - 1)
-        for n, side in zip(smooth.shape, flow.shape[:2], strict=True)
-    )
-    weights = 1 / np.maximum(uncertainty, 1e-3)[..., None] ** 2
-    mean = (flow[np.ix_(rows, columns)] * weights).sum(axis=(0, 1)) / weights.sum()
+    mean = mean_flow(flow, uncertainty, cell)
     # Linear from cell to cell.
     along_y, along_x = (
         np.interp(np.arange(side) - (cell - 1) / 2, np.arange(n) * cell, np.arange(n))
@@ -229,6 +226,29 @@ def trusted(flow, uncertainty, cell):
     known *= share
     known += mean
     return known
+
+
+def mean_flow(flow, uncertainty, cell):
+    """Return the mean of a flow everywhere.
+
+    Places weigh by the inverse of the square of their expected errors.
+
+    Parameters
+    ----------
+    flow, uncertainty, cell
+        As for `trusted`.
+
+    Returns
+    -------
+    ndarray of float32, (Y, X, 2)
+    """
+    rows, columns = (
+        np.minimum(np.arange(n) * cell + cell // 2, side - 1)
+        for n, side in zip(uncertainty.shape, flow.shape[:2], strict=True)
+    )
+    weights = 1 / np.maximum(uncertainty, 1e-3)[..., None] ** 2
+    mean = (flow[np.ix_(rows, columns)] * weights).sum(axis=(0, 1)) / weights.sum()
+    return np.broadcast_to(mean, flow.shape)
 
 
 def _hats(places, count):
