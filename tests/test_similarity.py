@@ -12,8 +12,8 @@ from calzoo.metrics.correlation import (
     zncc_matrix,
 )
 from calzoo.metrics.permutation import (
-    bootstrap_weights,
     compare_means,
+    half_interval,
     permutation_test,
     pseudo_values,
     sign_flip_test,
@@ -135,22 +135,43 @@ def test_exchanging_units_finds_a_difference_and_none(rng):
     assert permutation_test(first, first, np.mean, rng=rng, resamples=200) == 1.0
 
 
-def test_bootstrap_draws_as_many_trials_as_there_are(rng):
-    weights = bootstrap_weights(rng, 5, 300)
-    assert weights.shape == (300, 5)
-    np.testing.assert_array_equal(weights.sum(axis=1), 5)
-    assert ((weights > 0).sum(axis=1) >= 2).all()
+@pytest.mark.parametrize("trials", [3, 5, 8, 20])
+def test_intervals_hold_the_truth_as_often_as_they_say(rng, trials):
+    """.95 of 2,000 intervals, give or take .01; fewer where differences are skewed."""
+    held = [
+        np.mean([abs(d.mean()) <= half_interval(d) for d in differences])
+        for differences in (rng.normal(size=(2000, trials)), rng.exponential(size=(2000, trials)) - 1)
+    ]
+    assert held[0] == pytest.approx(0.95, abs=0.015)
+    assert 0.86 < held[1] < 0.95
+
+
+def test_an_interval_is_of_finite_differences_and_of_two_at_least():
+    half = 4.30265 / np.sqrt(3)  # the quantile that tables give for two degrees of freedom
+    assert half_interval([4.0, np.nan, 5.0, 6.0]) == pytest.approx(half, rel=1e-5)
+    assert np.isnan(half_interval([4.0, np.nan]))
+
+
+def test_the_interval_of_similarity_holds_an_unchanged_one(rng):
+    """Of 200 pairs of three trials: .95 is 190; a bootstrap over trials holds 150."""
+    truth = rng.normal(size=300) + rng.normal(size=(4, 300))
+    held = 0
+    for _ in range(200):
+        sides = [TrialSimilarity(*trials_of(rng, truth, 1.0, trials=3), range(4)) for _ in range(2)]
+        low, high = compare_means(*sides, rng=rng).interval
+        held += low <= 0 <= high
+    assert 180 <= held < 200
 
 
 def test_more_in_common_is_found_and_a_repetition_is_not(rng):
     shared, own = rng.normal(size=300), rng.normal(size=(6, 300))
     before, again = (TrialSimilarity(*trials_of(rng, shared + own, 1.0), range(6)) for _ in range(2))
     after = TrialSimilarity(*trials_of(rng, 1.6 * shared + own, 1.0), range(6))
-    change = compare_means(before, after, rng=rng, resamples=200)
+    change = compare_means(before, after, rng=rng)
     assert change.difference > 0.1
     assert change.interval[0] > 0
     assert change.p < 0.02
-    same = compare_means(before, again, rng=rng, resamples=200)
+    same = compare_means(before, again, rng=rng)
     assert same.interval[0] < 0 < same.interval[1]
     assert abs(same.difference) < 0.05
 
@@ -162,6 +183,6 @@ def test_what_is_not_defined_is_no_change(rng):
     assert np.isnan(dark.mean())
     assert np.isnan(dark.means(np.ones((3, 10)))).all()
     assert np.isnan(MeanSimilarity([before, dark]).mean())
-    change = compare_means(before, dark, rng=rng, resamples=50)
+    change = compare_means(before, dark, rng=rng)
     assert change.before == before.mean()
     assert np.isnan([change.after, change.difference, *change.interval, change.p]).all()

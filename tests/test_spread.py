@@ -94,6 +94,14 @@ def test_repetitions_raise_few_alarms(rng):
     assert sum(compared(rng, *pair).p < 0.05 for pair in pairs) <= 6
 
 
+def test_three_trials_have_an_interval_that_is_wide_enough(rng):
+    """Of 100 pairs without a change .95 is 95; a bootstrap over trials holds 0 in 74."""
+    settings = {"noise": 0.1, "trials": 3}
+    pairs = [[recorded(rng, field(), **settings) for _ in range(2)] for _ in range(100)]
+    intervals = [compared(rng, *pair).interval for pair in pairs]
+    assert 88 <= sum(low <= 0 <= high for low, high in intervals) < 100
+
+
 def test_groups_count_together(rng):
     still = tuple(influence(*recorded(rng, field())) for _ in range(2))
     grown = tuple(influence(*recorded(rng, field(s))) for s in (0.4, 0.6))
