@@ -122,6 +122,12 @@ def test_many_equal_differences_are_ties_with_the_patterns_that_only_round_diffe
 def test_many_differences_are_sampled(rng):
     assert sign_flip_test(np.ones(20), rng=rng) < 0.01
     assert sign_flip_test(np.tile([1.0, -1.0], 10), rng=rng) == 1.0
+    # No pattern of 10,000 is as extreme as the one observed, which counts as one more.
+    assert sign_flip_test(np.ones(60), rng=rng) == 1 / 10_001
+
+
+def test_up_to_fourteen_differences_need_no_draws():
+    assert sign_flip_test(np.ones(14)) == 2 / 2**14
 
 
 def test_sign_flips_have_the_size_that_they_say(rng):
@@ -174,6 +180,30 @@ def test_more_in_common_is_found_and_a_repetition_is_not(rng):
     same = compare_means(before, again, rng=rng)
     assert same.interval[0] < 0 < same.interval[1]
     assert abs(same.difference) < 0.05
+    assert same.p > 0.05
+
+
+def test_recordings_of_different_length_are_compared_by_the_trials_of_the_shorter(rng):
+    truth = rng.random((4, 50))
+    long, short = (TrialSimilarity(*trials_of(rng, truth, 0.5, trials=n), range(4)) for n in (9, 6))
+    for pair in ((long, short), (short, long)):
+        change = compare_means(*pair, rng=rng)
+        assert change.p * 2**6 == round(change.p * 2**6)
+
+
+def test_the_mean_of_groups_counts_each_group_once_and_needs_all_of_them(rng):
+    sizes = ((4, 0.0), (3, 0.2), (2, 0.4))
+    groups = [
+        TrialSimilarity(*trials_of(rng, rng.random((n, 50)) + s * rng.random(50), 0.1, trials=5), range(n))
+        for n, s in sizes
+    ]
+    weights = 1.0 - np.eye(5)
+    together = MeanSimilarity(groups)
+    assert together.mean() == pytest.approx(np.mean([group.mean() for group in groups]))
+    np.testing.assert_allclose(together.means(weights), np.mean([g.means(weights) for g in groups], axis=0))
+    np.testing.assert_array_equal(together.trials, np.arange(1, 6))
+    dark = TrialSimilarity(*trials_of(rng, np.zeros((3, 50)), 0.0, trials=5), range(3))
+    assert np.isnan(MeanSimilarity([*groups, dark]).means(weights)).all()
 
 
 def test_what_is_not_defined_is_no_change(rng):
