@@ -37,6 +37,8 @@ def test_zncc_of_a_constant_map_is_not_defined(rng):
     assert matrix[0, 0] == pytest.approx(1)
     assert np.isnan(matrix[1]).all()
     assert np.isnan(matrix[:, 1]).all()
+    # The mean of many tenths is no tenth: what is left of such a map is rounding.
+    assert np.isnan(zncc(rng.random(300), np.full(300, 0.1)))
 
 
 def test_ssd_is_the_mean_squared_difference(rng):
@@ -86,6 +88,16 @@ def test_similarity_takes_the_conditions_that_are_asked_for_and_misses_trials(rn
     kept = ~((condition == 2) & (trial > 3))
     some = TrialSimilarity(maps[kept], condition[kept], trial[kept], [2, 0])
     np.testing.assert_allclose(some.matrix(), zncc_matrix(truth[[2, 0]]), atol=1e-12)
+
+
+def test_stimuli_of_one_condition_and_trial_count_as_their_mean(rng):
+    truth = rng.random((4, 50))
+    maps, condition, trial = trials_of(rng, truth, 0.3, trials=3)
+    # The first row twice as bright, and one of nothing: their mean is the row.
+    more = np.concatenate([2 * maps[:1], maps[1:], 0 * maps[:1]])
+    twice = TrialSimilarity(more, np.append(condition, condition[0]), np.append(trial, trial[0]), range(4))
+    expected = TrialSimilarity(maps, condition, trial, range(4)).matrix()
+    np.testing.assert_allclose(twice.matrix(), expected, atol=1e-12)
 
 
 def test_weights_leave_trials_out(rng):
