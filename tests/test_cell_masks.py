@@ -75,7 +75,9 @@ def test_the_prior_is_of_sure_cells_where_there_are_any():
     masks = np.zeros((3, SIDE, SIDE), np.float32)
     masks[:, 4:9, 4:9] = 0.8
     masks[1, :3], masks[2, 9:] = 0.8, 0.8
+    masks[1, 6, 3] = 0.8  # beside the square, on it where that is enlarged by a half
     by_first = with_prior(masks, np.array([0.5, 0.4, 0.3]))
+    assert by_first[1, 6, 3] == pytest.approx(0.8)
     np.testing.assert_array_equal(by_first, with_prior(masks, np.array([0.9, 0.1, 0.1])))
     assert by_first[1, :2].max() == by_first[2, 11:].max() == 0
     assert by_first.max() == pytest.approx(0.8)
