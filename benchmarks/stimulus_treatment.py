@@ -103,7 +103,7 @@ def one_pair(job):
             if kind == "spread":
                 change = compare_spread(list(zip(first, after[kind], strict=True)), rng=rng)
             else:
-                change = compare_means(first, after[kind], rng=rng, resamples=200)
+                change = compare_means(first, after[kind], rng=rng)
             line[f"{treatment}: {kind}"] = dataclasses.astuple(change)
     return line
 

@@ -153,6 +153,56 @@ def test_black_frames_leave_a_part_of_the_tile_and_nothing_but_background_outsid
         assert (black.dtype, cleared.dtype) == (image.dtype, labels.dtype)
 
 
+def is_box(mask):
+    """Tell whether a mask is the product of what is seen of it along each axis."""
+    sides = [mask.any(axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]
+    return bool((mask == (sides[0][:, None, None] & sides[1][:, None] & sides[2])).all())
+
+
+def test_a_black_frame_is_a_half_the_outside_of_a_box_or_a_corner():
+    corners, boxes, halves = [], 0, 0
+    for seed in range(300):
+        outside = aug.draw_frame(np.random.default_rng(seed), (8, 32, 32))
+        if is_box(~outside):
+            boxes += 1
+        elif is_box(outside):
+            corners.append(outside)
+        else:
+            halves += 1
+            assert (outside == outside[0]).all()
+    assert min(len(corners), boxes, halves) > 50
+    # Each corner of the tile has its share, and some corners are large.
+    for y, x in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+        assert sum(outside[:, y, x].any() for outside in corners) > 10
+    assert max(outside.mean() for outside in corners) > 0.3
+
+
+def test_what_lies_outside_a_field_of_view_is_as_dark_as_the_darkest_voxel_or_darker(tile):
+    only = {"warp": 0, "gamma": 0, "gain": 0, "offset": 0, "blur": 0, "noise": 0, "planes": 0, "coarse": 0}
+    for seed in range(10):
+        image, labels = aug.vary(
+            np.random.default_rng(seed), tile[0], tile[1] + 1, aug.Variation(**only, frame=1)
+        )
+        assert (labels == 0).any()
+        assert image[labels == 0].max() <= tile[0].min()
+        np.testing.assert_array_equal(image[labels > 0], labels[labels > 0] - 1)
+
+
+def test_in_half_of_the_tiles_grain_grows_along_a_direction():
+    straight, even = 0, 0
+    y, x = np.mgrid[:6, :6]
+    design = np.column_stack([np.ones(36), y.ravel(), x.ravel()])
+    for seed in range(40):
+        grain = aug.draw_grain(np.random.default_rng(seed), (24, 48, 48))
+        blocks = grain.reshape(24, 6, 8, 6, 8).std(axis=(0, 2, 4)).ravel()
+        left = np.linalg.lstsq(design, blocks, rcond=None)[1][0] / ((blocks - blocks.mean()) ** 2).sum()
+        grows = blocks.min() < 0.4 * blocks.max()
+        assert not grows or left < 0.1
+        straight, even = straight + grows, even + (blocks.min() > 0.7 * blocks.max())
+    assert straight + even == 40
+    assert 10 <= straight <= 30
+
+
 def test_grain_is_alike_in_neighbours_and_as_strong_as_it_says():
     alike, strengths = [], []
     for seed in range(20):
@@ -173,6 +223,7 @@ def test_grain_changes_intensities_and_no_labels(tile):
         aug.vary(np.random.default_rng(4), image, labels, aug.Variation(**only, coarse=0, grain=grain))
         for grain in (0.0, 1.0)
     )
+    np.testing.assert_array_equal(plain[0], plain[1])
     assert not np.array_equal(plain[0], grainy[0])
     np.testing.assert_array_equal(plain[1], grainy[1])
 

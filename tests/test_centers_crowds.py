@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 pytestmark = pytest.mark.train
 pytest.importorskip("keras")
@@ -95,3 +96,23 @@ def test_cells_stay_on_their_pixels_however_a_tile_is_cut(rng, stretch):
             assert np.abs(np.unravel_index(around.argmax(), (5, 5)) - np.array([2, 2])).max() <= 1
         if stretch == 1:
             np.testing.assert_array_equal(cut.radii, source.radii)
+
+
+def test_what_is_stretched_is_what_was_there(rng):
+    """Channels that say where a pixel comes from: at the moved centres they say where those were."""
+    rows, columns = np.mgrid[:64, :60].astype(np.float32)
+    pictures = np.stack([rows, columns], axis=-1)
+    centers = rng.uniform(20, 44, (8, 2)).astype(np.float32)
+    source = Window(pictures, centers, np.full(8, 4.0), np.ones(8, bool), np.zeros(rows.shape, np.int16), 100)
+    for _ in range(10):
+        cut = tile(rng, source, 48, 1.6)
+        inside = ((cut.centers > 1) & (cut.centers < 46)).all(axis=1)
+        read = [
+            ndimage.map_coordinates(cut.channels[..., axis], cut.centers[inside].T, order=1)
+            for axis in (0, 1)
+        ]
+        np.testing.assert_allclose(np.transpose(read), centers[inside], atol=1e-3)
+        # A pixel of the tile is so much of one of the source: its sides give the area, that gives the radius.
+        steps = [np.abs(np.diff(cut.channels[20:23, 20:23, axis], axis=k)) for axis in (0, 1) for k in (0, 1)]
+        area = np.prod([step.max() for step in steps if step.max() > 0.1])
+        np.testing.assert_allclose(cut.radii, 4 / np.sqrt(area), rtol=1e-3)

@@ -99,6 +99,21 @@ def test_crop_of_a_transposed_convolution_that_overlaps_is_kept(rng, image):
     assert kinds(graph) == before
 
 
+def test_crop_that_names_no_axes_is_kept(rng, image):
+    constants = {
+        "w": rng.normal(size=(2, 3, 2, 2, 2)).astype(np.float32),
+        "starts": np.zeros(5, np.int64),
+        "ends": np.full(5, 2),
+    }
+    nodes = [
+        ("ConvTranspose", ["image", "w"], "big", {"strides": [2, 2, 2], "kernel_shape": [2, 2, 2]}),
+        ("Slice", ["big", "starts", "ends"], "result"),
+    ]
+    graph = graph_of(nodes, constants)
+    assert_same(graph, passes.drop_crops, image)
+    assert kinds(graph) == ["ConvTranspose", "Slice"]
+
+
 def test_crop_of_channels_is_kept(rng, image):
     constants = {
         "w": rng.normal(size=(2, 3, 2, 2, 2)).astype(np.float32),
@@ -259,3 +274,16 @@ def test_softmax_over_columns_is_kept(image):
     graph = graph_of([("Softmax", ["image"], "result")], {})
     assert_same(graph, passes.spell_softmax, image)
     assert kinds(graph) == ["Softmax"]
+
+
+def test_single_numbers_get_the_axes_of_what_they_meet(image):
+    constants = {"two": np.float32(2), "one": np.ones(1, np.float32), "row": np.ones(5, np.float32)}
+    nodes = [
+        ("Mul", ["image", "two"], "a"),
+        ("Add", ["one", "a"], "b"),
+        ("Sub", ["b", "row"], "result"),
+    ]
+    graph = graph_of(nodes, constants)
+    assert_same(graph, passes.widen_scalars, image)
+    shapes = [[v.shape for v in map(graph.constant, node.input) if v is not None] for node in graph.nodes]
+    assert shapes == [[(1, 1, 1, 1, 1)], [(1, 1, 1, 1, 1)], [(5,)]]

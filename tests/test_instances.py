@@ -121,17 +121,19 @@ def test_growth_by_slabs_is_growth_of_the_whole(rng, tmp_path, depth, steps, on_
 def test_measures_by_slabs_are_those_of_the_whole(rng, depth):
     labels = np.where(rng.random((9, 7, 8)) < 0.3, rng.integers(1, 12, (9, 7, 8)), 0)
     channels = rng.integers(0, 65535, (2, 9, 7, 8)).astype(np.uint16)
-    measures = Measures.empty(12, 2)
+    labels[0, 0, 0] = 12  # nowhere else
+    measures = Measures.empty(13, 2)
     for start in range(0, 9, depth):
         part = slice(start, start + depth)
         measures.add(labels[part], start, channels[:, part])
-    assert measures.voxels[12] == 0
-    for label, box in enumerate(ndimage.find_objects(labels, 11), 1):
+    assert measures.voxels[13] == 0
+    for label, box in enumerate(ndimage.find_objects(labels, 12), 1):
         assert measures.voxels[label] == (labels == label).sum()
         assert tuple(measures.low[label]) == tuple(side.start for side in box)
         assert tuple(measures.high[label]) == tuple(side.stop - 1 for side in box)
         expected = [channel[labels == label].sum(dtype=float) for channel in channels]
         np.testing.assert_array_equal(measures.sums[:, label], expected)
+        np.testing.assert_array_equal(measures.places[label], np.argwhere(labels == label).sum(axis=0))
 
 
 def test_axons_are_numbered_by_size_and_small_ones_go():

@@ -27,6 +27,7 @@ def target(labels, weight=1.0):
 
 def test_weights_sum_to_the_number_of_classes():
     np.testing.assert_allclose(class_weights((0.2, 1.5, 0.05)), np.array([0.2, 1.5, 0.05]) * 3 / 1.75)
+    assert class_weights((0, 1, 3)) == (0, 0.75, 2.25)  # a class may count for nothing
 
 
 @pytest.mark.parametrize("weights", [(1, -1, 1), (0, 0, 0)])
@@ -77,6 +78,12 @@ def test_cross_entropy_is_the_mean_surprise_weighted_by_class(rng):
     assert value(focal_loss(one_hot(labels), p, counts, tuple(weights), focus=2)) == pytest.approx(
         focal, rel=1e-5
     )
+
+
+def test_a_class_that_was_ruled_out_is_a_finite_surprise():
+    truth, ruled_out = one_hot(np.zeros((1, 2, 2, 2), int)), one_hot(np.ones((1, 2, 2, 2), int))
+    loss = value(focal_loss(truth, ruled_out, np.ones((1, 2, 2, 2, 1), np.float32), (1.0, 1.0, 1.0)))
+    assert loss == pytest.approx(-np.log(1e-7), rel=1e-3)
 
 
 def test_the_loss_is_dice_plus_entropy(rng):

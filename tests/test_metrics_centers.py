@@ -61,6 +61,10 @@ def test_no_points_have_no_corrected_score():
     assert np.isnan(score_on_mask([], np.eye(3) > 0, (3, 3)).corrected)
 
 
+def test_a_mask_of_the_whole_frame_tells_nothing():
+    assert np.isnan(score_on_mask([[1, 1]], np.ones((3, 3)), (3, 3)).corrected)
+
+
 def test_a_point_outside_the_frame_is_refused():
     with pytest.raises(CalzooError, match=r"points inside the frame \(4, 4\)"):
         score_on_mask([[4.2, 0]], np.ones((2, 2)), (4, 4))

@@ -63,3 +63,15 @@ def test_the_border_is_that_of_each_axis_where_a_frame_is_not_square():
     error = end_point_error(flow, motion, known=np.ones((80, 140), bool))
     assert error.interior == pytest.approx(3)
     assert error.border == 0
+    assert (error.median, error.percentile_95) == (0, 3)
+
+
+def test_what_is_known_may_be_told_and_nothing_known_is_no_error():
+    motion = np.zeros((40, 40, 2), np.float32)
+    flow = np.full_like(motion, [0.0, 1.0])
+    flow[:, 20:] = [0.0, 2.0]
+    known = np.zeros((40, 40), bool)
+    known[:, :20] = True
+    assert end_point_error(flow, motion, border=5, known=known).median == 1
+    nothing = end_point_error(flow, motion, known=known & False)
+    assert np.isnan([nothing.interior, nothing.border, nothing.median, nothing.percentile_95]).all()

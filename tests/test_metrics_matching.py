@@ -102,3 +102,9 @@ def test_bad_shapes_and_thresholds_are_refused():
         match_instances(np.zeros(3, int), np.zeros(3, int), iou=0)
     with pytest.raises(CalzooError, match=r"\(number, axes\), got shapes \(1, 2\) and \(1, 3\)"):
         match_points([[1, 2]], [[1, 2, 3]], distance=1)
+
+
+def test_of_pairs_that_are_near_enough_the_nearest_are_taken():
+    matching = match_points([[0.0], [10.0]], [[9.0], [1.0]], distance=20)
+    assert dict(zip(matching.true.tolist(), matching.found.tolist(), strict=True)) == {0: 1, 1: 0}
+    np.testing.assert_array_equal(matching.score, 1)

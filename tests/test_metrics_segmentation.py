@@ -10,6 +10,7 @@ def test_a_confusion_matrix_counts_every_pair_of_classes(rng):
     matrix = confusion(truth, predicted, 3)
     expected = [[np.sum((truth == t) & (predicted == p)) for p in range(3)] for t in range(3)]
     np.testing.assert_array_equal(matrix, expected)
+    np.testing.assert_array_equal(confusion(truth, predicted, 5)[3:], 0)  # classes that never come
 
 
 @pytest.mark.parametrize("ignored", [2, 255])
@@ -86,7 +87,7 @@ def test_cl_dice_of_lines_apart_is_0_and_of_nothing_undefined():
     upper, lower = picture.copy(), picture.copy()
     upper[1], lower[4] = True, True
     assert cl_dice(upper, lower) == 0
-    assert cl_dice(upper, picture) == 0
+    assert cl_dice(upper, picture) == cl_dice(picture, upper) == 0
     assert np.isnan(cl_dice(picture, picture))
 
 

@@ -69,6 +69,34 @@ def test_motion_has_the_size_that_was_asked_for(rng):
     assert max(lengths) < 3.9 * 1.0 + 0.01
 
 
+def test_motion_of_little_smoothness_is_short(rng):
+    conditions = Conditions(jitter=0.0, rigid_px=0.0, peak_px=(8.0, 8.0), sigma_px=(20.0, 20.0))
+    lengths = [np.linalg.norm(draw_motion(rng, 128, conditions), axis=-1).max() for _ in range(12)]
+    assert max(lengths) <= 0.2 * 20 * 1.3 + 1e-3
+    assert min(lengths) > 0.2 * 20 * 0.7
+
+
+def test_pixels_of_a_pair_lie_in_the_scene_as_far_apart_as_the_zoom_says(rng):
+    y, x = np.indices((64, 64)).astype(float)
+    for zoom in (0.8, 1.25):
+        place = registration_pairs._Placement(rng, (400, 420), 64, zoom)
+        rows, columns = place(y, x)
+        step = registration_scenes.FINENESS / zoom
+        for axis in (0, 1):
+            apart = np.hypot(np.diff(rows, axis=axis), np.diff(columns, axis=axis))
+            np.testing.assert_allclose(apart, step, rtol=1e-3)
+        spare = (400 - 64 * step) / 2, (420 - 64 * step) / 2
+        assert abs(rows.mean() - 200) <= spare[0]
+        assert abs(columns.mean() - 210) <= spare[1]
+
+
+def test_lines_tremble_no_more_than_asked(rng):
+    conditions = Conditions(jitter=1.0, jitter_px=0.5, rigid_px=0.0, peak_px=(0.0, 0.0))
+    lines = np.array([draw_motion(rng, 96, conditions)[:, 0] for _ in range(40)])
+    # Five standard deviations of what trembles, and the sway of 1.5 of them at most.
+    assert np.abs(lines).max() < 0.5 * (5 + 1.5)
+
+
 def test_lines_move_as_wholes(rng):
     conditions = Conditions(jitter=1.0, rigid_px=0.0, peak_px=(0.0, 0.0))
     motion = draw_motion(rng, 64, conditions)

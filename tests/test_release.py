@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -136,6 +137,21 @@ def test_the_wheel_has_a_limit(checkout, files, monkeypatch):
         release.add_network(card(), files)
     assert list(checkout.presets()) == ["dots"]
     assert not (checkout.FOLDER / "released" / "stars.onnx").exists()
+
+
+def test_the_files_of_the_wheel_may_have_forty_megabytes(checkout, files):
+    there = checkout.preset("dots").network().onnx.size
+    os.truncate(files["onnx"], 16 * 2**20)
+    os.truncate(files["golden"], 24 * 2**20 - there + 1)
+    with pytest.raises(CalzooError, match=r"would be 40\.0 MB together, more than 40 MB"):
+        release.add_network(card(), files)
+    os.truncate(files["golden"], 24 * 2**20 - there)
+    assert release.add_network(card(), files).files["model"].where == "wheel"
+
+
+def test_a_file_above_sixteen_megabytes_stays_out_of_the_wheel(checkout, files):
+    os.truncate(files["onnx"], 16 * 2**20 + 1)
+    assert release.add_network(card(), files).files["model"].where == "checkout"
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,49 @@ def test_equal_pictures_have_no_shift_at_all(rng):
     np.testing.assert_allclose(found, 0, atol=1e-3)
 
 
+@pytest.mark.parametrize("shift", [(2.4, -1.6), (-0.5, 3.3)])
+def test_parts_of_a_pixel_are_found(rng, shift):
+    picture = texture(rng)
+    moved = ndimage.shift(picture, shift, order=5, mode="reflect")
+    template, frame = (p[32:-32, 32:-32] for p in (picture, moved))
+    found, _ = RigidSearch(template)(frame[None])
+    np.testing.assert_allclose(found[0], shift, atol=0.12)
+
+
+def test_rows_and_columns_count_alike(rng):
+    picture = texture(rng, (400, 400), 3.0)
+    template, *frames = views(picture, [(0, 0), (6, -9), (-4, 3)], (300, 330), (40, 40))
+    frames = rng.poisson(np.clip(np.stack(frames) / 100, 0, None)).astype(np.float32)
+    found, clarity = RigidSearch(template)(frames)
+    turned, turned_clarity = RigidSearch(template.T)(frames.transpose(0, 2, 1))
+    np.testing.assert_allclose(turned[:, ::-1], found, atol=1e-3)
+    np.testing.assert_allclose(turned_clarity, clarity, rtol=1e-3)
+
+
+def test_light_that_stays_where_it_is_does_not_hold_the_tissue(rng):
+    y, x = np.mgrid[-1:1:96j, -1:1:128j]
+    template, frame = views(texture(rng, sigma=1.5), [(0, 0), (5, -7)])
+    light = 400 * np.exp(-((y - 0.2) ** 2 + x**2) / 0.3)
+    found, clarity = RigidSearch(template + light)((frame + light)[None])
+    np.testing.assert_allclose(found[0], (5, -7), atol=0.35)
+    assert clarity[0] > 8
+
+
+def test_a_reach_beyond_half_the_picture_is_as_long_as_can_be(rng):
+    template, frame = views(texture(rng, (96, 96)), [(0, 0), (3, -2)], (32, 33))
+    found, _ = RigidSearch(template, reach=1000)(frame[None])
+    np.testing.assert_allclose(found[0], (3, -2), atol=0.6)
+
+
+@pytest.mark.parametrize("unit", [2.0**-45, 2.0**40])
+def test_units_of_light_do_not_matter(rng, unit):
+    frames = views(texture(rng), [(0, 0), (5, -3), (-2, 4)]).astype(np.float32)
+    usual, scaled = (RigidSearch(f[0])(f) for f in (frames, frames * np.float32(unit)))
+    for one, other in zip(usual, scaled, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    np.testing.assert_allclose(rigid_template(frames * np.float32(unit)) / unit, rigid_template(frames))
+
+
 def test_shifts_are_found_in_the_noise_of_few_photons(rng):
     picture = texture(rng, (400, 400), 3.0)
     shifts = [(6, -9), (-4, 3)]
@@ -79,10 +122,11 @@ def test_faint_structure_on_a_large_offset_is_no_blank_frame(rng):
     np.testing.assert_allclose(found[0], (5, -3), atol=0.35)
 
 
-@pytest.mark.parametrize("shape", [(3, 64, 64), (2, 64)])
+@pytest.mark.parametrize("shape", [(3, 64, 64), (3, 64)])
 def test_a_template_that_is_no_picture_is_refused(shape):
     with pytest.raises(CalzooError, match=r"template \(Y, X\) of at least 4 x 4"):
         RigidSearch(np.zeros(shape))
+    RigidSearch(np.eye(4))
 
 
 def test_bins_are_means_and_the_rest_is_cut_off(rng):
@@ -115,3 +159,12 @@ def test_template_of_moving_frames_is_sharper_than_their_mean(rng):
         0, 1
     ]
     assert best > 0.95 > plain
+
+
+def test_the_template_is_of_what_most_frames_show(rng):
+    tissue, other = (views(texture(rng), [(0, 0)] * count) for count in (40, 10))
+    frames = np.concatenate([other, tissue]) + rng.normal(0, 10, (50, 96, 128))
+    template = rigid_template(frames, rounds=0)
+    like = [np.corrcoef(template.ravel(), picture[0].ravel())[0, 1] for picture in (tissue, other)]
+    assert like[0] > 0.95
+    assert abs(like[1]) < 0.3

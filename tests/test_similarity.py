@@ -12,8 +12,8 @@ from calzoo.metrics.correlation import (
     zncc_matrix,
 )
 from calzoo.metrics.permutation import (
-    bootstrap_weights,
     compare_means,
+    half_interval,
     permutation_test,
     pseudo_values,
     sign_flip_test,
@@ -37,6 +37,8 @@ def test_zncc_of_a_constant_map_is_not_defined(rng):
     assert matrix[0, 0] == pytest.approx(1)
     assert np.isnan(matrix[1]).all()
     assert np.isnan(matrix[:, 1]).all()
+    # The mean of many tenths is no tenth: what is left of such a map is rounding.
+    assert np.isnan(zncc(rng.random(300), np.full(300, 0.1)))
 
 
 def test_ssd_is_the_mean_squared_difference(rng):
@@ -88,6 +90,16 @@ def test_similarity_takes_the_conditions_that_are_asked_for_and_misses_trials(rn
     np.testing.assert_allclose(some.matrix(), zncc_matrix(truth[[2, 0]]), atol=1e-12)
 
 
+def test_stimuli_of_one_condition_and_trial_count_as_their_mean(rng):
+    truth = rng.random((4, 50))
+    maps, condition, trial = trials_of(rng, truth, 0.3, trials=3)
+    # The first row twice as bright, and one of nothing: their mean is the row.
+    more = np.concatenate([2 * maps[:1], maps[1:], 0 * maps[:1]])
+    twice = TrialSimilarity(more, np.append(condition, condition[0]), np.append(trial, trial[0]), range(4))
+    expected = TrialSimilarity(maps, condition, trial, range(4)).matrix()
+    np.testing.assert_allclose(twice.matrix(), expected, atol=1e-12)
+
+
 def test_weights_leave_trials_out(rng):
     truth = rng.random((3, 50))
     maps, condition, trial = trials_of(rng, truth, 0.5, trials=5)
@@ -122,6 +134,12 @@ def test_many_equal_differences_are_ties_with_the_patterns_that_only_round_diffe
 def test_many_differences_are_sampled(rng):
     assert sign_flip_test(np.ones(20), rng=rng) < 0.01
     assert sign_flip_test(np.tile([1.0, -1.0], 10), rng=rng) == 1.0
+    # No pattern of 10,000 is as extreme as the one observed, which counts as one more.
+    assert sign_flip_test(np.ones(60), rng=rng) == 1 / 10_001
+
+
+def test_up_to_fourteen_differences_need_no_draws():
+    assert sign_flip_test(np.ones(14)) == 2 / 2**14
 
 
 def test_sign_flips_have_the_size_that_they_say(rng):
@@ -135,24 +153,69 @@ def test_exchanging_units_finds_a_difference_and_none(rng):
     assert permutation_test(first, first, np.mean, rng=rng, resamples=200) == 1.0
 
 
-def test_bootstrap_draws_as_many_trials_as_there_are(rng):
-    weights = bootstrap_weights(rng, 5, 300)
-    assert weights.shape == (300, 5)
-    np.testing.assert_array_equal(weights.sum(axis=1), 5)
-    assert ((weights > 0).sum(axis=1) >= 2).all()
+@pytest.mark.parametrize("trials", [3, 5, 8, 20])
+def test_intervals_hold_the_truth_as_often_as_they_say(rng, trials):
+    """.95 of 2,000 intervals, give or take .01; fewer where differences are skewed."""
+    held = [
+        np.mean([abs(d.mean()) <= half_interval(d) for d in differences])
+        for differences in (rng.normal(size=(2000, trials)), rng.exponential(size=(2000, trials)) - 1)
+    ]
+    assert held[0] == pytest.approx(0.95, abs=0.015)
+    assert 0.86 < held[1] < 0.95
+
+
+def test_an_interval_is_of_finite_differences_and_of_two_at_least():
+    half = 4.30265 / np.sqrt(3)  # the quantile that tables give for two degrees of freedom
+    assert half_interval([4.0, np.nan, 5.0, 6.0]) == pytest.approx(half, rel=1e-5)
+    assert np.isnan(half_interval([4.0, np.nan]))
+
+
+def test_the_interval_of_similarity_holds_an_unchanged_one(rng):
+    """Of 200 pairs of three trials: .95 is 190; a bootstrap over trials holds 150."""
+    truth = rng.normal(size=300) + rng.normal(size=(4, 300))
+    held = 0
+    for _ in range(200):
+        sides = [TrialSimilarity(*trials_of(rng, truth, 1.0, trials=3), range(4)) for _ in range(2)]
+        low, high = compare_means(*sides, rng=rng).interval
+        held += low <= 0 <= high
+    assert 180 <= held < 200
 
 
 def test_more_in_common_is_found_and_a_repetition_is_not(rng):
     shared, own = rng.normal(size=300), rng.normal(size=(6, 300))
     before, again = (TrialSimilarity(*trials_of(rng, shared + own, 1.0), range(6)) for _ in range(2))
     after = TrialSimilarity(*trials_of(rng, 1.6 * shared + own, 1.0), range(6))
-    change = compare_means(before, after, rng=rng, resamples=200)
+    change = compare_means(before, after, rng=rng)
     assert change.difference > 0.1
     assert change.interval[0] > 0
     assert change.p < 0.02
-    same = compare_means(before, again, rng=rng, resamples=200)
+    same = compare_means(before, again, rng=rng)
     assert same.interval[0] < 0 < same.interval[1]
     assert abs(same.difference) < 0.05
+    assert same.p > 0.05
+
+
+def test_recordings_of_different_length_are_compared_by_the_trials_of_the_shorter(rng):
+    truth = rng.random((4, 50))
+    long, short = (TrialSimilarity(*trials_of(rng, truth, 0.5, trials=n), range(4)) for n in (9, 6))
+    for pair in ((long, short), (short, long)):
+        change = compare_means(*pair, rng=rng)
+        assert change.p * 2**6 == round(change.p * 2**6)
+
+
+def test_the_mean_of_groups_counts_each_group_once_and_needs_all_of_them(rng):
+    sizes = ((4, 0.0), (3, 0.2), (2, 0.4))
+    groups = [
+        TrialSimilarity(*trials_of(rng, rng.random((n, 50)) + s * rng.random(50), 0.1, trials=5), range(n))
+        for n, s in sizes
+    ]
+    weights = 1.0 - np.eye(5)
+    together = MeanSimilarity(groups)
+    assert together.mean() == pytest.approx(np.mean([group.mean() for group in groups]))
+    np.testing.assert_allclose(together.means(weights), np.mean([g.means(weights) for g in groups], axis=0))
+    np.testing.assert_array_equal(together.trials, np.arange(1, 6))
+    dark = TrialSimilarity(*trials_of(rng, np.zeros((3, 50)), 0.0, trials=5), range(3))
+    assert np.isnan(MeanSimilarity([*groups, dark]).means(weights)).all()
 
 
 def test_what_is_not_defined_is_no_change(rng):
@@ -162,6 +225,6 @@ def test_what_is_not_defined_is_no_change(rng):
     assert np.isnan(dark.mean())
     assert np.isnan(dark.means(np.ones((3, 10)))).all()
     assert np.isnan(MeanSimilarity([before, dark]).mean())
-    change = compare_means(before, dark, rng=rng, resamples=50)
+    change = compare_means(before, dark, rng=rng)
     assert change.before == before.mean()
     assert np.isnan([change.after, change.difference, *change.interval, change.p]).all()

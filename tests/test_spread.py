@@ -1,5 +1,7 @@
 """What stimulated cells add to the field, and how far it spreads."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,27 @@ def test_shares_of_cells_are_told_apart(rng):
     found = influence(*recorded(rng, field(), noise=0, drift=1.0))
     assert found.cells.tolist() == [0, 1, 2]
     np.testing.assert_allclose(found.maps, np.broadcast_to(field(), (8, 3, 32, 32)), atol=1e-9)
+
+
+def test_the_level_is_the_field_at_rest(rng):
+    changes, stimulated, trial = recorded(rng, field(), noise=0)
+    rest = rng.random((32, 32))
+    drift = 0.1 * trial[:, None, None] * rest  # over eight trials .35 on average
+    np.testing.assert_allclose(influence(changes + rest + drift, stimulated, trial).level, 1.35 * rest)
+
+
+def test_neither_light_nor_answers_of_a_recording_count_more_than_those_of_the_other(rng):
+    before, after = (influence(*recorded(rng, field(s))) for s in (0.4, 0.5))
+    before, after = (replace(side, level=rng.random((32, 32))) for side in (before, after))
+    expected = compare_spread([(before, after)], rng=rng)
+    brighter = replace(after, maps=7 * after.maps, level=50 * after.level)
+    found = compare_spread([(before, brighter)], rng=rng)
+    np.testing.assert_allclose([*found.interval, found.before], [*expected.interval, expected.before])
+
+
+def test_recordings_of_different_length_are_compared_by_the_trials_of_the_shorter(rng):
+    change = compared(rng, recorded(rng, field(0.4), trials=9), recorded(rng, field(0.6), trials=6))
+    assert change.p == 2 / 2**6
 
 
 def test_trials_that_lack_a_cell_are_left_out(rng):
@@ -92,6 +115,14 @@ def test_repetitions_raise_few_alarms(rng):
     settings = {"noise": 0.1, "trials": 6}
     pairs = [[recorded(rng, field(), **settings) for _ in range(2)] for _ in range(40)]
     assert sum(compared(rng, *pair).p < 0.05 for pair in pairs) <= 6
+
+
+def test_three_trials_have_an_interval_that_is_wide_enough(rng):
+    """Of 100 pairs without a change .95 is 95; a bootstrap over trials holds 0 in 74."""
+    settings = {"noise": 0.1, "trials": 3}
+    pairs = [[recorded(rng, field(), **settings) for _ in range(2)] for _ in range(100)]
+    intervals = [compared(rng, *pair).interval for pair in pairs]
+    assert 88 <= sum(low <= 0 <= high for low, high in intervals) < 100
 
 
 def test_groups_count_together(rng):

@@ -22,7 +22,7 @@ from calzoo.imaging.stimuli import read_stimuli
 from calzoo.imaging.stimulus_report import write_comparison
 from calzoo.stimulus import folders
 from calzoo.stimulus.analysis import analyse_stimuli, blocks, predictions
-from calzoo.stimulus.comparison import compare_analyses, comparison_table
+from calzoo.stimulus.comparison import check_trials, compare_analyses, comparison_table
 from calzoo.stimulus.folders import run_compare, run_stimulus, stimulated_pixels
 
 pytest.importorskip("onnxruntime")
@@ -359,7 +359,7 @@ def test_a_similarity_that_is_not_defined_is_left_out(rng, tmp_path):
     dark = np.where((before.groups == 1)[before.event_condition][:, None, None], 0, before.event_cams)
     comparison = compare_analyses(before, replace(before, event_cams=dark))
     assert np.isnan([comparison.changes[1].difference, comparison.changes[1].p]).all()
-    assert comparison.overall == replace(comparison.changes[2], interval=comparison.overall.interval)
+    assert comparison.overall == comparison.changes[2]
     columns = comparison_table(comparison)
     write_table(tmp_path / "comparison.csv", columns)
     assert (tmp_path / "comparison.csv").read_text().splitlines()[1].split(",")[2:7] == [""] * 5
@@ -370,7 +370,7 @@ def test_a_similarity_that_is_not_defined_is_left_out(rng, tmp_path):
 
 def test_recordings_that_cannot_be_compared_are_refused(rng, tmp_path):
     two, eight = (analysed(rng, tmp_path, trials=n) for n in (2, 8))
-    with pytest.raises(CalzooError, match="at least 3 trials of each recording to compare them, got 2"):
+    with pytest.raises(CalzooError, match=r"after: expected at least 3 trials .* got 2 such trials of 2\. "):
         compare_analyses(eight, two)
     frames, rows = recording(rng)
     kept = [row for row in rows if ",1+2," not in row]
@@ -415,14 +415,32 @@ def test_trials_that_count_all_stimuli_are_refused(folder, rng, tmp_path, capsys
     stimuli = read_stimuli(table_of(tmp_path, numbered), frames=len(frames), after=2)
     analysis = analyse_stimuli(frames, stimuli, model=MODEL)
     match = (
-        "the table of the recording before: expected trials with each of the 6 conditions of group 1, got 35 "
-        "trials with at most 1 of them. .* or leave it out"
+        "the table of the recording before: expected at least 3 trials with each of the 6 conditions of "
+        "group 1, got 0 such trials of 35; trial 1 lacks cells 2, 3, .* or leave it out"
     )
     with pytest.raises(CalzooError, match=match):
         compare_analyses(analysis, analysis)
     path = str(folder / "frames.npy")
     assert cli.main(["compare", path, path, "--model", str(MODEL), "-o", str(folder / "out")]) == 1
-    assert "stimuli.csv: expected trials with each of the 6 conditions" in capsys.readouterr().err
+    assert "stimuli.csv: expected at least 3 trials with each of the 6 conditions" in capsys.readouterr().err
+
+
+def test_trials_that_lack_conditions_do_not_count(rng, tmp_path):
+    frames, rows = recording(rng)
+    short = {"2": ("1+2", "3"), "3": ("1+2",), "4": ("1",)}
+
+    def table(lacking):
+        kept = [row for row in rows if row.split(",")[1] not in lacking.get(row.split(",")[2], ())]
+        return read_stimuli(table_of(tmp_path, kept), frames=len(frames), after=2)
+
+    match = (
+        "stimuli.csv: expected at least 3 trials with each of the 6 conditions of group 1, "
+        r"got 2 such trials of 5; trial 3 lacks cells 1\+2\. "
+    )
+    with pytest.raises(CalzooError, match=match):
+        check_trials(table(short), "stimuli.csv")
+    short.pop("4")
+    check_trials(table(short))
 
 
 def test_maps_of_two_networks_are_not_compared(rng, tmp_path):

@@ -160,6 +160,23 @@ def test_empty_tiles_are_run_once():
     assert sum(calls) == 2  # the corner, and one for the other 63
 
 
+def test_batches_are_full_where_tiles_are_left(rng):
+    volume, sizes = rng.random((4, 4, 28), dtype=np.float32), []
+    run = lambda batch: sizes.append(len(batch)) or batch[:, None]  # noqa: E731
+    tiled(run, volume, plan(volume.shape, tile=(4, 4, 4), overlap=0), batch=3)
+    assert sizes == [3, 3, 1]
+
+
+def test_tiles_count_alike_on_both_sides_of_their_middle(rng):
+    """Of a network that says how far from the middle of its tile a voxel is."""
+    volume = rng.random((1, 1, 80), dtype=np.float32)
+    grid = plan(volume.shape, tile=(1, 1, 32), overlap=0.5)
+    middle = (grid.tile[2] - 1) / 2
+    result = tiled(lambda batch: (np.indices(batch.shape)[3] - middle)[:, None], volume, grid)[0, 0, 0]
+    assert len(grid.starts[2]) > 1
+    np.testing.assert_allclose(result, -result[::-1], atol=1e-5)
+
+
 def test_batches_are_halved_when_the_memory_is_short(rng, capsys):
     volume = rng.random((4, 4, 32), dtype=np.float32)
     sizes = []

@@ -60,6 +60,14 @@ def test_a_ring_is_free_of_cells_and_keeps_its_distance(masks):
         assert (free & (distance < distance[ring].max())).sum() < 120
 
 
+def test_a_ring_reaches_as_far_on_all_sides():
+    """Everything nearer belongs to another cell: what is left is a band as wide as the reach."""
+    away = np.hypot(*np.ogrid[-30:31, -30:31])
+    reach = np.ceil(2 + np.sqrt(4 * 350 / np.pi))
+    masks = Masks.from_stack(np.stack([away == 0, (away > 0) & (away < reach - 2)]))
+    np.testing.assert_array_equal(neuropil_rings(masks).stack()[0], (away >= reach - 2) & (away <= reach))
+
+
 def test_cells_without_room_have_a_small_ring_or_none():
     crowded = Masks.from_labels(np.arange(1, 26).reshape(5, 5).repeat(4, axis=0).repeat(4, axis=1))
     assert neuropil_rings(crowded).areas.max() == 0

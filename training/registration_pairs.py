@@ -130,8 +130,7 @@ def draw_motion(rng, size, conditions):
     peak = min(rng.uniform(*conditions.peak_px), conditions.steepest * sigma)
     motion = _smooth_field(rng, size, sigma) * peak
     if rng.random() < 0.3:
-        finer = 0.5 * sigma
-        motion = motion + _smooth_field(rng, size, finer) * min(0.3 * peak, conditions.steepest * finer)
+        motion = motion + _smooth_field(rng, size, 0.5 * sigma) * (0.3 * peak)  # less steep
     motion = motion + rng.uniform(-1, 1, 2) * conditions.rigid_px * rng.choice([0.15, 1.0], p=[0.7, 0.3])
     if rng.random() < conditions.jitter:
         motion = motion + _line_motion(rng, size, conditions.jitter_px)[:, None]

@@ -2,7 +2,7 @@
 
 Both recordings, of the same conditions, are seen by one network. comparison.csv tells
 of each group of conditions how far answers spread beyond the stimulated cells, and how
-alike the maps are, before and after, each with a 95 % interval (bootstrap over trials)
+alike the maps are, before and after, each with a 95 % interval (Student's t over trials)
 and p (permutation over trials); matrices, pictures, report.html and run.json stand
 beside it. The spread is the test of a treatment: drift and dim light change maps too.
 """
@@ -25,7 +25,12 @@ def add_arguments(parser):
     parser.add_argument(
         "--masks", type=Path, metavar="FILE.npz", help="cells whose answers are compared too, by their cosine"
     )
-    parser.add_argument("--seed", type=_options.seed, default=0, help="of the resampling (default: 0)")
+    parser.add_argument(
+        "--seed",
+        type=_options.seed,
+        default=0,
+        help="of signs that are drawn for p above 14 trials (default: 0)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier result in DIR")
     _options.add_movie_reading(parser)
     _options.add_network(parser)

@@ -265,12 +265,12 @@ _NOTES = {
     "spread": (
         "<p class=note>spread: what the stimulation of a cell adds beyond the cell itself, over what it adds "
         "at the cell, both in parts of their mean over both recordings; larger after if connections "
-        "are stronger. No network takes part. interval: bootstrap over trials; p: permutation over "
+        "are stronger. No network takes part. interval: Student's t over trials; p: permutation over "
         "trials. This is the test to rely on.</p>"
     ),
     "changes": (
         "<p class=note>similarity: mean over pairs of conditions of the correlation of their maps, from "
-        "pairs of different trials, so that noise does not lower it; interval: bootstrap over trials; p: "
+        "pairs of different trials, so that noise does not lower it; interval: Student's t over trials; p: "
         "permutation over trials. Drift and dimmer light change maps too: a small p here is no proof of "
         "a treatment. mean_zncc: the plain ZNCC of mean maps, which dimmer or moved recordings "
         "lower.</p>"

@@ -104,7 +104,7 @@ def _lines(labels):
     for step in _STEPS:
         there = here + np.dot(step, along)
         linked = flat[there] == names
-        for detour in product(*((0, s) if s else (0,) for s in step)):
+        for detour in product(*({0, s} for s in step)):
             if detour != step and any(detour):
                 linked &= flat[here + np.dot(detour, along)] != names
         first = np.flatnonzero(linked)

@@ -58,7 +58,7 @@ def components(mask, connectivity=CONNECTIVITY):
 def _touching_runs(starts, ends, back, reach):
     """Return pairs (run, earlier run) that touch when the run is moved `back` voxels."""
     first = np.searchsorted(ends, starts - back - reach, side="right")
-    count = np.maximum(np.searchsorted(starts, ends - back + reach) - first, 0)
+    count = np.searchsorted(starts, ends - back + reach) - first
     run = np.repeat(np.arange(len(starts)), count)
     within = np.arange(len(run)) - np.repeat(np.cumsum(count) - count, count)
     return np.stack([run, first[run] + within])

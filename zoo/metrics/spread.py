@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from calzoo.metrics.permutation import Change, sign_flip_test
+from calzoo.metrics.permutation import change_of
 
 _SURE = 2.0  # standard errors above which a pixel takes part
 # Radii at half height from the middle of an answer, to its end and to where others begin.
@@ -71,7 +71,7 @@ def influence(pictures, stimulated, trial):
     return Influence(cells, fitted[:, 1:], level)
 
 
-def compare_spread(pairs, *, rng, resamples=1000):
+def compare_spread(pairs, *, rng):
     """Compare how much of the answers arises beyond the stimulated cells.
 
     The mean influence of each cell in both recordings is the pattern: the cell's own
@@ -88,13 +88,12 @@ def compare_spread(pairs, *, rng, resamples=1000):
     pairs : sequence of (Influence, Influence)
         Before and after, of each group of conditions.
     rng : numpy.random.Generator
-    resamples : int, optional
 
     Returns
     -------
     Change
         Of the spread, which is near 1 if nothing has changed; NaN where no answer was found
-        beyond any cell. The interval is a bootstrap over differences between trials.
+        beyond any cell.
 
     Examples
     --------
@@ -124,11 +123,8 @@ def compare_spread(pairs, *, rng, resamples=1000):
         with np.errstate(divide="ignore", invalid="ignore"):
             gain = found / expected
             spread[:, trial] = gain[:, 1] / gain[:, 0]
-    differences = spread[1] - spread[0]
-    drawn = rng.choice(differences, (resamples, count)).mean(axis=1)
-    interval = tuple(float(x) for x in np.percentile(drawn, (2.5, 97.5)))
     before, after = (float(x) for x in spread.mean(axis=1))
-    return Change(before, after, after - before, interval, sign_flip_test(differences, rng=rng))
+    return change_of(before, after, spread[1] - spread[0], rng=rng)
 
 
 def _in_own_light(maps):

@@ -13,6 +13,8 @@ from calzoo.metrics.permutation import Change, compare_means
 from calzoo.metrics.spread import compare_spread
 from calzoo.stimulus.analysis import StimulusAnalysis, compared_groups
 
+_FEWEST = 3  # trials: of fewer nothing is left to compare a trial with
+
 
 @dataclass(frozen=True, eq=False)
 class StimulusComparison:
@@ -61,21 +63,32 @@ def check_trials(stimuli, label="the table"):
     Raises
     ------
     CalzooError
-        If no trial holds every condition of a group.
+        If fewer than three trials hold every condition of a group.
     """
     groups = compared_groups(stimuli)
     held = {(int(t), int(c)) for t, c in zip(stimuli.trial, stimuli.condition, strict=True)}
-    trials = {trial for trial, _ in held}
+    trials = sorted({trial for trial, _ in held})
     for group in np.unique(groups[groups > 0]):
         conditions = np.flatnonzero(groups == group).tolist()
-        most = max(sum((trial, c) in held for c in conditions) for trial in trials)
-        if most < len(conditions):
+        lacking = {trial: [c for c in conditions if (trial, c) not in held] for trial in trials}
+        short = {trial: missing for trial, missing in lacking.items() if missing}
+        if len(trials) - len(short) < _FEWEST:
             message = (
-                f"{label}: expected trials with each of the {len(conditions)} conditions of group {group}, "
-                f"got {len(trials)} trials with at most {most} of them. 'trial' counts the repetitions of a "
-                "stimulus, from 1, not all stimuli; correct the column, or leave it out to have them counted."
+                f"{label}: expected at least {_FEWEST} trials with each of the {len(conditions)} conditions "
+                f"of group {group}, got {len(trials) - len(short)} such trials of {len(trials)}"
+                f"{_lacks(short, stimuli.names)}. 'trial' counts the repetitions of a stimulus, from 1, not "
+                "all stimuli; correct the column, or leave it out to have them counted."
             )
             raise CalzooError(message)
+
+
+def _lacks(short, names):
+    """Say of the trial that lacks the fewest conditions which ones."""
+    if not short:
+        return ""
+    trial = min(short, key=lambda t: len(short[t]))
+    missing = [names[c] for c in short[trial]]
+    return f"; trial {trial} lacks cells {', '.join(missing[:6])}{' ...' if len(missing) > 6 else ''}"
 
 
 def check_pair(before, after, sizes):
@@ -121,7 +134,6 @@ def compare_analyses(
     *,
     answers: Sequence[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] | None = None,
     seed: int = 0,
-    resamples: int = 1000,
 ) -> StimulusComparison:
     """Compare the maps of two recordings of the same conditions.
 
@@ -132,8 +144,7 @@ def compare_analyses(
     answers : pair, optional
         What `roi_answers` returned of each, for the classical comparison beside.
     seed : int, optional
-        Of the resampling.
-    resamples : int, optional
+        Of the signs that are drawn where there are more than 14 trials.
 
     Returns
     -------
@@ -143,7 +154,7 @@ def compare_analyses(
     ------
     CalzooError
         If the conditions, their groups or the sizes of frames differ, or a recording has fewer than
-        three trials, or none with all conditions of a group.
+        three trials with all conditions of a group.
     """
     check_pair(before.stimuli, after.stimuli, [side.average.shape for side in (before, after)])
     if before.facts["model"]["sha256"] != after.facts["model"]["sha256"]:
@@ -151,23 +162,17 @@ def compare_analyses(
         raise CalzooError(message)
     for name, side in (("before", before), ("after", after)):
         check_trials(side.stimuli, f"the table of the recording {name}")
-        trials = len(np.unique(side.event_trial))
-        if trials < 3:
-            message = f"expected at least 3 trials of each recording to compare them, got {trials}."
-            raise CalzooError(message)
     rng = np.random.default_rng(seed)
     changes = {
-        int(group): compare_means(
-            before.similarity(group), after.similarity(group), rng=rng, resamples=resamples
-        )
+        int(group): compare_means(before.similarity(group), after.similarity(group), rng=rng)
         for group in np.unique(before.groups[before.groups > 0])
     }
     defined = [group for group, change in changes.items() if np.isfinite(change.difference)] or [*changes]
     whole = (MeanSimilarity([side.similarity(group) for group in defined]) for side in (before, after))
-    overall = compare_means(*whole, rng=rng, resamples=resamples)
+    overall = compare_means(*whole, rng=rng)
     pairs = {group: (before.influence(group), after.influence(group)) for group in changes}
-    spreads = {group: compare_spread([pair], rng=rng, resamples=resamples) for group, pair in pairs.items()}
-    spread = compare_spread(list(pairs.values()), rng=rng, resamples=resamples)
+    spreads = {group: compare_spread([pair], rng=rng) for group, pair in pairs.items()}
+    spread = compare_spread(list(pairs.values()), rng=rng)
     classical = None
     if answers is not None:
         cosines = (
@@ -179,7 +184,7 @@ def compare_analyses(
             )
             for of_one in answers
         )
-        classical = compare_means(*cosines, rng=rng, resamples=resamples)
+        classical = compare_means(*cosines, rng=rng)
     return StimulusComparison(before, after, changes, overall, spreads, spread, classical)
 
 
