@@ -92,6 +92,14 @@ def test_planes_are_read_like_a_slice(tmp_path, stack):
         assert volume.planes(2, 2).shape == (0, 24, 32)
 
 
+def test_numpy_takes_a_volume_for_its_array(tmp_path, stack):
+    tifffile.imwrite(tmp_path / "stack.tif", stack, metadata={"axes": "ZYX"})
+    with read_volume(tmp_path / "stack.tif") as volume:
+        np.testing.assert_array_equal(np.asarray(volume), stack)
+        assert np.asarray(volume, np.float32).dtype == np.float32
+        assert np.mean(volume) == stack.mean()
+
+
 def test_a_plane_belongs_to_the_caller(tmp_path, stack):
     tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack")
     with read_volume(tmp_path / "a.tif") as volume:

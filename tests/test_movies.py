@@ -151,6 +151,14 @@ def test_what_is_no_frame_shape_is_refused(tmp_path, shape):
         open_movie(tmp_path / "data.bin", frame_shape=shape)
 
 
+def test_numpy_takes_a_movie_for_its_array(tmp_path, movie, monkeypatch):
+    np.save(tmp_path / "movie.npy", movie)
+    with open_movie(tmp_path / "movie.npy") as opened:
+        monkeypatch.setattr(type(opened), "take", None)  # not frame by frame
+        np.testing.assert_array_equal(np.asarray(opened), movie)
+        assert np.asarray(opened, np.float32).dtype == np.float32
+
+
 def test_frames_are_taken_by_a_mask(tmp_path, movie):
     np.save(tmp_path / "a.npy", movie)
     with open_movie(tmp_path / "a.npy") as opened:

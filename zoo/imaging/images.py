@@ -92,6 +92,9 @@ class Volume:
             )
             raise CalzooError(message) from error
 
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.read(), dtype)  # so that np.asarray(volume) is the stack
+
     def close(self) -> None:
         """Let go of the file."""
         self._pages.close()

@@ -137,6 +137,9 @@ class Movie:
     def __len__(self) -> int:
         return self.shape[0]
 
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.frames(0, self.shape[0]), dtype)  # in one piece, not frame by frame
+
     def chunks(self, size: int | None = None) -> Iterator[NDArray[Any]]:
         """Yield the movie in pieces of `size` frames (default: some 64 MB), each (n, Y, X)."""
         size = size or max(CHUNK_BYTES // max(self._pages.page_bytes, 1), 1)
