@@ -12,7 +12,7 @@ pytestmark = pytest.mark.train
 keras = pytest.importorskip("keras")
 
 from calzoo.errors import CalzooError
-from calzoo.training import distribute
+from calzoo.training import distribute, tensorboard
 from calzoo.training.checkpoints import read_json
 from calzoo.training.schedule import Schedule
 from calzoo.training.trainer import train
@@ -203,7 +203,7 @@ def test_several_devices_need_tensorflow(monkeypatch):
 def test_scalars_can_be_read_back_from_the_event_file(tmp_path):
     import tensorflow
 
-    write = distribute.scalar_writer(tmp_path)
+    write = tensorboard.scalar_writer(tmp_path)
     write(5, {"loss": 0.25, "score": 0.5})
     (path,) = tmp_path.iterdir()
     found = {}
@@ -216,7 +216,7 @@ def test_scalars_can_be_read_back_from_the_event_file(tmp_path):
 
 def test_without_tensorflow_there_is_no_event_file(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
-    assert distribute.scalar_writer(tmp_path) is None
+    assert tensorboard.scalar_writer(tmp_path) is None
 
 
 MIXED = """

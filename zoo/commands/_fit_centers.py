@@ -29,11 +29,11 @@ def fit(args, settings, reading):
         )
         raise CalzooError(message)
     from calzoo.commands._batch import refuse_another
-    from calzoo.training import distribute, recipes
+    from calzoo.training import backend, recipes
 
     refuse_another(args.output, args.movie, recipe.name)
     if args.threads:
-        distribute.limit_threads(args.threads)
+        backend.limit_threads(args.threads)
     (_fit_seed if seed else _fit)(args, recipes.changed(recipe, settings), reading)
     print(args.output)
     return 0
