@@ -21,9 +21,9 @@ from tiny_recipe import SETTINGS, tiny_recipe
 from calzoo.errors import CalzooError
 from calzoo.training import recipes, trainer
 from calzoo.training.averaging import average_runs
+from calzoo.training.axons_data import AxonData
 from calzoo.training.checkpoints import has_checkpoint, read_json, save_checkpoint, write_json
 from calzoo.training.first_weights import located, sources_of
-from calzoo.training.recipes.axons import AxonData
 from calzoo.training.runs import build_model, load_run, save_scores
 from calzoo.training.schedule import Schedule
 from calzoo.training.trainer import train

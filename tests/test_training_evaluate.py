@@ -19,9 +19,9 @@ from calzoo.inference.axons import segment_axons
 from calzoo.simulation.axons import simulate_axons
 from calzoo.training import evaluate
 from calzoo.training.baselines import classical_axons, components, otsu_threshold
+from calzoo.training.fingerprints import digest
 from calzoo.training.runs import load_run, save_scores
 from calzoo.training.scores import report
-from calzoo.training.sources import digest
 from calzoo.training.trainer import train
 from calzoo.weights.card import Score
 

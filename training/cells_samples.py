@@ -9,6 +9,7 @@ from scipy import ndimage
 from calzoo.imaging.cell_pictures import KINDS
 from calzoo.imaging.peaks import local_maxima
 from calzoo.training.cells_sources import channel_kinds
+from calzoo.training.draws import draw_factor
 
 #: Standard deviation in pixels of the spot that marks a centre; cells are 12 pixels wide.
 SPOT_PX = 1.6
@@ -80,8 +81,8 @@ def draw_view(rng, middle, half, factor, variation):
     variation : Variation
     """
     angle = rng.uniform(0, 2 * np.pi)
-    stretch = np.sqrt(_factor(rng, variation.stretch))
-    sizes = factor * _factor(rng, variation.zoom) * np.array([stretch, rng.choice([-1, 1]) / stretch])
+    stretch = np.sqrt(draw_factor(rng, variation.stretch))
+    sizes = factor * draw_factor(rng, variation.zoom) * np.array([stretch, rng.choice([-1, 1]) / stretch])
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return View(np.asarray(middle, float), turn * sizes, float(half))
 
@@ -149,6 +150,14 @@ def usual_pictures(picture):
     return [group[0] if group else None for group in channel_kinds(picture.pictures)]
 
 
+def shown_pictures(picture):
+    """Yield (name, choice of pictures): all that there are, and of a movie the brightness alone too."""
+    usual = usual_pictures(picture)
+    yield picture.source, usual
+    if sum(kind is not None for kind in usual) > 1:
+        yield f"{picture.source}_picture", [None, usual[1], None]
+
+
 def picked(picture, kind):
     """Return a picture, or the mixture of two."""
     if isinstance(kind, str):
@@ -162,7 +171,7 @@ def varied(rng, image, variation):
     low = float(image.min())
     span = float(image.max()) - low
     if span > 0:
-        image = span * ((image - low) / span) ** np.float32(_factor(rng, variation.gamma)) + low
+        image = span * ((image - low) / span) ** np.float32(draw_factor(rng, variation.gamma)) + low
     if rng.random() < variation.blur:
         image = ndimage.gaussian_filter(image, rng.uniform(0.3, 1.2))
     if rng.random() < variation.noise:
@@ -243,9 +252,3 @@ def lookalikes(image, *, diameter=12.0, least=0.15):
     response = ndimage.gaussian_filter(image, sigma) - ndimage.gaussian_filter(image, 2 * sigma)
     scale = max(float(np.percentile(response, 99.5)), 1e-6)
     return local_maxima(response, distance=diameter / 2, threshold=least * scale)[0]
-
-
-def _factor(rng, change):
-    """Draw a factor whose logarithm is uniform, from 1 / (1 + change) to 1 + change."""
-    reach = np.log1p(change)
-    return float(np.exp(rng.uniform(-reach, reach)))

@@ -1,4 +1,8 @@
-"""Names of the data in the fingerprint of a run, by which its data are known again."""
+"""Names and hashes in the fingerprint of a run, by which its data are known again."""
+
+import hashlib
+
+import numpy as np
 
 
 def numbered(named):
@@ -25,3 +29,8 @@ def numbered(named):
             key = f"{name} ({number})"
         found[key] = value
     return found
+
+
+def digest(array):
+    """Return the SHA-256 of an array's values in C order."""
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()

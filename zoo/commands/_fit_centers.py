@@ -55,7 +55,7 @@ def fitted_recipe(name):
 
 def _fit(args, recipe, reading):
     from calzoo.commands._centers import counted
-    from calzoo.training.centers_fit import fit_recording
+    from calzoo.training.centers_fit_run import fit_recording
 
     network, facts = (None, None) if args.init is None else _network(args.init, args.threads)
     found = fit_recording(
