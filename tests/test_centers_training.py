@@ -25,11 +25,11 @@ from calzoo.inference.centers import find_centers
 from calzoo.metrics.centers import score_centers
 from calzoo.simulation.one_photon import simulate_one_photon
 from calzoo.training import centers_baselines as baselines
+from calzoo.training import centers_data, recipes
 from calzoo.training import centers_evaluate as evaluate
 from calzoo.training import centers_pool as pools
 from calzoo.training import centers_visibility as visibility
 from calzoo.training import centers_windows as drawn
-from calzoo.training import recipes
 from calzoo.training.centers_data import target_of
 from calzoo.training.centers_diameter import measured_diameter
 from calzoo.training.centers_fit import CentersFit, fit_centers, reconstruction_loss
@@ -284,6 +284,30 @@ def test_samples_depend_on_seed_epoch_and_step_alone(small_pool, tmp_path):
         np.testing.assert_array_equal(a, b)
     assert not np.array_equal(x, first.batch(1, 4)[0])
     assert first.fingerprint() == second.fingerprint()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda one, other: (other, one),
+        lambda one, other: (replace(one, channels=one.channels[:, ::-1]), other),
+        lambda one, other: (replace(one, labels=one.labels[::-1]), other),
+        lambda one, other: (replace(one, centers=one.centers[:, ::-1]), other),
+    ],
+    ids=["exchanged", "mirrored pictures", "mirrored labels", "transposed centres"],
+)
+def test_the_fingerprint_tells_recordings_that_were_exchanged_or_mirrored(monkeypatch, rng, change):
+    """Neither changes how many cells there are, nor the mean of all pictures."""
+    channels = rng.random((2, 24, 24, len(CHANNELS))).astype(np.float16)
+    drawn_windows = [replace(window((24, 24)), channels=one) for one in channels]
+    prints = []
+    for windows in (drawn_windows, change(*drawn_windows)):
+        pool = SimpleNamespace(windows=lambda number, windows=windows: [windows[number % 2]])
+        monkeypatch.setattr(centers_data, "Pool", lambda *_, pool=pool: pool)
+        recipe = recipes.changed(CentersRecipe(), TINY | {"recordings": 2, "validation": 0})
+        prints.append(recipe.data().fingerprint()["simulation/one-photon"])
+    assert prints[0]["cells"] == prints[1]["cells"]
+    assert prints[0] != prints[1]
 
 
 def test_run_trains_exports_finds_and_is_scored(small_pool, tmp_path, rng, recording, monkeypatch, capsys):

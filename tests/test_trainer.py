@@ -272,6 +272,15 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
         train(tiny_recipe(), tmp_path / "run", quiet=True)
 
 
+def test_in_half_precision_a_loss_that_is_not_finite_may_be_of_the_precision(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "_single_step", lambda model: lambda x, y: float("inf"))
+    recipe = tiny_recipe(schedule__precision="mixed_bfloat16")
+    with pytest.raises(
+        CalzooError, match=r"is inf; set schedule.precision=float32 or lower the learning rate"
+    ):
+        train(recipe, tmp_path / "run", quiet=True)
+
+
 def test_a_step_that_spoils_weights_stops_the_run_before_they_are_kept(tmp_path, monkeypatch):
     def spoiling(model):
         def step(x, y):

@@ -24,7 +24,6 @@ References
 .. [2] https://github.com/codeneuro/neurofinder
 """
 
-import hashlib
 import json
 import re
 import sys
@@ -40,6 +39,7 @@ from calzoo.imaging.masks import Masks, read_label_picture, read_labels, read_ma
 from calzoo.imaging.normalisation import normalise
 from calzoo.training.cells_cover import masks_from_cover
 from calzoo.training.cells_pool import pool_files, read_scene
+from calzoo.training.fingerprints import digest
 
 #: Pictures that can stand for the channel of the same name, or for the brightness.
 BRIGHTNESS = ("mean", "median", "maximum")
@@ -154,12 +154,11 @@ class CellPicture:
 
     def fingerprint(self):
         """Return what the picture is, as JSON."""
-        content = hashlib.sha256()
-        for kind in sorted(self.pictures):
-            content.update(kind.encode() + np.ascontiguousarray(self.pictures[kind]).tobytes())
-        content.update(self.masks.row.tobytes() + self.masks.col.tobytes() + self.masks.indptr.tobytes())
-        content.update(np.packbits(self.known).tobytes() + bytes([self.parted]))
-        return {"shape": list(self.shape), "cells": len(self.masks), "sha256": content.hexdigest()}
+        named = [(np.bytes_(kind.encode()), self.pictures[kind]) for kind in sorted(self.pictures)]
+        masks = (self.masks.row, self.masks.col, self.masks.indptr)
+        known = (np.packbits(self.known), np.uint8(self.parted))
+        content = digest(*(part for pair in named for part in pair), *masks, *known)
+        return {"shape": list(self.shape), "cells": len(self.masks), "sha256": content}
 
 
 def channel_kinds(kinds):

@@ -5,6 +5,7 @@ import numpy as np
 from calzoo.training.batches import samples_of, stacked
 from calzoo.training.centers_crowds import crowd, tile
 from calzoo.training.centers_pool import POOL_VERSION, Pool
+from calzoo.training.fingerprints import digest
 from calzoo.training.progress import shown
 from calzoo.training.simulated import VALIDATION
 
@@ -49,6 +50,8 @@ class CentersData:
         facts["mean"] = round(
             float(np.mean([w.channels.astype(np.float32).mean() for w in self._windows])), 4
         )
+        windows = (*self._windows, *self.validation)
+        facts["sha256"] = digest(*(value for window in windows for value in vars(window).values()))
         return {"simulation/one-photon": facts}
 
     def close(self):

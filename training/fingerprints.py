@@ -31,6 +31,9 @@ def numbered(named):
     return found
 
 
-def digest(array):
-    """Return the SHA-256 of an array's values in C order."""
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+def digest(*arrays):
+    """Return the SHA-256 of the values of arrays in C order, one after the other."""
+    content = hashlib.sha256()
+    for array in arrays:
+        content.update(np.ascontiguousarray(array).tobytes())
+    return content.hexdigest()
