@@ -268,7 +268,7 @@ def test_heat_of_a_turned_view_lies_on_the_cells(rng):
     picture = picture_of_disks(rng)
     variation = cells_samples.Variation(zoom=0.2)
     for _ in range(5):
-        view = cells_samples.draw_view(rng, (60, 75), 31.5, 1.0, variation)
+        view = cells_samples.draw_view(rng, (60, 75), 31.5, variation)
         image, present = cells_samples.image_sample(rng, picture, [None, "mean", None], view, 64)
         heat = cells_heat.heat_sample(picture, picture.masks.centers, present, view, 64)
         soma, border, center, weight = np.moveaxis(heat, -1, 0)
@@ -304,7 +304,7 @@ def test_what_cannot_be_seen_hides_nothing_that_can():
 def test_mask_of_a_turned_view_is_that_of_the_cell_in_the_middle(rng):
     picture = picture_of_disks(rng)
     center = picture.masks.centers[4]
-    view = cells_samples.draw_view(rng, center, 24, 1.0, cells_samples.Variation(zoom=0.1, stretch=0.0))
+    view = cells_samples.draw_view(rng, center, 24, cells_samples.Variation(zoom=0.1, stretch=0.0))
     mask = cells_crops.mask_sample(picture.masks, 4, view, 48)
     y, x = np.nonzero(mask)
     assert abs(y.mean() - 24) < 1
@@ -314,7 +314,7 @@ def test_mask_of_a_turned_view_is_that_of_the_cell_in_the_middle(rng):
 
 
 def test_places_go_there_and_back(rng):
-    view = cells_samples.draw_view(rng, (40.0, 50.0), 31.5, 1.3, cells_samples.Variation())
+    view = cells_samples.draw_view(rng, (40.0, 50.0), 31.5, cells_samples.Variation())
     grid = view.grid(64)
     places = np.stack([grid[:, 3, 60], grid[:, 20, 7]])
     np.testing.assert_allclose(view.back(places), [(3, 60), (20, 7)], atol=1e-9)

@@ -498,14 +498,14 @@ def test_command_fits_from_a_network(rng, tmp_path):
 @pytest.fixture
 def fast_fit(monkeypatch):
     """Take the work out of the commands that fit a movie."""
-    from calzoo.training import centers_fit, centers_seed_run
+    from calzoo.training import centers_fit_run, centers_seed_run
 
     def fit(path, run, recipe, **options):
         with output_folder(run, stale=CURATION_FILES) as folder:
             write_run_json(folder, input=path, recipe={"name": recipe.name})
         return SimpleNamespace(count=0, diameter_px=8.0, items=lambda: ())
 
-    monkeypatch.setattr(centers_fit, "fit_recording", fit)
+    monkeypatch.setattr(centers_fit_run, "fit_recording", fit)
     monkeypatch.setattr(centers_seed_run, "fit_seed_recording", fit)
 
 

@@ -15,10 +15,11 @@ from calzoo.simulation.axon_styles import draw
 from calzoo.simulation.axons import simulate_axons
 from calzoo.training import pictures, recipes, simulated
 from calzoo.training.augmentation import Variation
+from calzoo.training.axons_simulated import simulated_recording
 from calzoo.training.frozen import has_frozen_norm, with_frozen_norm
 from calzoo.training.prediction import predict_volume
 from calzoo.training.schedule import Schedule
-from calzoo.training.simulated import VALIDATION, SimulatedPool, simulated_recording
+from calzoo.training.simulated import VALIDATION, SimulatedPool
 from calzoo.training.sources import Recording
 from calzoo.training.tiles import IGNORE
 from calzoo.weights.card import Card

@@ -18,6 +18,8 @@ from calzoo.training.cells_samples import (
 from calzoo.training.prediction import predicted
 from calzoo.training.scores import with_mean
 
+_SHEET = (5, 8)  # rows and columns of crops in a preview
+
 
 class CropData(CellData):
     """Crops with the mask of the cell in the middle: the data of the instance network."""
@@ -47,7 +49,7 @@ class CropData(CellData):
             cell = None
             middle = self._empty_place(rng, picture, centers, status, decoys, source)
             weight = self._weight(picture, centers, status, middle)
-        view = draw_view(rng, middle, recipe.crop // 2, 1.0, variation)
+        view = draw_view(rng, middle, recipe.crop // 2, variation)
         image, present = image_sample(rng, picture, chosen, view, recipe.crop, variation)
         mask = np.zeros((recipe.crop, recipe.crop, 2), np.float32)
         if cell is not None:
@@ -181,8 +183,9 @@ def _area_under_curve(positive, negative):
     return float((below + upto).mean() / 2 / len(negative))
 
 
-def _sheets(shown, truth, masks, columns=8, rows=5):
+def _sheets(shown, truth, masks):
     """Return the first crops, their true masks and those found, each as one picture."""
+    rows, columns = _SHEET
     count = min(len(truth), columns * rows)
 
     def sheet(tiles):

@@ -42,7 +42,7 @@ class HeatData(CellData):
         variation = recipe.varied(source)
         chosen = choose_pictures(rng, picture, variation)
         middle = middles[rng.integers(len(middles))] + rng.uniform(-0.2, 0.2, 2) * side
-        view = draw_view(rng, middle, (side - 1) / 2, 1.0, variation)
+        view = draw_view(rng, middle, (side - 1) / 2, variation)
         image, present = image_sample(rng, picture, chosen, view, side, variation)
         heat = heat_sample(picture, centers, present, view, side)
         heat[..., -1] *= recipe.trust[source]
