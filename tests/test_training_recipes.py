@@ -13,7 +13,7 @@ from calzoo.commands.train import setting
 from calzoo.errors import CalzooError
 from calzoo.simulation.axon_styles import draw
 from calzoo.simulation.axons import simulate_axons
-from calzoo.training import pictures, recipes, simulated
+from calzoo.training import axons_simulated, pictures, recipes
 from calzoo.training.augmentation import Variation
 from calzoo.training.axons_simulated import simulated_recording
 from calzoo.training.frozen import has_frozen_norm, with_frozen_norm
@@ -132,7 +132,7 @@ def test_the_style_does_not_decide_what_is_in_a_stack(monkeypatch):
     made = []
     nothing = SimpleNamespace(volume=None, instances=None)
     monkeypatch.setattr(
-        simulated, "simulate_axons", lambda seed, shape, style: made.append((seed, style)) or nothing
+        axons_simulated, "simulate_axons", lambda seed, shape, style: made.append((seed, style)) or nothing
     )
     for number in range(300):
         simulated_recording(2, number, (4, 24, 24), {"confocal": 1, "lightsheet": 1})
