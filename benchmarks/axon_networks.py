@@ -66,9 +66,9 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from calzoo.training import distribute
+    from calzoo.training import backend
 
-    distribute.limit_threads(args.threads)
+    backend.limit_threads(args.threads)
     for number, path in enumerate(args.runs):
         numbers = row(path, args.seeds, tuple(map(int, args.shape.split(","))))
         if not number:

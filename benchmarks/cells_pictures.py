@@ -28,8 +28,9 @@ from PIL import Image
 from calzoo.imaging.contours import contour_picture
 from calzoo.inference.cell_networks import ROLES, CellNetworks
 from calzoo.inference.cells import detect, network_hash
-from calzoo.training.cells_data import FOLDS, held_out, shown_pictures
+from calzoo.training.cells_data import FOLDS, held_out
 from calzoo.training.cells_evaluate import Case, pictures_of, score_pictures
+from calzoo.training.cells_samples import shown_pictures
 from calzoo.training.runs import load_run, save_scores
 from calzoo.training.scores import report
 

@@ -50,10 +50,10 @@ def main():
     args = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from calzoo.export import export_run
-    from calzoo.training import distribute
+    from calzoo.training import backend
     from calzoo.training.trainer import train
 
-    distribute.limit_threads(args.threads)
+    backend.limit_threads(args.threads)
     folders = [args.data / "abo20_summary", args.data / "neurofinder_summary", args.pool]
     runs = args.init is not None and args.init.is_dir()
     for fold in map(int, args.folds.split(",")):

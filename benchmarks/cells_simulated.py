@@ -25,8 +25,9 @@ from calzoo.imaging.traces import extract_traces
 from calzoo.imaging.writers import write_movie
 from calzoo.inference.cell_networks import CellNetworks
 from calzoo.inference.cells import find_cells
+from calzoo.simulation.fields import log_uniform
 from calzoo.simulation.two_photon import simulate_two_photon
-from calzoo.simulation.two_photon_style import draw_two_photon_style, log_uniform
+from calzoo.simulation.two_photon_style import draw_two_photon_style
 from calzoo.training.cells_scores import match_masks, score_cells
 
 #: Pools use pairs (0, number); these have a first word of their own.

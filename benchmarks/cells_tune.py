@@ -23,8 +23,9 @@ from calzoo.inference.cell_input import network_input
 from calzoo.inference.cell_networks import CellNetworks
 from calzoo.inference.cell_scale import drawn_diameter
 from calzoo.inference.cells import detect
-from calzoo.training.cells_data import held_out, shown_pictures
+from calzoo.training.cells_data import held_out
 from calzoo.training.cells_evaluate import Case, pictures_of
+from calzoo.training.cells_samples import shown_pictures
 from calzoo.training.cells_sources import read_cell_pictures
 
 LOWEST = 0.05

@@ -16,8 +16,8 @@ import numpy as np
 from calzoo.commands._registration import onnx_registrar
 from calzoo.inference.models import load_model
 from calzoo.metrics.flow import end_point_error, seen_in_frame
+from calzoo.training.laws import load_law
 from calzoo.training.registration_evaluate import rigid_registrar
-from calzoo.training.scores import load_law
 
 
 def dis(template, frame):

@@ -73,7 +73,7 @@ def law_targets(table):
 
 def trained(recipe_name, folder, run, settings, threads):
     """Train, or go on, or find it done; return the model, the recipe and the data."""
-    from calzoo.training import distribute, recipes
+    from calzoo.training import backend, recipes
     from calzoo.training.runs import build_model, load_run
     from calzoo.training.trainer import train
 
@@ -82,7 +82,7 @@ def trained(recipe_name, folder, run, settings, threads):
     else:
         recipe = recipes.changed(recipes.recipe(recipe_name).fitted([folder]), settings)
     if threads:
-        distribute.limit_threads(threads)
+        backend.limit_threads(threads)
     progress = train(recipe, run, folders=[folder], threads=threads)
     if progress.step < recipe.schedule.epochs * recipe.schedule.steps:
         print(f"{run}: stopped at step {progress.step}; the same command goes on", file=sys.stderr)

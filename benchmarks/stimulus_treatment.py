@@ -46,7 +46,7 @@ SETTINGS = {"cells": 12, "groups": 2}
 def network(field, folder, threads):
     """Train and export the network of a field, if it is not there yet; return its file."""
     from calzoo.export import export_run
-    from calzoo.training import distribute, recipes
+    from calzoo.training import backend, recipes
     from calzoo.training.trainer import train
 
     path = folder / f"field{field}.onnx"
@@ -56,7 +56,7 @@ def network(field, folder, threads):
     settings = {"simulation": {"seed": 1000 + field, **SETTINGS}, "test_trials": 0}
     recipe = recipes.changed(recipes.recipe("stimulus-demo"), settings)
     if threads:
-        distribute.limit_threads(threads)
+        backend.limit_threads(threads)
     progress = train(recipe, run, threads=threads)
     if progress.step < recipe.schedule.epochs * recipe.schedule.steps:
         message = f"{run}: stopped at step {progress.step}; the same command goes on"

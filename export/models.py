@@ -12,6 +12,7 @@ from pathlib import Path
 import onnx
 from onnx import helper
 
+from calzoo.errors import CalzooError
 from calzoo.export import WORTH_A_FILE, registration_planes
 from calzoo.export.halves import store_halves
 from calzoo.export.passes import simplify
@@ -57,17 +58,18 @@ def export_model(model, card, path, *, timing=True, speed_up=WORTH_A_FILE):
     Raises
     ------
     CalzooError
-        If the network cannot be traced, is not valid, differs from Keras by more
+        If a name is that of a folder, the network cannot be traced, is not valid, differs from Keras by more
         than the tolerance, has weights that are not finite, or is not the card's.
     """
     path = Path(path)
+    twin, report_name = f"{path.stem}-cpu.onnx", f"{path.stem}.json"
+    _check_targets(path.parent, (path.name, twin, report_name))
     check_weights(model)
     inputs, outputs = (tuple(map(_channels_last, tensors)) for tensors in (card.inputs, card.outputs))
     graph = trace(model, inputs, outputs)
     simplify(graph)
     card = _file_card(card)
     planes = _for_processors(model, graph, card) if timing else None
-    twin = f"{path.stem}-cpu.onnx"
     files = {path.name: _finish(graph, card)}
     if planes is not None:
         files[twin] = _finish(planes, card)
@@ -78,10 +80,17 @@ def export_model(model, card, path, *, timing=True, speed_up=WORTH_A_FILE):
         if planes is not None and _speed_up(report["timing"], path.name, twin) < speed_up:
             del files[twin]
     report["written"] = list(files)
-    _write(path.parent, files | {f"{path.stem}.json": json.dumps(report, indent=1).encode()})
-    if twin not in files:
-        (path.parent / twin).unlink(missing_ok=True)  # that of another network would be taken for this one's
+    # An earlier second file goes first: a stop in between must not leave it beside another network's.
+    _write(path.parent, files | {report_name: json.dumps(report, indent=1).encode()}, stale=[twin])
     return report
+
+
+def _check_targets(folder, names):
+    """Refuse names that are folders, before the long work begins."""
+    for name in names:
+        if (folder / name).is_dir():
+            message = f"{folder / name}: expected the name of a file to write, got a folder; give another -o."
+            raise CalzooError(message)
 
 
 def _for_processors(model, graph, card):
@@ -138,13 +147,15 @@ def _speed_up(timing, plain, other):
     return seconds[f"{plain} cpu"] / seconds[f"{other} cpu"]
 
 
-def _write(folder, files):
+def _write(folder, files, stale):
     """Write all files or none: each gets its name only when all are complete."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = {name: folder / f"{name}.part" for name in files}
     try:
         for name, data in files.items():
             parts[name].write_bytes(data)
+        for name in stale:
+            (folder / name).unlink(missing_ok=True)
         for name, part in parts.items():
             os.replace(part, folder / name)
     finally:

@@ -1,7 +1,7 @@
 """Write an ONNX graph operator by operator."""
 
 import numpy as np
-from onnx import helper
+from onnx import defs, helper
 
 _KINDS = {"f": np.float32, "i": np.int64}  # of Python's numbers
 
@@ -32,6 +32,10 @@ class Writer:
         self._known = {} if outer is None else dict(outer._known)
 
     def __getattr__(self, kind):
+        if not defs.has(kind):
+            message = f"expected the name of an operator of ONNX, got {kind!r}."
+            raise AttributeError(message)
+
         def add(*inputs, name=None, outputs=1, **attributes):
             named = [i if isinstance(i, str) else self.constant(i) for i in inputs]
             key = (kind, *named, outputs, repr(sorted(attributes.items())))

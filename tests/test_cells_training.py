@@ -15,7 +15,15 @@ from calzoo.imaging.masks import Masks, write_masks
 from calzoo.networks import cell_seeds
 from calzoo.networks.instance import instance
 from calzoo.networks.proposal import halo, proposal
-from calzoo.training import cells_data, cells_losses, cells_pool, cells_samples, recipes
+from calzoo.training import (
+    cells_crops,
+    cells_data,
+    cells_heat,
+    cells_losses,
+    cells_pool,
+    cells_samples,
+    recipes,
+)
 from calzoo.training.cells_sources import CellPicture, read_cell_pictures
 from calzoo.weights.card import Card
 
@@ -260,9 +268,9 @@ def test_heat_of_a_turned_view_lies_on_the_cells(rng):
     picture = picture_of_disks(rng)
     variation = cells_samples.Variation(zoom=0.2)
     for _ in range(5):
-        view = cells_samples.draw_view(rng, (60, 75), 31.5, 1.0, variation)
+        view = cells_samples.draw_view(rng, (60, 75), 31.5, variation)
         image, present = cells_samples.image_sample(rng, picture, [None, "mean", None], view, 64)
-        heat = cells_data.heat_sample(picture, picture.masks.centers, present, view, 64)
+        heat = cells_heat.heat_sample(picture, picture.masks.centers, present, view, 64)
         soma, border, center, weight = np.moveaxis(heat, -1, 0)
         known = weight > 0
         assert (
@@ -286,7 +294,7 @@ def test_what_cannot_be_seen_hides_nothing_that_can():
     )  # fmt: skip
     assert picture.status((False, True, False)).tolist() == [1, -1, 0]
     view = cells_samples.plain_view((23.5, 23.5), 23.5)
-    heat = cells_data.heat_sample(picture, masks.centers, np.array([0, 1, 0]), view, 48)
+    heat = cells_heat.heat_sample(picture, masks.centers, np.array([0, 1, 0]), view, 48)
     assert heat[..., 0].sum() == len(masks[0][0])
     # The doubtful cell is unknown where it does not lie on the other.
     assert 0 < (heat[..., -1] == 0).sum() <= 1.5 * len(masks[2][0])
@@ -296,8 +304,8 @@ def test_what_cannot_be_seen_hides_nothing_that_can():
 def test_mask_of_a_turned_view_is_that_of_the_cell_in_the_middle(rng):
     picture = picture_of_disks(rng)
     center = picture.masks.centers[4]
-    view = cells_samples.draw_view(rng, center, 24, 1.0, cells_samples.Variation(zoom=0.1, stretch=0.0))
-    mask = cells_data.mask_sample(picture.masks, 4, view, 48)
+    view = cells_samples.draw_view(rng, center, 24, cells_samples.Variation(zoom=0.1, stretch=0.0))
+    mask = cells_crops.mask_sample(picture.masks, 4, view, 48)
     y, x = np.nonzero(mask)
     assert abs(y.mean() - 24) < 1
     assert abs(x.mean() - 24) < 1
@@ -306,7 +314,7 @@ def test_mask_of_a_turned_view_is_that_of_the_cell_in_the_middle(rng):
 
 
 def test_places_go_there_and_back(rng):
-    view = cells_samples.draw_view(rng, (40.0, 50.0), 31.5, 1.3, cells_samples.Variation())
+    view = cells_samples.draw_view(rng, (40.0, 50.0), 31.5, cells_samples.Variation())
     grid = view.grid(64)
     places = np.stack([grid[:, 3, 60], grid[:, 20, 7]])
     np.testing.assert_allclose(view.back(places), [(3, 60), (20, 7)], atol=1e-9)
@@ -374,8 +382,8 @@ def test_score_that_nobody_knows_costs_nothing():
 
 
 def test_area_under_the_curve():
-    assert cells_data._area_under_curve(np.array([3.0, 2.0]), np.array([1.0, 2.0])) == 0.875
-    assert np.isnan(cells_data._area_under_curve(np.array([]), np.array([1.0])))
+    assert cells_crops._area_under_curve(np.array([3.0, 2.0]), np.array([1.0, 2.0])) == 0.875
+    assert np.isnan(cells_crops._area_under_curve(np.array([]), np.array([1.0])))
 
 
 @pytest.mark.parametrize("name", ["cells-proposal-research", "cells-instance-research"])

@@ -9,7 +9,7 @@ pytest.importorskip("keras")
 
 from calzoo.imaging.center_channels import CELL_PX, CHANNELS, grid_for, window_channels
 from calzoo.training.centers_crowds import crowd, tile
-from calzoo.training.centers_pool import Window
+from calzoo.training.centers_windows import Window
 
 
 def movie(rng, at, height, shape=(150, 64, 64)):

@@ -25,18 +25,17 @@ from calzoo.inference.centers import find_centers
 from calzoo.metrics.centers import score_centers
 from calzoo.simulation.one_photon import simulate_one_photon
 from calzoo.training import centers_baselines as baselines
+from calzoo.training import centers_data, recipes
 from calzoo.training import centers_evaluate as evaluate
 from calzoo.training import centers_pool as pools
-from calzoo.training import recipes
-from calzoo.training.centers_fit import (
-    CentersFit,
-    fit_centers,
-    fit_recording,
-    measured_diameter,
-    reconstruction_loss,
-)
+from calzoo.training import centers_visibility as visibility
+from calzoo.training import centers_windows as drawn
+from calzoo.training.centers_data import target_of
+from calzoo.training.centers_diameter import measured_diameter
+from calzoo.training.centers_fit import CentersFit, fit_centers, reconstruction_loss
+from calzoo.training.centers_fit_run import fit_recording
 from calzoo.training.centers_losses import center_loss, heat_loss
-from calzoo.training.recipes.centers import CentersRecipe, target_of
+from calzoo.training.recipes.centers import CentersRecipe
 from calzoo.training.recipes.centers_fit import CentersFitRecipe
 from calzoo.training.runs import load_run
 from calzoo.training.trainer import train
@@ -70,7 +69,7 @@ def window(shape=(24, 30), centers=((6.2, 7.9), (15.0, 20.0)), clear=(True, Fals
     rows, columns = np.mgrid[: shape[0], : shape[1]]
     for number, (y, x) in enumerate(centers):
         labels[(rows - y) ** 2 + (columns - x) ** 2 <= 9] = number + 1
-    return pools.Window(
+    return drawn.Window(
         np.zeros((*shape, len(CHANNELS)), np.float16),
         np.float32(centers),
         np.full(len(centers), 3.0, np.float32),
@@ -93,13 +92,13 @@ def blinking(rng, at, shape=(120, 54, 66), sigma=2.4, height=25.0):
 @pytest.fixture
 def small_pool(monkeypatch):
     """Make recordings of the pool small."""
-    monkeypatch.setattr(pools, "_SIDE", 40)
-    draw = pools.simulate_one_photon
+    monkeypatch.setattr(drawn, "_SIDE", 40)
+    draw = drawn.simulate_one_photon
 
     def quick(seed, shape, **options):
         return draw(seed, (180, *shape[1:]), **options | {"frame_rate_hz": 8.0, "density": 3000.0})
 
-    monkeypatch.setattr(pools, "simulate_one_photon", quick)
+    monkeypatch.setattr(drawn, "simulate_one_photon", quick)
 
 
 # The truth.
@@ -117,7 +116,7 @@ def test_light_behind_the_band_pass_is_that_of_the_clean_frames(recording):
     """The matrices that the truth is computed with agree with filtering the frames themselves."""
     still = recording.without_motion()
     grid = grid_for(recording.shape[1:], CELL_PX)  # one pixel of the grid is one of the frame
-    seen = pools.visibility(still, grid)
+    seen = visibility.visibility(still, grid)
     frames = still.clean(0, 40)
     if still.absorption is not None:  # vessels that pulse are left out of the truth
         frames = frames[:1]
@@ -141,8 +140,8 @@ def test_a_cell_alone_has_all_the_light_and_one_out_of_focus_no_contrast():
         halo=0.0, dendrite_share=0.0, bleaching=0.0, **quiet,
     )  # fmt: skip
     grid = grid_for((64, 64), 10.0)
-    seen = pools.visibility(sharp, grid)
-    _, share = pools.clarity(sharp, seen, (0, 100))
+    seen = visibility.visibility(sharp, grid)
+    _, share = visibility.clarity(sharp, seen, (0, 100))
     apart = sharp.cells.centers
     near = np.linalg.norm(apart[:, None] - apart[None], axis=-1) + 1e3 * np.eye(len(apart))
     alone = (near.min(axis=1) > 15) & (sharp.cells.spikes.sum(axis=1) > 0)
@@ -152,11 +151,11 @@ def test_a_cell_alone_has_all_the_light_and_one_out_of_focus_no_contrast():
     assert seen.contrast[inner].min() > 0.6
     assert seen.contrast.max() < 1.2
     blurred = simulate_one_photon(1, (20, 64, 64), style="raw", pixel_um=1.5, density=1500.0, psf_um=15.0)
-    assert np.median(pools.visibility(blurred, grid).contrast) < pools.SHARP
+    assert np.median(visibility.visibility(blurred, grid).contrast) < visibility.SHARP
 
 
 def test_windows_hold_what_should_be_found(recording):
-    made = pools.windows(pools.Simulated(recording, 9.0), [(0, 150), (20, 80)])
+    made = drawn.windows(drawn.Simulated(recording, 9.0), [(0, 150), (20, 80)])
     whole, part = made
     assert whole.channels.shape == (*grid_for(recording.shape[1:], 9.0).shape, len(CHANNELS))
     assert (whole.frames, part.frames) == (150, 60)
@@ -169,15 +168,15 @@ def test_windows_hold_what_should_be_found(recording):
 
 def test_streaks_are_bright_bars_of_some_frames(rng):
     frames = rng.integers(90, 110, (40, 50, 60)).astype(np.uint8)
-    streaked = pools.with_streaks(rng, frames, 9.0)
+    streaked = drawn.with_streaks(rng, frames, 9.0)
     assert streaked.dtype == np.uint8
     added = streaked.astype(int) - frames
     assert added.min() >= 0
     assert added.max() > 20
     assert (added > 5).any(axis=0).mean() < 0.5
     np.testing.assert_array_equal(
-        pools.with_streaks(np.random.default_rng(5), frames, 9.0),
-        pools.with_streaks(np.random.default_rng(5), frames, 9.0),
+        drawn.with_streaks(np.random.default_rng(5), frames, 9.0),
+        drawn.with_streaks(np.random.default_rng(5), frames, 9.0),
     )
 
 
@@ -285,6 +284,30 @@ def test_samples_depend_on_seed_epoch_and_step_alone(small_pool, tmp_path):
         np.testing.assert_array_equal(a, b)
     assert not np.array_equal(x, first.batch(1, 4)[0])
     assert first.fingerprint() == second.fingerprint()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda one, other: (other, one),
+        lambda one, other: (replace(one, channels=one.channels[:, ::-1]), other),
+        lambda one, other: (replace(one, labels=one.labels[::-1]), other),
+        lambda one, other: (replace(one, centers=one.centers[:, ::-1]), other),
+    ],
+    ids=["exchanged", "mirrored pictures", "mirrored labels", "transposed centres"],
+)
+def test_the_fingerprint_tells_recordings_that_were_exchanged_or_mirrored(monkeypatch, rng, change):
+    """Neither changes how many cells there are, nor the mean of all pictures."""
+    channels = rng.random((2, 24, 24, len(CHANNELS))).astype(np.float16)
+    drawn_windows = [replace(window((24, 24)), channels=one) for one in channels]
+    prints = []
+    for windows in (drawn_windows, change(*drawn_windows)):
+        pool = SimpleNamespace(windows=lambda number, windows=windows: [windows[number % 2]])
+        monkeypatch.setattr(centers_data, "Pool", lambda *_, pool=pool: pool)
+        recipe = recipes.changed(CentersRecipe(), TINY | {"recordings": 2, "validation": 0})
+        prints.append(recipe.data().fingerprint()["simulation/one-photon"])
+    assert prints[0]["cells"] == prints[1]["cells"]
+    assert prints[0] != prints[1]
 
 
 def test_run_trains_exports_finds_and_is_scored(small_pool, tmp_path, rng, recording, monkeypatch, capsys):
@@ -475,14 +498,14 @@ def test_command_fits_from_a_network(rng, tmp_path):
 @pytest.fixture
 def fast_fit(monkeypatch):
     """Take the work out of the commands that fit a movie."""
-    from calzoo.training import centers_fit, centers_seed_run
+    from calzoo.training import centers_fit_run, centers_seed_run
 
     def fit(path, run, recipe, **options):
         with output_folder(run, stale=CURATION_FILES) as folder:
             write_run_json(folder, input=path, recipe={"name": recipe.name})
         return SimpleNamespace(count=0, diameter_px=8.0, items=lambda: ())
 
-    monkeypatch.setattr(centers_fit, "fit_recording", fit)
+    monkeypatch.setattr(centers_fit_run, "fit_recording", fit)
     monkeypatch.setattr(centers_seed_run, "fit_seed_recording", fit)
 
 

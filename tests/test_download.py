@@ -2,6 +2,7 @@
 
 import http.server
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -136,6 +137,39 @@ def test_the_mirror_comes_before_a_file_s_own_address(registry, monkeypatch):
     assert download._address(file) == "https://example.invalid/x.onnx"
     monkeypatch.setenv("CALZOO_MIRROR", "https://mirror.invalid/folder/")
     assert download._address(file) == "https://mirror.invalid/folder/x.onnx"
+
+
+@pytest.fixture
+def shared(registry, tmp_path, monkeypatch):
+    """Return a folder with a copy of the file; the checkout's own is gone, and there is no network."""
+    folder = tmp_path / "shared disk"
+    folder.mkdir()
+    (registry.FOLDER / "outside" / NAME).rename(folder / NAME)
+    monkeypatch.setenv("CALZOO_OFFLINE", "1")
+    return folder
+
+
+@pytest.mark.parametrize("address", [str, Path.as_uri, lambda folder: f"{folder}/"])
+def test_a_mirror_may_be_a_folder(registry, shared, monkeypatch, tmp_path, address):
+    monkeypatch.setenv("CALZOO_MIRROR", address(shared))
+    path = registry.resolve("dots", kind="safetensors")
+    assert path == tmp_path / "cache" / NAME
+    assert path.read_bytes() == (shared / NAME).read_bytes()
+
+
+def test_a_folder_without_the_file_says_so_and_leaves_nothing(registry, shared, monkeypatch, tmp_path):
+    monkeypatch.setenv("CALZOO_MIRROR", str(shared / "empty"))
+    with pytest.raises(CalzooError, match=r"could not be copied from .*empty.*No such file.*fetch --all DIR"):
+        registry.resolve("dots", kind="safetensors")
+    assert kept(tmp_path) == []
+
+
+def test_another_file_of_a_folder_is_refused(registry, shared, monkeypatch, tmp_path):
+    (shared / NAME).write_text("something else")
+    monkeypatch.setenv("CALZOO_MIRROR", str(shared))
+    with pytest.raises(CalzooError, match=r"was refused and nothing was kept.*does not match the known hash"):
+        registry.resolve("dots", kind="safetensors")
+    assert kept(tmp_path) == []
 
 
 def test_the_cache_is_the_argument_then_the_variable_then_the_system_s(monkeypatch, tmp_path):

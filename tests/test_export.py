@@ -27,6 +27,7 @@ from calzoo.export.planes import to_planes
 from calzoo.export.tolerances import TOLERANCES
 from calzoo.export.tracing import OWN_NAMES, channels_first
 from calzoo.export.verification import keras_outputs
+from calzoo.export.writing import Writer
 from calzoo.inference.models import load_model
 
 UNET = conformance.CASES[0]
@@ -201,6 +202,35 @@ def test_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         export_model(model, UNET.card(model), tmp_path / "network.onnx", timing=False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stop_between_two_names_leaves_no_second_file_of_another_network(tmp_path, monkeypatch):
+    (tmp_path / "network-cpu.onnx").write_bytes(b"of another network")
+
+    def stopped(source, target):
+        if target.name == "network-cpu.onnx":
+            raise KeyboardInterrupt
+        source.rename(target)
+
+    monkeypatch.setattr(exporter.os, "replace", stopped)
+    files = {"network.onnx": b"one", "network-cpu.onnx": b"two"}
+    with pytest.raises(KeyboardInterrupt):
+        exporter._write(tmp_path, files, stale=["network-cpu.onnx"])
+    assert [path.name for path in tmp_path.iterdir()] == ["network.onnx"]
+
+
+@pytest.mark.parametrize("name", ["network.onnx", "network-cpu.onnx", "network.json"])
+def test_a_name_that_is_a_folder_is_refused_before_anything_is_written(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(CalzooError, match=f"{name}: expected the name of a file to write, got a folder"):
+        export_model(None, None, tmp_path / "network.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_writer_refuses_what_is_no_operator():
+    assert Writer().Add("a", "b") == "Add_1"
+    with pytest.raises(AttributeError, match="expected the name of an operator of ONNX, got 'Ad'"):
+        Writer().Ad("a", "b")
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_a_one_photon_recording_loses_whole_lines_alone():
 @pytest.mark.train
 def test_streaks_of_one_photon_training_are_long_thin_and_mostly_along_the_lines():
     pytest.importorskip("keras")
-    from calzoo.training.centers_pool import with_streaks
+    from calzoo.training.centers_windows import with_streaks
 
     flat, angles, shares = np.full((160, 48, 56), 100.0, np.float32), [], []
     for seed in range(24):

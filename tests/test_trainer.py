@@ -21,12 +21,13 @@ from tiny_recipe import SETTINGS, tiny_recipe
 from calzoo.errors import CalzooError
 from calzoo.training import recipes, trainer
 from calzoo.training.averaging import average_runs
+from calzoo.training.axons_data import AxonData
 from calzoo.training.checkpoints import has_checkpoint, read_json, save_checkpoint, write_json
-from calzoo.training.recipes.axons import AxonData
+from calzoo.training.first_weights import located, sources_of
 from calzoo.training.runs import build_model, load_run, save_scores
 from calzoo.training.schedule import Schedule
-from calzoo.training.trainer import _averaged, _located, _sources_of, train
-from calzoo.training.variables import read_arrays, values_of
+from calzoo.training.trainer import train
+from calzoo.training.variables import as_averaged, read_arrays, values_of
 from calzoo.weights.card import Score
 from calzoo.weights.registry import resolve
 
@@ -271,6 +272,13 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
         train(tiny_recipe(), tmp_path / "run", quiet=True)
 
 
+def test_in_half_precision_a_loss_that_is_not_finite_may_be_of_the_precision(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "_single_step", lambda model: lambda x, y: float("inf"))
+    recipe = tiny_recipe(schedule__precision="mixed_bfloat16")
+    with pytest.raises(CalzooError, match=r"is inf; set schedule\.precision=float32 or lower the learning"):
+        train(recipe, tmp_path / "run", quiet=True)
+
+
 def test_a_step_that_spoils_weights_stops_the_run_before_they_are_kept(tmp_path, monkeypatch):
     def spoiling(model):
         def step(x, y):
@@ -311,13 +319,13 @@ def test_a_run_starts_from_given_weights(whole, tmp_path, place):
 
 def test_weights_to_start_from_are_a_file_a_run_or_a_preset(whole, registry):
     file = whole / "weights.safetensors"
-    assert [_located(str(path), "model") for path in (file, whole)] == [file, whole]
-    assert _located("dots", "model") == registry.resolve("dots", kind="safetensors")
+    assert [located(str(path), "model") for path in (file, whole)] == [file, whole]
+    assert located("dots", "model") == registry.resolve("dots", kind="safetensors")
 
 
 @pytest.mark.usefixtures("checkout_is_the_cache")
 def test_weights_of_a_preset_of_two_networks_are_those_of_the_role():
-    assert _located("cells-2p", "instance") == resolve("cells-2p", "instance", kind="safetensors")
+    assert located("cells-2p", "instance") == resolve("cells-2p", "instance", kind="safetensors")
 
 
 @pytest.mark.parametrize(
@@ -366,17 +374,17 @@ def test_a_run_remembers_what_its_first_weights_have_seen(whole, tmp_path):
 )
 def test_weights_for_research_hand_their_terms_on(tmp_path, name, sources):
     (tmp_path / name).touch()
-    assert _sources_of(tmp_path / name, recipes.recipe("cells-proposal"), "proposal") == sources
+    assert sources_of(tmp_path / name, recipes.recipe("cells-proposal"), "proposal") == sources
 
 
 def test_a_preset_hands_on_what_it_was_trained_on():
-    assert _sources_of("axons", recipes.recipe("axons"), "model") == ["simulation", "trailmap", "dlmbmap"]
-    assert _sources_of("cells-2p", recipes.recipe("cells-instance"), "instance") == ["simulation"]
+    assert sources_of("axons", recipes.recipe("axons"), "model") == ["simulation", "trailmap", "dlmbmap"]
+    assert sources_of("cells-2p", recipes.recipe("cells-instance"), "instance") == ["simulation"]
 
 
 def test_the_weights_of_a_run_hand_on_what_it_has_seen(tmp_path):
     train(tiny_recipe(), tmp_path / "run", quiet=True)
-    assert _sources_of(tmp_path / "run" / "weights.safetensors", tiny_recipe(), "model") == ["simulation"]
+    assert sources_of(tmp_path / "run" / "weights.safetensors", tiny_recipe(), "model") == ["simulation"]
 
 
 def test_a_seed_is_a_count(tmp_path):
@@ -448,7 +456,7 @@ def test_the_running_average_is_kept_where_the_loss_is_scaled():
     for _ in range(3):
         model.train_on_batch(np.ones((4, 3), np.float32), np.ones((4, 2), np.float32))
     last = values_of(model.trainable_variables)
-    with _averaged(model):
+    with as_averaged(model):
         mean = values_of(model.trainable_variables)
     assert not np.allclose(last[0], mean[0])
     np.testing.assert_array_equal(values_of(model.trainable_variables)[0], last[0])

@@ -1,5 +1,6 @@
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -12,8 +13,9 @@ pytestmark = pytest.mark.train
 keras = pytest.importorskip("keras")
 
 from calzoo.errors import CalzooError
-from calzoo.training import distribute
+from calzoo.training import distribute, tensorboard
 from calzoo.training.checkpoints import read_json
+from calzoo.training.precision import computed_in
 from calzoo.training.schedule import Schedule
 from calzoo.training.trainer import train
 from calzoo.training.variables import read_arrays
@@ -203,7 +205,7 @@ def test_several_devices_need_tensorflow(monkeypatch):
 def test_scalars_can_be_read_back_from_the_event_file(tmp_path):
     import tensorflow
 
-    write = distribute.scalar_writer(tmp_path)
+    write = tensorboard.scalar_writer(tmp_path)
     write(5, {"loss": 0.25, "score": 0.5})
     (path,) = tmp_path.iterdir()
     found = {}
@@ -216,7 +218,34 @@ def test_scalars_can_be_read_back_from_the_event_file(tmp_path):
 
 def test_without_tensorflow_there_is_no_event_file(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
-    assert distribute.scalar_writer(tmp_path) is None
+    assert tensorboard.scalar_writer(tmp_path) is None
+
+
+HALF = """
+    import sys
+    from calzoo.errors import CalzooError
+    from calzoo.training.trainer import train
+    from tiny_recipe import tiny_recipe
+    try:
+        train(tiny_recipe(schedule__epochs=1, schedule__precision="mixed_float16"), sys.argv[1], quiet=True)
+    except CalzooError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(not have("tensorflow"), reason="TensorFlow has no 3-D kernels of float16 for processors")
+def test_half_precision_on_a_processor_ends_in_words(tmp_path):
+    message = python(HALF, tmp_path / "run", KERAS_BACKEND="tensorflow", CUDA_VISIBLE_DEVICES="")
+    assert re.search(r"cannot be trained in mixed_float16 on this machine \(No OpKernel", message)
+    assert "set schedule.precision=float32 and start again in another folder" in message
+
+
+@pytest.mark.parametrize(
+    ("precision", "error"), [("float32", TypeError("x")), ("mixed_float16", MemoryError("x"))]
+)
+def test_other_errors_of_a_step_stay_as_they_are(precision, error):
+    with pytest.raises(type(error), match="x"), computed_in(precision, "run"):
+        raise error
 
 
 MIXED = """

@@ -19,9 +19,9 @@ from calzoo.inference.axons import segment_axons
 from calzoo.simulation.axons import simulate_axons
 from calzoo.training import evaluate
 from calzoo.training.baselines import classical_axons, components, otsu_threshold
+from calzoo.training.fingerprints import digest
 from calzoo.training.runs import load_run, save_scores
-from calzoo.training.scores import report
-from calzoo.training.sources import digest
+from calzoo.training.scores import mean_score, report
 from calzoo.training.trainer import train
 from calzoo.weights.card import Score
 
@@ -301,6 +301,19 @@ def test_a_run_is_scored_by_its_best_weights_and_keeps_the_scores(tmp_path, law)
     newer = [Score(**{**vars(scores[0]), "value": 0.5})]
     save_scores(load_run(folder), newer)
     assert load_run(folder).scores == tuple(newer)  # in place of those of the same data and protocol
+
+
+def test_a_score_is_the_mean_of_what_is_defined_with_its_range():
+    values = [0.25, float("nan"), 0.5000049]
+    score = mean_score("d", "m", "p", values, baseline=[None, None, None], chance=[0.0, 0.0, None])
+    assert (score.value, score.spread, score.baseline, score.chance) == (0.375, (0.25, 0.5), None, 0.0)
+    whole = mean_score("d", "m", "p", values, digits=None)
+    assert (whole.value, whole.spread[1]) == (pytest.approx(0.37500245), 0.5000049)
+
+
+def test_a_score_of_all_together_has_no_range():
+    score = mean_score("d", "m", "p", 0.123456, baseline=0.98765)
+    assert (score.value, score.spread, score.baseline, score.chance) == (0.1235, None, 0.9877, None)
 
 
 def test_a_report_has_one_line_for_each_score(law):

@@ -13,12 +13,13 @@ from calzoo.commands.train import setting
 from calzoo.errors import CalzooError
 from calzoo.simulation.axon_styles import draw
 from calzoo.simulation.axons import simulate_axons
-from calzoo.training import pictures, recipes, simulated
+from calzoo.training import axons_simulated, pictures, recipes
 from calzoo.training.augmentation import Variation
+from calzoo.training.axons_simulated import simulated_recording
 from calzoo.training.frozen import has_frozen_norm, with_frozen_norm
 from calzoo.training.prediction import predict_volume
 from calzoo.training.schedule import Schedule
-from calzoo.training.simulated import VALIDATION, SimulatedPool, simulated_recording
+from calzoo.training.simulated import VALIDATION, SimulatedPool
 from calzoo.training.sources import Recording
 from calzoo.training.tiles import IGNORE
 from calzoo.weights.card import Card
@@ -131,7 +132,7 @@ def test_the_style_does_not_decide_what_is_in_a_stack(monkeypatch):
     made = []
     nothing = SimpleNamespace(volume=None, instances=None)
     monkeypatch.setattr(
-        simulated, "simulate_axons", lambda seed, shape, style: made.append((seed, style)) or nothing
+        axons_simulated, "simulate_axons", lambda seed, shape, style: made.append((seed, style)) or nothing
     )
     for number in range(300):
         simulated_recording(2, number, (4, 24, 24), {"confocal": 1, "lightsheet": 1})
@@ -196,7 +197,7 @@ def test_tiles_that_the_network_cannot_take_are_refused(name, settings, reason):
 
 
 def test_an_axon_of_any_number_is_trained_on(rng):
-    from calzoo.training.recipes.axons import AxonData
+    from calzoo.training.axons_data import AxonData
 
     labels = np.zeros((8, 40, 40), np.uint8)
     labels[:, 12:28, 12:28] = 1
@@ -211,7 +212,7 @@ def test_an_axon_of_any_number_is_trained_on(rng):
 
 
 def test_own_recordings_are_trained_on_and_unknown_voxels_weigh_nothing(rng):
-    from calzoo.training.recipes.axons import AxonData
+    from calzoo.training.axons_data import AxonData
 
     labels = rng.choice(np.array([0, 1, 2, IGNORE], np.uint8), (8, 40, 40))
     recipe = tiny_recipe(shares={"own": 1.0}, ignore_zeros=False)
@@ -228,7 +229,7 @@ def test_own_recordings_are_trained_on_and_unknown_voxels_weigh_nothing(rng):
 
 
 def test_only_the_given_planes_of_own_recordings_are_trained_on(rng):
-    from calzoo.training.recipes.axons import AxonData
+    from calzoo.training.axons_data import AxonData
 
     labels = np.zeros((8, 40, 40), np.uint8)
     labels[4:] = 1
@@ -342,7 +343,7 @@ def test_recordings_of_one_name_have_fingerprints_of_their_own(rng, tmp_path):
 
 @pytest.mark.parametrize("known", [None, 0])
 def test_labels_that_tell_nothing_are_refused(known):
-    from calzoo.training.recipes.axons import AxonData
+    from calzoo.training.axons_data import AxonData
 
     labels = np.full((8, 40, 40), IGNORE, np.uint8)
     if known is not None:
@@ -352,7 +353,7 @@ def test_labels_that_tell_nothing_are_refused(known):
 
 
 def test_planes_beyond_the_end_are_refused():
-    from calzoo.training.recipes.axons import AxonData
+    from calzoo.training.axons_data import AxonData
 
     recipe = tiny_recipe(shares={"own": 1.0}, own_planes=[8, 12])
     with pytest.raises(CalzooError, match=r"mine: expected planes \[8, 12\] \(own_planes\) .* got 8 planes"):

@@ -12,6 +12,8 @@ import numpy as np
 from scipy import ndimage
 
 from calzoo.errors import CalzooError
+from calzoo.simulation.fields import log_uniform
+from calzoo.training.draws import draw_factor
 
 #: The label of voxels that a movement brought in from outside the tile.
 OUTSIDE = -1
@@ -85,11 +87,11 @@ def vary(rng, image, labels, variation):
         field = smooth_displacement(rng, image.shape[1:], variation.elastic_px * rng.random())
         # Interpolation smooths noise away; the nearest voxel keeps it. Both are seen.
         order = int(rng.integers(2))
-        image, labels = warp(image, labels, angle, _factor(rng, variation.zoom), field, order=order)
+        image, labels = warp(image, labels, angle, draw_factor(rng, variation.zoom), field, order=order)
     image = adjust(
         image,
-        gamma=_factor(rng, variation.gamma),
-        gain=_factor(rng, variation.gain),
+        gamma=draw_factor(rng, variation.gamma),
+        gain=draw_factor(rng, variation.gain),
         offset=rng.uniform(-variation.offset, variation.offset),
     )
     if rng.random() < variation.blur:
@@ -126,7 +128,7 @@ def draw_grain(rng, shape):
     noise = ndimage.gaussian_filter(
         rng.standard_normal(shape, np.float32), (rng.uniform(0.0, 1.0), width, width), truncate=3
     )
-    noise *= np.exp(rng.uniform(np.log(0.01), np.log(0.1))) / max(float(noise.std()), 1e-6)
+    noise *= log_uniform(rng, 0.01, 0.1) / max(float(noise.std()), 1e-6)
     if rng.random() < 0.5:
         angle = rng.uniform(0, 2 * np.pi)
         y, x = (np.linspace(-0.5, 0.5, side, dtype=np.float32) for side in shape[1:])
@@ -306,9 +308,3 @@ def draw_frame(rng, shape):
 def blacken(image, labels, outside, level):
     """Set the image to `level` where `outside` (Z, Y, X); there is nothing but background."""
     return np.where(outside, np.float32(level), image), np.where(outside, 0, labels).astype(labels.dtype)
-
-
-def _factor(rng, change):
-    """Draw a factor whose logarithm is uniform, from 1 / (1 + change) to 1 + change."""
-    reach = np.log1p(change)
-    return float(np.exp(rng.uniform(-reach, reach)))

@@ -3,27 +3,21 @@
 import numpy as np
 from scipy import ndimage
 
-
-def top_hat(volume, *, side=21):
-    """Return what is brighter than its surroundings: white top-hat with a square in every plane.
-
-    Parameters
-    ----------
-    volume : ndarray of float, (Z, Y, X)
-    side : int, optional
-        Of the square, in voxels; wider than an axon is thick.
-    """
-    return ndimage.white_tophat(volume, size=(1, side, side))
+_SIDE = 21  # of the square of the top-hat, in voxels; wider than an axon is thick
+_BINS = 256  # of the histogram that Otsu's threshold is chosen in
 
 
-def otsu_threshold(values, *, bins=256):
+def top_hat(volume):
+    """Return what is brighter than its surroundings (Z, Y, X): white top-hat with a square in every plane."""
+    return ndimage.white_tophat(volume, size=(1, _SIDE, _SIDE))
+
+
+def otsu_threshold(values):
     """Return the threshold that parts values into two classes of least variance.
 
     Parameters
     ----------
     values : ndarray of float
-    bins : int, optional
-        Of the histogram between the smallest and the largest value.
 
     Returns
     -------
@@ -34,7 +28,7 @@ def otsu_threshold(values, *, bins=256):
     ----------
     .. [1] Otsu, IEEE Trans. Syst. Man Cybern. 9, 62 (1979). doi:10.1109/TSMC.1979.4310076
     """
-    counts, edges = np.histogram(values, bins=bins)
+    counts, edges = np.histogram(values, bins=_BINS)
     middles = (edges[:-1] + edges[1:]) / 2
     below, above = np.cumsum(counts), np.cumsum(counts[::-1])[::-1]
     sums = counts * middles

@@ -10,12 +10,11 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.training.cells_baselines import best_log_watershed, random_disks
-from calzoo.training.cells_data import shown_pictures
 from calzoo.training.cells_pool import draw_scene
-from calzoo.training.cells_samples import picked
+from calzoo.training.cells_samples import picked, shown_pictures
 from calzoo.training.cells_scores import inside_region, score_cells
 from calzoo.training.cells_sources import read_cell_pictures, scene_picture
-from calzoo.weights.card import Score
+from calzoo.training.scores import mean_score
 
 #: Seed of a pool that no recipe trains on, and how many of its scenes are scored.
 SEED, SCENES = 2_000_000, 16
@@ -142,19 +141,9 @@ def _scores(group, rows, protocol, report):
     result = []
     for metric, name in (("F1 of masks at IoU 0.5", "f1"), ("F1 of centres", "center_f1")):
         ours, theirs, blind = (
-            np.array([getattr(s, name) for s in scores])
-            for scores in ([s for _, s in rows], classical, chance)
+            [getattr(s, name) for s in scores] for scores in ([s for _, s in rows], classical, chance)
         )
-        result.append(
-            Score(
-                data=_name(group, cases),
-                metric=metric,
-                value=round(float(ours.mean()), 4),
-                protocol=f"mean over {len(rows)} pictures, {protocol}",
-                spread=(round(float(ours.min()), 4), round(float(ours.max()), 4)),
-                baseline=round(float(theirs.mean()), 4),
-                baseline_name=_BASELINE,
-                chance=round(float(blind.mean()), 4),
-            )
-        )
+        beside = {"baseline": theirs, "baseline_name": _BASELINE, "chance": blind}
+        shown = f"mean over {len(rows)} pictures, {protocol}"
+        result.append(mean_score(_name(group, cases), metric, shown, ours, **beside))
     return result

@@ -3,18 +3,17 @@
 import keras
 from keras import ops
 
+_DICE = 0.5  # weight of Dice beside the cross-entropy
+_SPOT = 0.2  # centres are rare: a pixel of their map counts 1 + target / _SPOT times
 
-def heat_loss(channels, *, dice=0.5, spot=0.2):
+
+def heat_loss(channels):
     """Build the loss of heat maps: cross-entropy, and soft Dice of the somata.
 
     Parameters
     ----------
     channels : sequence of float
         Weight of soma, border and centre.
-    dice : float, optional
-        Weight of Dice beside the cross-entropy.
-    spot : float, optional
-        Centres are rare; a pixel of a centre's map counts ``1 + target / spot`` times.
 
     Returns
     -------
@@ -29,10 +28,10 @@ def heat_loss(channels, *, dice=0.5, spot=0.2):
         target, heat = ops.cast(target, "float32"), ops.cast(heat, "float32")
         weight, target = target[..., -1:], target[..., :-1]
         surprise = _cross_entropy(target, heat) * weight
-        rare = ops.concatenate([ops.ones_like(target[..., :-1]), 1 + target[..., -1:] / spot], axis=-1)
+        rare = ops.concatenate([ops.ones_like(target[..., :-1]), 1 + target[..., -1:] / _SPOT], axis=-1)
         counted = ops.sum(weight) + keras.config.epsilon()
         entropy = ops.sum(surprise * rare * ops.convert_to_tensor(share, "float32")) / counted
-        return entropy + dice * _dice(target[..., :1] * weight, heat[..., :1] * weight)
+        return entropy + _DICE * _dice(target[..., :1] * weight, heat[..., :1] * weight)
 
     return loss
 

@@ -20,8 +20,9 @@ from calzoo.errors import CalzooError
 from calzoo.imaging.masks import FIELDS, Masks
 from calzoo.imaging.outputs import output_file
 from calzoo.imaging.summary import summary_images
+from calzoo.simulation.fields import log_uniform
 from calzoo.simulation.two_photon import simulate_two_photon
-from calzoo.simulation.two_photon_style import draw_two_photon_style, log_uniform
+from calzoo.simulation.two_photon_style import draw_two_photon_style
 from calzoo.training.pools import claim
 
 #: Changes whenever the same number would give another scene.

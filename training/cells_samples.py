@@ -9,9 +9,12 @@ from scipy import ndimage
 from calzoo.imaging.cell_pictures import KINDS
 from calzoo.imaging.peaks import local_maxima
 from calzoo.training.cells_sources import channel_kinds
+from calzoo.training.draws import draw_factor
 
 #: Standard deviation in pixels of the spot that marks a centre; cells are 12 pixels wide.
 SPOT_PX = 1.6
+#: How far what looks like a cell must stand out, as a part of what stands out most.
+_LEAST = 0.15
 _CROSS = ndimage.generate_binary_structure(2, 1)
 
 
@@ -65,7 +68,7 @@ class View:
         return (np.asarray(places, float) - self.middle) @ np.linalg.inv(self.matrix).T + self.half
 
 
-def draw_view(rng, middle, half, factor, variation):
+def draw_view(rng, middle, half, variation):
     """Draw a rotation, mirroring, zoom and stretch.
 
     Parameters
@@ -75,20 +78,18 @@ def draw_view(rng, middle, half, factor, variation):
         (y, x) in the picture.
     half : float
         Coordinate of the sample that lies there.
-    factor : float
-        Pixels of the picture per pixel of the sample, before it is varied.
     variation : Variation
     """
     angle = rng.uniform(0, 2 * np.pi)
-    stretch = np.sqrt(_factor(rng, variation.stretch))
-    sizes = factor * _factor(rng, variation.zoom) * np.array([stretch, rng.choice([-1, 1]) / stretch])
+    stretch = np.sqrt(draw_factor(rng, variation.stretch))
+    sizes = draw_factor(rng, variation.zoom) * np.array([stretch, rng.choice([-1, 1]) / stretch])
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return View(np.asarray(middle, float), turn * sizes, float(half))
 
 
-def plain_view(middle, half, factor=1.0):
+def plain_view(middle, half):
     """Return a view that is not varied."""
-    return View(np.asarray(middle, float), factor * np.eye(2), float(half))
+    return View(np.asarray(middle, float), np.eye(2), float(half))
 
 
 def look(picture, view, side, *, order=1, outside=None):
@@ -149,6 +150,14 @@ def usual_pictures(picture):
     return [group[0] if group else None for group in channel_kinds(picture.pictures)]
 
 
+def shown_pictures(picture):
+    """Yield (name, choice of pictures): all that there are, and of a movie the brightness alone too."""
+    usual = usual_pictures(picture)
+    yield picture.source, usual
+    if sum(kind is not None for kind in usual) > 1:
+        yield f"{picture.source}_picture", [None, usual[1], None]
+
+
 def picked(picture, kind):
     """Return a picture, or the mixture of two."""
     if isinstance(kind, str):
@@ -162,7 +171,7 @@ def varied(rng, image, variation):
     low = float(image.min())
     span = float(image.max()) - low
     if span > 0:
-        image = span * ((image - low) / span) ** np.float32(_factor(rng, variation.gamma)) + low
+        image = span * ((image - low) / span) ** np.float32(draw_factor(rng, variation.gamma)) + low
     if rng.random() < variation.blur:
         image = ndimage.gaussian_filter(image, rng.uniform(0.3, 1.2))
     if rng.random() < variation.noise:
@@ -208,22 +217,22 @@ def heat_targets(labels, centers, weight):
     return np.stack([soma, border, spots(centers, labels.shape), weight], axis=-1).astype(np.float32)
 
 
-def spots(centers, shape, sigma=SPOT_PX):
+def spots(centers, shape):
     """Draw a Gaussian spot of height 1 at each centre, the highest where they overlap, (Y, X) float32."""
     heat = np.zeros(shape, np.float32)
-    reach = int(np.ceil(3 * sigma))
+    reach = int(np.ceil(3 * SPOT_PX))
     for y, x in centers:
         top, left = max(int(y) - reach, 0), max(int(x) - reach, 0)
         bottom, right = min(int(y) + reach + 2, shape[0]), min(int(x) + reach + 2, shape[1])
         if top >= bottom or left >= right:
             continue
         dy, dx = np.ogrid[top - y : bottom - y, left - x : right - x]
-        spot = np.exp(-(dy[: bottom - top] ** 2 + dx[:, : right - left] ** 2) / (2 * sigma**2))
+        spot = np.exp(-(dy[: bottom - top] ** 2 + dx[:, : right - left] ** 2) / (2 * SPOT_PX**2))
         np.maximum(heat[top:bottom, left:right], spot, out=heat[top:bottom, left:right])
     return heat
 
 
-def lookalikes(image, *, diameter=12.0, least=0.15):
+def lookalikes(image, *, diameter=12.0):
     """Find bright blobs of about the size of a cell.
 
     Parameters
@@ -232,8 +241,6 @@ def lookalikes(image, *, diameter=12.0, least=0.15):
         Normalised.
     diameter : float, optional
         Of the cells in the image, in pixels.
-    least : float, optional
-        How far a blob must stand out; pictures are about 0 to 1.
 
     Returns
     -------
@@ -242,10 +249,4 @@ def lookalikes(image, *, diameter=12.0, least=0.15):
     sigma = diameter / 4
     response = ndimage.gaussian_filter(image, sigma) - ndimage.gaussian_filter(image, 2 * sigma)
     scale = max(float(np.percentile(response, 99.5)), 1e-6)
-    return local_maxima(response, distance=diameter / 2, threshold=least * scale)[0]
-
-
-def _factor(rng, change):
-    """Draw a factor whose logarithm is uniform, from 1 / (1 + change) to 1 + change."""
-    reach = np.log1p(change)
-    return float(np.exp(rng.uniform(-reach, reach)))
+    return local_maxima(response, distance=diameter / 2, threshold=_LEAST * scale)[0]

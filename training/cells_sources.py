@@ -24,7 +24,6 @@ References
 .. [2] https://github.com/codeneuro/neurofinder
 """
 
-import hashlib
 import json
 import re
 import sys
@@ -32,14 +31,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import tifffile
 from PIL import Image
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.cell_pictures import median_diameter, resize, resize_masks, scaled_shape
-from calzoo.imaging.masks import Masks, read_label_picture, read_labels, read_masks
+from calzoo.imaging.masks import Masks
+from calzoo.imaging.movies import open_movie
 from calzoo.imaging.normalisation import normalise
-from calzoo.training.cells_cover import masks_from_cover
+from calzoo.imaging.summary import summary_images
+from calzoo.training.cells_labels import COVER, read_any_masks
 from calzoo.training.cells_pool import pool_files, read_scene
+from calzoo.training.fingerprints import digest
 
 #: Pictures that can stand for the channel of the same name, or for the brightness.
 BRIGHTNESS = ("mean", "median", "maximum")
@@ -54,8 +57,6 @@ _ALLEN = re.compile(r"L\d{3}_\d+")
 _NEUROFINDER = re.compile(r"(\d\d)\.(\d\d)(\.test)?_mean")
 #: Planes of one volume lie above each other: the first part of their names, and how many there are.
 _VOLUMES = {"00": 4}
-#: How many cells cover each pixel; one cell is not told from another.
-_COVER = "_semantic.tif"
 _LABELS = (
     "_masks.npz",
     "_labels.tif",
@@ -65,7 +66,7 @@ _LABELS = (
     "_rois.zip",
     ".zip",
     "_regions.json",
-    _COVER,
+    COVER,
 )
 _SHARED_LABELS = ("regions.json", "consensus_regions.json")
 
@@ -154,12 +155,11 @@ class CellPicture:
 
     def fingerprint(self):
         """Return what the picture is, as JSON."""
-        content = hashlib.sha256()
-        for kind in sorted(self.pictures):
-            content.update(kind.encode() + np.ascontiguousarray(self.pictures[kind]).tobytes())
-        content.update(self.masks.row.tobytes() + self.masks.col.tobytes() + self.masks.indptr.tobytes())
-        content.update(np.packbits(self.known).tobytes() + bytes([self.parted]))
-        return {"shape": list(self.shape), "cells": len(self.masks), "sha256": content.hexdigest()}
+        named = [(np.bytes_(kind.encode()), self.pictures[kind]) for kind in sorted(self.pictures)]
+        masks = (self.masks.row, self.masks.col, self.masks.indptr)
+        known = (np.packbits(self.known), np.uint8(self.parted))
+        content = digest(*(part for pair in named for part in pair), *masks, *known)
+        return {"shape": list(self.shape), "cells": len(self.masks), "sha256": content}
 
 
 def channel_kinds(kinds):
@@ -247,7 +247,7 @@ def _picture(path, folder):
     masks = masks.select(masks.areas > 0)  # programs keep cells that were erased as empty masks
     source, field = _origin(path)
     known = _known_region(folder / f"{stem}_region.json", shape)
-    parted = not labels[0].name.endswith(_COVER)
+    parted = not labels[0].name.endswith(COVER)
     return CellPicture(stem, source, field, pictures, masks, known, {}, parted)
 
 
@@ -267,74 +267,14 @@ def _read_pictures(path):
     if path.suffix.lower() == ".png":
         picture = np.asarray(Image.open(path).convert("F"), np.float32)
         return {"mean": picture}
-    import tifffile
-
     with tifffile.TiffFile(path) as tif:  # a movie may be larger than the memory
         series = tif.series[0]
         if series.ndim == 2:
             return {"mean": series.asarray().astype(np.float32)}
-    from calzoo.imaging.movies import open_movie
-    from calzoo.imaging.summary import summary_images
-
     with open_movie(path) as movie:
         images = summary_images(movie)
     kinds = (*_CORRELATION, *BRIGHTNESS, *_DEVIATION)
     return {kind: np.asarray(getattr(images, kind), np.float32) for kind in kinds}
-
-
-def read_any_masks(path, shape):
-    """Read masks from any file of labels that is known here.
-
-    Parameters
-    ----------
-    path : path-like
-        .npz, label image, cover image, ImageJ ROIs, or regions as JSON.
-    shape : tuple of int
-        Of the frame, (Y, X), where the file does not say.
-
-    Returns
-    -------
-    Masks
-    """
-    path = Path(path)
-    if path.suffix == ".npz":
-        with np.load(path) as file:
-            groups = [name.removesuffix("_indptr") for name in file.files if name.endswith("_indptr")]
-        best = [g for g in ("cells", "final", "grader1", "neurofinder", "neuroseg3") if g in groups]
-        return read_masks(path, best[0] if best else None)
-    if path.suffix == ".zip":
-        from calzoo.imaging.imagej_rois import read_rois
-
-        return read_rois(path, shape)
-    if path.suffix == ".json":
-        return read_regions(path, shape)
-    if path.name.endswith(_COVER):
-        return masks_from_cover(read_label_picture(path))
-    return read_labels(path)
-
-
-def read_regions(path, shape):
-    """Read regions as Neurofinder and CaImAn write them: a list of objects with ``coordinates``.
-
-    Parameters
-    ----------
-    path : path-like
-        JSON.
-    shape : tuple of int
-        Of the frame, (Y, X); pixels beyond it are dropped.
-
-    Returns
-    -------
-    Masks
-    """
-    try:
-        regions = json.loads(Path(path).read_text(encoding="utf-8"))
-        pixels = [np.asarray(region["coordinates"], int).reshape(-1, 2) for region in regions]
-    except (ValueError, KeyError, TypeError) as error:
-        message = f'{path}: expected a list of objects with "coordinates", got {error!r}.'
-        raise CalzooError(message) from error
-    inside = [p[((p >= 0) & (p < shape)).all(axis=1)] for p in pixels]
-    return Masks.from_pixels(shape, [(p[:, 0], p[:, 1]) for p in inside if len(p)])
 
 
 def _known_region(path, shape):

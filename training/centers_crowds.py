@@ -17,7 +17,8 @@ from calzoo.imaging.center_channels import (
     expanded_votes,
     over_floor,
 )
-from calzoo.training.centers_pool import CLEAR, DOUBTFUL, SHARE, Window
+from calzoo.training.centers_visibility import CLEAR, DOUBTFUL, SHARE
+from calzoo.training.centers_windows import Window
 
 _MEAN, _CORRELATION, _VOTES = (CHANNELS.index(name) for name in ("mean", "correlation", "votes"))
 _HIGHEST = [CHANNELS.index(name) for name in HEIGHTS if name != "deviation"]

@@ -2,7 +2,7 @@
 
 A cell should be found if it once stands out by `CLEAR` standard deviations of the noise
 behind a band-pass, is in focus, and has at least half of the light at its centre; cells that
-stand out less may be found or not (`calzoo.training.centers_pool`). Points and cells are matched
+stand out less may be found or not (`calzoo.training.centers_visibility`). Points and cells are matched
 one to one within half a cell diameter.
 """
 
@@ -14,10 +14,11 @@ from calzoo.errors import CalzooError
 from calzoo.imaging.center_channels import grid_for
 from calzoo.metrics.centers import CenterScores, count_points, trace_correlation
 from calzoo.metrics.matching import match_points
+from calzoo.simulation.fields import log_uniform
 from calzoo.simulation.one_photon import simulate_one_photon
 from calzoo.training.centers_baselines import WAYS, Classical, random_points
-from calzoo.training.centers_pool import CLEAR, DOUBTFUL, SHARE, SHARP, clarity, visibility
-from calzoo.weights.card import Score
+from calzoo.training.centers_visibility import CLEAR, DOUBTFUL, SHARE, SHARP, clarity, visibility
+from calzoo.training.scores import mean_score
 
 #: Seeds of movies that no recipe trains on.
 SEEDS = tuple(range(2_000_000, 2_000_009))
@@ -74,8 +75,8 @@ def simulated_movie(seed, shape=(400, 160, 160)):
         cell_um=cell_um,
         pixel_um=cell_um / diameter,
         frame_rate_hz=float(rng.uniform(5, 10)),
-        density=float(np.exp(rng.uniform(np.log(600), np.log(4000)))),
-        rate_hz=float(np.exp(rng.uniform(np.log(0.03), np.log(0.3)))),
+        density=log_uniform(rng, 600, 4000),
+        rate_hz=log_uniform(rng, 0.03, 0.3),
         residual=float(rng.uniform(0, 0.2)),  # the movie has been registered
     )
     return known_cells(recording, diameter, f"{look}-{seed}")
@@ -162,19 +163,12 @@ def f1_score(data, compared, protocol=_PROTOCOL):
     -------
     calzoo.weights.card.Score
     """
-    f1 = np.array([ours.f1 for ours, _ in compared])
-    means = {name: float(np.nanmean([others[name] for _, others in compared])) for name in compared[0][1]}
-    best = max((name for name in WAYS if name in means), key=means.get, default=None)
-    return Score(
-        data=data,
-        metric="F1",
-        value=float(f1.mean()),
-        protocol=protocol,
-        spread=(float(f1.min()), float(f1.max())),
-        baseline=means.get(best),
-        baseline_name=f"{best}, best cut on each movie" if best else "",
-        chance=means["random"],
-    )
+    f1 = [ours.f1 for ours, _ in compared]
+    others = {name: [others[name] for _, others in compared] for name in compared[0][1]}
+    best = max((name for name in WAYS if name in others), key=lambda n: np.nanmean(others[n]), default="")
+    beside = {"baseline": others.get(best), "chance": others["random"]}
+    beside["baseline_name"] = f"{best}, best cut on each movie" if best else ""
+    return mean_score(data, "F1", protocol, f1, **beside, digits=None)
 
 
 def score_simulated(find, seeds=SEEDS, *, classical=True, report=lambda line: None):
@@ -219,11 +213,11 @@ def score_simulated(find, seeds=SEEDS, *, classical=True, report=lambda line: No
     data = f"simulated one-photon movies, seeds {seeds[0]}-{seeds[-1]}"
     return [
         f1_score(data, compared),
-        Score(
-            data=data,
-            metric="correlation of s(t) with the truth",
-            value=float(np.mean(correlations)),
-            protocol="median Pearson's r over the cells that were found, mean over movies",
-            spread=(float(np.min(correlations)), float(np.max(correlations))),
+        mean_score(
+            data,
+            "correlation of s(t) with the truth",
+            "median Pearson's r over the cells that were found, mean over movies",
+            correlations,
+            digits=None,
         ),
     ]

@@ -6,8 +6,7 @@ rebuilds them from spots, whose coordinates follow the gradient. What explains
 nothing of its own is pruned in the end, and what lies together is merged.
 """
 
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -18,9 +17,9 @@ from calzoo.errors import CalzooError
 from calzoo.imaging.center_channels import CELL_PX, MAD_OF_STEPS, SURROUND_SIGMA, grid_for
 from calzoo.imaging.center_peaks import local_maxima
 from calzoo.imaging.center_traces import cell_masks, extract_activity, merge_near
-from calzoo.imaging.diameters import aspect_of, diameter_px
+from calzoo.imaging.diameters import aspect_of
 from calzoo.imaging.frames import as_movie, chunks
-from calzoo.imaging.masks import Masks, count_of_cells
+from calzoo.imaging.masks import Masks
 from calzoo.networks.centers_splats import splat_autoencoder
 
 _MOMENTS = 40  # points on a trajectory
@@ -314,143 +313,3 @@ def _alone(spots):
     unit = spots / np.maximum(norms, 1e-12)
     inverse = np.linalg.inv(unit @ unit.T + 1e-6 * np.eye(len(unit)))
     return 1 / np.maximum(np.diag(inverse), 1e-12)
-
-
-def fit_recording(path, run, recipe, *, diameter=None, network=None, model=None, quiet=False, **reading):
-    """Fit a recording into a folder.
-
-    The folder gets recipe.json, centers.csv, centers.npz (points, scores, heights, radii,
-    trajectories), traces.csv, masks.npz, labels.tif, rois.zip, overlay.png, stages.png,
-    trajectories.png, losses.png, histograms.png and run.json.
-
-    Parameters
-    ----------
-    path : path
-        A movie that `open_movie` reads.
-    run : path
-        The folder.
-    recipe : CentersFitRecipe
-    diameter : float or str, optional
-        Of a cell, in pixels (``11``) or micrometres (``"14um"``); by default it is measured from the movie.
-    network : callable, optional
-        ``network(movie, diameter)`` returns where a trained network sees cells, an object with
-        ``points``, ``scores`` and ``diameter_px``; coordinates begin there.
-    model : mapping, optional
-        What run.json says of that network.
-    quiet : bool, optional
-    **reading
-        As for `open_movie`.
-
-    Returns
-    -------
-    CentersFit
-
-    Raises
-    ------
-    CalzooError
-        If the diameter is no size, or in micrometres where no pixel size is known.
-    """
-    from calzoo.imaging.movies import open_movie
-    from calzoo.imaging.outputs import CURATION_FILES, output_folder, shown_name, write_run_json
-
-    began = time.perf_counter()
-    # What was kept of the cells of an earlier fit is not of these.
-    with (
-        open_movie(path, **reading) as movie,
-        output_folder(run, stale=CURATION_FILES, inputs=[path]) as folder,
-    ):
-        given = diameter_px(diameter, movie.pixel_um)
-        seen = None if network is None else network(movie, given)
-        width = given or (measured_diameter(movie) if seen is None else seen.diameter_px)
-        fit = fit_centers(movie, recipe, diameter=width, seen=seen, quiet=quiet)
-        _write_tables(folder, fit, recipe, movie)
-        _draw(folder, fit, movie, title=f"{shown_name(path)}   {count_of_cells(fit.count)}, fitted")
-        write_run_json(
-            folder,
-            input=path,
-            shape=movie.shape,
-            dtype=str(movie.dtype),
-            frame_rate_hz=movie.frame_rate_hz,
-            pixel_um=movie.pixel_um,
-            model=model,
-            recipe=asdict(recipe),
-            options={"diameter": diameter, **reading},
-            diameter_px=width,
-            began_from="the movie alone" if seen is None else f"{len(seen.points)} points of a network",
-            cells=fit.count,
-            seconds=round(time.perf_counter() - began, 3),
-        )
-    return fit
-
-
-def _write_tables(folder, fit, recipe, movie):
-    from calzoo.imaging.center_files import write_centers
-    from calzoo.training.recipes import to_json
-
-    (folder / "recipe.json").write_text(to_json(recipe) + "\n", encoding="utf-8")
-    rate, more = movie.frame_rate_hz, {"height_sd": fit.heights}
-    write_centers(folder, fit, pixel_um=movie.pixel_um, frame_rate_hz=rate, more=more)
-    arrays = ("points", "scores", "heights", "radii", "trajectories", "kept")
-    np.savez_compressed(folder / "centers.npz", **{name: getattr(fit, name) for name in arrays})
-
-
-def _draw(folder, fit, movie, *, title):
-    from calzoo.imaging import center_drawings as drawings
-
-    picture = drawings.still_picture(movie, fit.diameter_px, aspect_of(fit.pixel_um))
-    drawings.draw_overlay(folder / "overlay.png", fit, movie, title=title)
-    drawings.draw_stages(folder / "stages.png", fit, movie)
-    drawings.draw_trajectories(folder / "trajectories.png", picture, fit.trajectories, fit.kept)
-    drawings.draw_losses(folder / "losses.png", fit.history)
-    values = {"pixels": picture, "heights": fit.heights, "hits": fit.hits, "s(t)": fit.traces}
-    drawings.draw_histograms(folder / "histograms.png", values)
-
-
-def measured_diameter(movie, *, frames=200):
-    """Measure how wide the things are that light up, without a network.
-
-    The scale at which blobs answer most: the Laplacian of Gaussian, normalised by scale, of the highest
-    level over time, at its strongest summits.
-
-    Parameters
-    ----------
-    movie : movie or ndarray, (T, Y, X)
-    frames : int, optional
-        How many, spread over the movie.
-
-    Returns
-    -------
-    float
-        In pixels (of the mean side), between 4 and a quarter of the shorter side.
-    """
-    from calzoo.imaging.center_drawings import still_picture
-
-    movie = as_movie(movie)
-    aspect = np.array(aspect_of(getattr(movie, "pixel_um", None)))
-    largest = max(0.25 * min(movie.shape[1:] * aspect), 4.0)
-    # The high-pass must be wider than what is looked for.
-    picture = still_picture(_every(movie, max(movie.shape[0] // frames, 1)), min(largest, 24.0), aspect)
-    diameters = np.geomspace(4.0, min(largest, 32.0), 13)
-    answers = []
-    for diameter in diameters:
-        sigma = diameter / (2 * np.sqrt(2))
-        bends = [
-            (width**2) * ndimage.gaussian_filter(picture.astype(float), sigma / aspect, order=order)
-            for width, order in zip(sigma / aspect, ((2, 0), (0, 2)), strict=True)
-        ]
-        answers.append(-sum(bends))
-    answers = np.stack(answers)
-    best = answers.max(axis=0)
-    points = local_maxima(best, distance=6.0, count=60)
-    if not len(points):
-        return 10.0
-    scales = answers[:, points[:, 0], points[:, 1]].argmax(axis=0)
-    # Most summits may be noise; those that answer most count most.
-    order = np.argsort(scales, kind="stable")
-    share = np.cumsum(best[tuple(points[order].T)].clip(0) ** 2)
-    return float(diameters[scales[order][np.searchsorted(share, 0.5 * share[-1])]])
-
-
-def _every(movie, step):
-    """Return every so many frames as an array."""
-    return np.stack([movie.frames(t, t + 1)[0] for t in range(0, movie.shape[0], step)])

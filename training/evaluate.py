@@ -19,12 +19,13 @@ from calzoo.metrics.matching import instance_f1
 from calzoo.metrics.segmentation import cl_dice, confusion, scores_by_class
 from calzoo.simulation.axons import simulate_axons
 from calzoo.training.baselines import classical_axons, components
+from calzoo.training.fingerprints import digest
+from calzoo.training.laws import load_law
 from calzoo.training.progress import shown
 from calzoo.training.runs import build_model
-from calzoo.training.scores import load_law
-from calzoo.training.sources import decode_trailmap, digest, read_recordings
+from calzoo.training.scores import mean_score
+from calzoo.training.sources import decode_trailmap, read_recordings
 from calzoo.training.tiles import IGNORE
-from calzoo.weights.card import Score
 
 CLASSES = ("background", "axon", "border")
 #: Seeds of simulated stacks that no recipe trains on.
@@ -316,30 +317,13 @@ def _scores(data, protocol, rows):
     scores = []
     for metric in rows[0]:
         ours, theirs, chance = (np.array([row[metric][i] for row in rows], float) for i in range(3))
-        if np.isnan(ours).all():  # nothing of the kind in any stack, neither true nor found
-            continue
-        spread = (float(np.nanmin(ours)), float(np.nanmax(ours)))
-        value, baseline, share = float(np.nanmean(ours)), _mean(theirs), _mean(chance)
-        scores.append(_score(data, metric, protocol, value, baseline, share, spread))
+        if not np.isnan(ours).all():  # else there is nothing of the kind in any stack, neither true nor found
+            scores.append(_score(data, metric, protocol, ours, theirs, chance))
     return scores
 
 
-def _mean(values):
-    """Return the mean of what is defined, None where nothing is."""
-    return None if np.isnan(values).all() else float(np.nanmean(values))
-
-
-def _score(data, metric, protocol, value, baseline, chance, spread=None):
-    return Score(
-        data=data,
-        metric=metric,
-        value=round(value, 4),
-        protocol=protocol,
-        spread=spread and tuple(round(x, 4) for x in spread),
-        baseline=None if baseline is None else round(baseline, 4),
-        baseline_name=_BASELINE,
-        chance=chance and round(chance, 4),
-    )
+def _score(data, metric, protocol, ours, theirs, chance):
+    return mean_score(data, metric, protocol, ours, baseline=theirs, baseline_name=_BASELINE, chance=chance)
 
 
 def _f1(truth, mask):

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from calzoo.errors import CalzooError
-from calzoo.training.distribute import layer_gradient
+from calzoo.training.gradients import layer_gradient
 
 
 class GradCAM:

@@ -1,4 +1,8 @@
-"""Names of the data in the fingerprint of a run, by which its data are known again."""
+"""Names and hashes in the fingerprint of a run, by which its data are known again."""
+
+import hashlib
+
+import numpy as np
 
 
 def numbered(named):
@@ -25,3 +29,11 @@ def numbered(named):
             key = f"{name} ({number})"
         found[key] = value
     return found
+
+
+def digest(*arrays):
+    """Return the SHA-256 of the values of arrays in C order, one after the other."""
+    content = hashlib.sha256()
+    for array in arrays:
+        content.update(np.ascontiguousarray(array).tobytes())
+    return content.hexdigest()

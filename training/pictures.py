@@ -1,11 +1,12 @@
 """History, curves and previews of a run."""
 
 import csv
-import os
 import re
 from pathlib import Path
 
 import numpy as np
+
+from calzoo.imaging.outputs import output_file
 
 _COLOURS = np.array([(0, 0, 0), (255, 176, 0), (100, 143, 255)], np.uint8)  # background, axon, border
 
@@ -18,14 +19,11 @@ def write_history(path, rows):
     path : path-like
     rows : list of dict
     """
-    path = Path(path)
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    part = path.with_name(path.name + ".part")
-    with open(part, "w", newline="", encoding="utf-8") as file:
+    with output_file(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(part, path)
 
 
 def draw_curves(path, rows):
@@ -126,7 +124,5 @@ def _figure(rows, columns, width, height):
 
 
 def _save(figure, path):
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    figure.savefig(part, format="png", dpi=80)
-    os.replace(part, path)
+    with output_file(path) as part:
+        figure.savefig(part, format="png", dpi=80)

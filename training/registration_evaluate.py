@@ -10,11 +10,11 @@ import numpy as np
 
 from calzoo.imaging.rigid import RigidSearch
 from calzoo.metrics.flow import end_point_error, seen_in_frame
+from calzoo.training.laws import load_law
 from calzoo.training.registration_pairs import Conditions, draw_pair
 from calzoo.training.registration_scenes import draw_scene
 from calzoo.training.runs import build_model
-from calzoo.training.scores import load_law
-from calzoo.weights.card import Score
+from calzoo.training.scores import mean_score
 
 LEVELS = (12.0, 3.0, 0.7)  # photons per pixel, median
 #: Number of the first simulated pair that is scored; recipes train on others.
@@ -129,16 +129,6 @@ def _scores(data, protocol, rows):
     scores = []
     for metric in rows[0]:
         ours, theirs, still = np.array([row[metric] for row in rows], float).T
-        scores.append(
-            Score(
-                data=data,
-                metric=f"{metric} (px)",
-                value=round(float(np.nanmean(ours)), 4),
-                protocol=protocol,
-                spread=(round(float(np.nanmin(ours)), 4), round(float(np.nanmax(ours)), 4)),
-                baseline=round(float(np.nanmean(theirs)), 4),
-                baseline_name=_BASELINE,
-                chance=round(float(np.nanmean(still)), 4),
-            )
-        )
+        beside = {"baseline": theirs, "baseline_name": _BASELINE, "chance": still}
+        scores.append(mean_score(data, f"{metric} (px)", protocol, ours, **beside))
     return scores

@@ -12,9 +12,15 @@ from calzoo.networks.sampling import PixelGrid, Stretch, Warp
 
 KINDS = ("flow_mse", "image_mse", "ncc", "mix")
 _SMALL = 1e-5
+_EARLY = 0.3  # weight of each step before the last against it
+_UNCERTAINTY = 0.1  # of how well the expected error fits the real one
+_ROUGH = 0.05  # weight of the squared change of the motion from cell to cell
+_MIXED = 0.2  # weight of the correlation beside the motion
+#: Side of a window in pairs of pixels; pictures are halved first, as single pixels are mostly noise.
+_WINDOW = 9
 
 
-def registration_loss(kind="flow_mse", *, early=0.3, uncertainty=0.1, smoothness=0.05, folds=1.0, image=0.2):
+def registration_loss(kind="flow_mse"):
     """Build the loss of a registration network.
 
     Parameters
@@ -23,15 +29,8 @@ def registration_loss(kind="flow_mse", *, early=0.3, uncertainty=0.1, smoothness
         "flow_mse": length of the error of the motion, in pixels (robust: its root is
         taken, so that what cannot be known does not count most). "image_mse", "ncc": the mean
         squared difference and 1 minus the normalised correlation in windows between the frame and the
-        template looked up by the motion, which need no truth. "mix": motion plus `image` times "ncc".
-    early : float, optional
-        Weight of each step before the last against it.
-    uncertainty : float, optional
-        Weight of how well the expected error fits the real one.
-    smoothness, folds : float, optional
-        Weights of the squared change of the motion from cell to cell, and of folded tissue; only
-        where pictures count.
-    image : float, optional
+        template looked up by the motion, which need no truth. "mix": the motion, and a little of
+        "ncc". Where pictures count, rough motion and folded tissue cost something too.
 
     Returns
     -------
@@ -52,12 +51,12 @@ def registration_loss(kind="flow_mse", *, early=0.3, uncertainty=0.1, smoothness
         motions = [prediction[..., k : k + 2] for k in range(0, prediction.shape[-1] - 1, 2)]
         total = 0.0
         if kind in ("flow_mse", "mix"):
-            total = flow_loss(target[..., :3], motions, prediction[..., -1:], early, uncertainty)
+            total = flow_loss(target[..., :3], motions, prediction[..., -1:], _EARLY, _UNCERTAINTY)
         if kind != "flow_mse":
             compare = squared_difference if kind == "image_mse" else dissimilarity
             alike = compare(target[..., 3:4], target[..., 4:5], motions[-1])
-            smooth = smoothness * roughness(motions[-1]) + folds * folding(motions[-1])
-            total = total + (image if kind == "mix" else 1.0) * (alike + smooth)
+            smooth = _ROUGH * roughness(motions[-1]) + folding(motions[-1])
+            total = total + (_MIXED if kind == "mix" else 1.0) * (alike + smooth)
         return total
 
     return loss
@@ -98,15 +97,13 @@ def flow_loss(truth, motions, expected, early, uncertainty):
     return total
 
 
-def dissimilarity(frame, template, motion, window=9):
+def dissimilarity(frame, template, motion):
     """Return 1 minus the normalised cross-correlation in windows of frame and moved template, averaged.
 
     Parameters
     ----------
     frame, template : tensor, (B, Y, X, 1)
     motion : tensor, (B, Y / 2, X / 8, 2)
-    window : int, optional
-        Side in pairs of pixels; pictures are halved first, as single pixels are mostly noise.
 
     Returns
     -------
@@ -117,7 +114,7 @@ def dissimilarity(frame, template, motion, window=9):
     a, b, weight = (ops.average_pool(x, 2, 2, padding="valid") for x in (frame, template, inside))
 
     def mean(picture):
-        return ops.average_pool(picture, window, 1, padding="valid")
+        return ops.average_pool(picture, _WINDOW, 1, padding="valid")
 
     mean_a, mean_b = mean(a), mean(b)
     spread_a, spread_b = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2

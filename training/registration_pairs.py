@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from calzoo.simulation.fields import log_uniform
 from calzoo.training.registration_scenes import FINENESS
 
 _CELL = 8  # pixels: smooth fields are drawn this coarsely and interpolated
@@ -94,7 +95,7 @@ def draw_pair(rng, scene, size, conditions):
     Pair
     """
     motion = draw_motion(rng, size, conditions)
-    place = _Placement(rng, scene.light.shape, size, _log_uniform(rng, conditions.zoom))
+    place = _Placement(rng, scene.light.shape, size, log_uniform(rng, *conditions.zoom))
     grid = np.indices((size, size), np.float32)
     still, moved = place(grid[0], grid[1]), place(grid[0] + motion[..., 0], grid[1] + motion[..., 1])
     template, frame = (_look(scene.light, *where) for where in (still, moved))
@@ -104,8 +105,8 @@ def draw_pair(rng, scene, size, conditions):
     if rng.random() < 0.25:
         template = ndimage.gaussian_filter(template, rng.uniform(0, 0.8))  # motion within it
     seen = _illumination(rng, size)
-    photons = _log_uniform(rng, conditions.photons) / max(float(np.median(template * seen)), 0.05)
-    template = _detected(rng, template * seen * photons, _log_uniform(rng, conditions.averaged), still=True)
+    photons = log_uniform(rng, *conditions.photons) / max(float(np.median(template * seen)), 0.05)
+    template = _detected(rng, template * seen * photons, log_uniform(rng, *conditions.averaged), still=True)
     gain = np.exp(rng.normal(0, 0.12))
     frame = _detected(rng, frame * seen * photons * gain, 1)
     y, x = grid[0] + motion[..., 0], grid[1] + motion[..., 1]
@@ -126,7 +127,7 @@ def draw_motion(rng, size, conditions):
     ndarray of float32, (size, size, 2)
         (dy, dx) in pixels: a smooth field, a rigid displacement and, in some, displacements of lines.
     """
-    sigma = _log_uniform(rng, conditions.sigma_px)
+    sigma = log_uniform(rng, *conditions.sigma_px)
     peak = min(rng.uniform(*conditions.peak_px), conditions.steepest * sigma)
     motion = _smooth_field(rng, size, sigma) * peak
     if rng.random() < 0.3:
@@ -249,7 +250,3 @@ def _detected(rng, light, frames, *, still=False):
         lines = rng.standard_normal((light.shape[0], 1)) * rng.uniform(0, 0.15)
         picture = picture + lines * np.median(light)
     return picture.astype(np.float32)
-
-
-def _log_uniform(rng, bounds):
-    return float(np.exp(rng.uniform(*np.log(bounds))))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from calzoo.simulation.fields import log_uniform
 from calzoo.simulation.two_photon import simulate_two_photon
 
 #: Samples of a scene per pixel of a frame: reading in between hardly blurs.
@@ -63,9 +64,9 @@ def shapes_scene(rng, size):
     side = FINENESS * size
     light = _clouds(rng, side)
     cells = np.zeros((side, side), np.int16)
-    radius = np.exp(rng.uniform(np.log(2.0), np.log(11.0)))
+    radius = log_uniform(rng, 2.0, 11.0)
     count = int(rng.uniform(0.02, 0.35) * size**2 / (np.pi * radius**2))
-    strength = np.exp(rng.uniform(np.log(0.3), np.log(4.0)))
+    strength = log_uniform(rng, 0.3, 4.0)
     look = rng.uniform(0, 1, 3)
     for number in range(1, count + 1):
         _draw_cell(rng, light, cells, number, FINENESS * radius, strength, look)
@@ -123,7 +124,7 @@ def _clouds(rng, side):
     frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)) * FINENESS + 1e-3
     spectrum = np.fft.rfft2(rng.standard_normal((side, side), np.float32))
     falling = frequency ** -rng.uniform(0.3, 1.6)
-    band = np.exp(-0.5 * (np.log(frequency / np.exp(rng.uniform(np.log(0.02), np.log(0.3)))) / 0.6) ** 2)
+    band = np.exp(-0.5 * (np.log(frequency / log_uniform(rng, 0.02, 0.3)) / 0.6) ** 2)
     texture = [np.fft.irfft2(spectrum * weight, (side, side)) for weight in (falling, band)]
     mixed = sum(rng.uniform(0, 1) * t / t.std() for t in texture)
     return (1 + rng.uniform(0.02, 0.35) * mixed / mixed.std()).astype(np.float32)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import keras
 
 from calzoo.errors import CalzooError
-
-PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+from calzoo.training.precision import FULL, PRECISIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +37,7 @@ class Schedule:
         Share of the epochs, at the end, in which batch normalisation uses its running
         averages; see `calzoo.training.frozen`.
     precision : str
-        A Keras dtype policy.
+        One of `calzoo.training.precision.PRECISIONS`; half precision needs a GPU.
     deterministic : bool
         Repeatable kernels: slower on GPUs, needed for bit-equal resumption.
     """
@@ -54,7 +53,7 @@ class Schedule:
     average: float = 0.99
     score_every: int = 2
     frozen_norm: float = 0.5
-    precision: str = "float32"
+    precision: str = FULL
     deterministic: bool = True
 
     def __post_init__(self):

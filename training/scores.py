@@ -1,10 +1,62 @@
-"""What every task's scoring needs: scores as a table, and laws from their files."""
+"""Scores of every task: means over recordings, and a table of them."""
 
-import importlib.util
-import sys
-from pathlib import Path
+import numpy as np
 
-from calzoo.errors import CalzooError
+from calzoo.weights.card import Score
+
+
+def mean_score(data, metric, protocol, values, *, baseline=None, baseline_name="", chance=None, digits=4):
+    """Return the mean of a metric over recordings, with its range, beside those of a baseline and of chance.
+
+    Parameters
+    ----------
+    data, metric, protocol : str
+    values, baseline, chance : float or sequence of float
+        One for each recording, or one for all, which has no range. NaN does not count; of a
+        baseline and of chance there is none where nothing counts.
+    baseline_name : str, optional
+    digits : int or None, optional
+        Behind the point; None: all.
+
+    Returns
+    -------
+    calzoo.weights.card.Score
+    """
+    ends = () if np.ndim(values) == 0 else (np.nanmin(values), np.nanmax(values))
+    return Score(
+        data=data,
+        metric=metric,
+        value=_mean(values, digits),
+        protocol=protocol,
+        spread=tuple(_mean(end, digits) for end in ends) or None,
+        baseline=_mean(baseline, digits),
+        baseline_name=baseline_name,
+        chance=_mean(chance, digits),
+    )
+
+
+def _mean(values, digits):
+    """Return the mean of what is defined, None where nothing is."""
+    values = np.asarray(values, float)  # None is NaN
+    if np.isnan(values).all():
+        return None
+    mean = float(np.nanmean(values))
+    return mean if digits is None else round(mean, digits)
+
+
+def with_mean(scores):
+    """Return scores with their mean before them, ``"score"``, which decides what weights are kept.
+
+    Parameters
+    ----------
+    scores : dict of str to float
+        May be empty; then there is no mean.
+
+    Returns
+    -------
+    dict of str to float
+    """
+    return {"score": float(np.mean(list(scores.values()))), **scores} if scores else {}
 
 
 def report(scores):
@@ -20,35 +72,3 @@ def report(scores):
             f"{s.data:<{data}}{s.metric:<{metric}}{s.value:>7.3f}  {spread:<15}{beside}  {s.protocol}"
         )
     return "\n".join(lines)
-
-
-def load_law(path, function):
-    """Import the Python file of a law: simulated data that are no part of this project.
-
-    Parameters
-    ----------
-    path : path-like
-    function : str
-        What the file must define, as it is called: ``"make_stack(seed)"``.
-
-    Returns
-    -------
-    module
-
-    Raises
-    ------
-    CalzooError
-        If there is no such file, or it lacks the function.
-    """
-    path = Path(path)
-    spec = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
-    if spec is None:
-        message = f"expected the Python file of a law, got {path}; give its path, ending in .py."
-        raise CalzooError(message)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # its dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    if not hasattr(module, function.partition("(")[0]):
-        message = f"{path}: expected a function {function}, found none; this is another law, or none."
-        raise CalzooError(message)
-    return module

@@ -18,7 +18,6 @@ References
 .. [2] Li et al., Nature Methods 2023. doi:10.1038/s41592-023-01998-6
 """
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from calzoo.errors import CalzooError
 from calzoo.imaging.borders import semantic_from_instances
 from calzoo.imaging.images import read_volume
 from calzoo.training.baselines import components, otsu_threshold, top_hat
+from calzoo.training.fingerprints import digest
 from calzoo.training.tiles import IGNORE
 
 #: Classes of the annotators' codes: 1 background, 2 axon, 3 artefact, 4 edge.
@@ -145,11 +145,6 @@ def only_planes(recording, planes):
 def labelled_planes(recording):
     """Return the numbers of the planes that hold a known label, from semantic labels."""
     return [int(z) for z in np.flatnonzero((recording.labels != IGNORE).any(axis=(1, 2)))]
-
-
-def digest(array):
-    """Return the SHA-256 of an array's values in C order."""
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 def decode_trailmap(codes):

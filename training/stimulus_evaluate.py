@@ -1,7 +1,5 @@
 """Score stimulus networks on trials that they were not trained on, beside ROIs and chance."""
 
-import tempfile
-
 import numpy as np
 from scipy import optimize
 
@@ -9,8 +7,9 @@ from calzoo.errors import CalzooError
 from calzoo.imaging.rest import scaled
 from calzoo.metrics.decoding import decoding_scores
 from calzoo.training.runs import build_model
-from calzoo.training.stimulus_data import read_recorded, simulated
-from calzoo.weights.card import Score
+from calzoo.training.scores import mean_score
+from calzoo.training.stimulus_data import StimulusData
+from calzoo.training.stimulus_recordings import read_recorded, simulated
 
 NAMES = {
     "exact": "exact match",
@@ -39,8 +38,6 @@ def keras_decoder(run):
     model, recipe = build_model(run), run.recipe
 
     def decode(recorded):
-        from calzoo.training.stimulus_data import StimulusData
-
         data = StimulusData(recipe, [recorded])
         rows = np.flatnonzero(data.prepared[0].first)
         return rows, recipe.predict(model, data, [(0, row) for row in rows])
@@ -55,7 +52,7 @@ def score_stimulus(decode, recordings, *, test_trials=2, together=1):
     ----------
     decode : callable
         See `keras_decoder`.
-    recordings : sequence of calzoo.training.stimulus_data.Recorded
+    recordings : sequence of calzoo.training.stimulus_recordings.Recorded
     test_trials : int, optional
         Trials at the end that the network was not trained on; 0: it has seen them all, and is scored
         on the last one, as the protocol says.
@@ -88,7 +85,9 @@ def score_stimulus(decode, recordings, *, test_trials=2, together=1):
         protocol = f"last {last} trials, {int(held.sum())} inputs, {seen}"
         for key, name in NAMES.items():
             if np.isfinite(ours[key]):
-                scores.append(_score(recorded.name, name, protocol, ours[key], theirs.get(key), chance[key]))
+                beside = {"baseline": theirs.get(key), "chance": chance[key]}
+                beside["baseline_name"] = "" if key not in theirs else _BASELINE
+                scores.append(mean_score(f"recording {recorded.name}", name, protocol, ours[key], **beside))
     return scores
 
 
@@ -109,9 +108,7 @@ def recordings_of(recipe, folders=()):
             "scores for a release."
         )
         raise CalzooError(message)
-    settings = dict(recipe.simulation)
-    with tempfile.TemporaryDirectory() as folder:
-        return [simulated(settings.pop("seed", 0), settings, after=recipe.after, folder=folder)]
+    return [simulated(recipe.simulation, after=recipe.after)]
 
 
 def roi_means(frames, numbers, masks, together=1):
@@ -169,15 +166,3 @@ def logistic_regression(features, targets, train, *, decay=0.1):
         found = optimize.minimize(cost, np.zeros(features.shape[1]), jac=True, method="L-BFGS-B")
         logits[:, k] = features @ found.x
     return logits
-
-
-def _score(data, metric, protocol, value, baseline, chance):
-    return Score(
-        data=f"recording {data}",
-        metric=metric,
-        value=round(float(value), 4),
-        protocol=protocol,
-        baseline=None if baseline is None else round(float(baseline), 4),
-        baseline_name="" if baseline is None else _BASELINE,
-        chance=round(float(chance), 4),
-    )

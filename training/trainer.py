@@ -1,11 +1,9 @@
 """The training loop: the same weights whether a run was killed and resumed or not."""
 
-import signal
+import math
 import sys
-import threading
-import warnings
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,32 +12,19 @@ import numpy as np
 from tqdm import tqdm
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.outputs import output_file
-from calzoo.training import recipes
-from calzoo.training.checkpoints import (
-    has_checkpoint,
-    load_checkpoint,
-    read_json,
-    save_checkpoint,
-    write_json,
-)
-from calzoo.training.distribute import make_deterministic, replicated_step, scalar_writer, shared_loss
+from calzoo.training.backend import make_deterministic
+from calzoo.training.beginnings import begin, check_fingerprint, check_first_weights, check_recipe
+from calzoo.training.checkpoints import has_checkpoint, load_checkpoint, save_checkpoint
+from calzoo.training.distribute import replicated_step, shared_loss
+from calzoo.training.first_weights import first_weights
 from calzoo.training.frozen import has_frozen_norm, with_frozen_norm
 from calzoo.training.ledger import Ledger
 from calzoo.training.pictures import draw_curves, draw_preview, write_history
-from calzoo.training.runs import SCORES, WEIGHTS, load_run
-from calzoo.training.variables import (
-    as_saved,
-    assign,
-    load_weights,
-    restored,
-    save_weights,
-    values_of,
-)
-from calzoo.weights.card import Card
-from calzoo.weights.onnx_file import card_text
-from calzoo.weights.registry import resolve, sha256
-from calzoo.weights.release import RESEARCH
+from calzoo.training.precision import FULL, computed_in, policy
+from calzoo.training.runs import SCORES, WEIGHTS
+from calzoo.training.stopping import stop_signals
+from calzoo.training.tensorboard import scalar_writer
+from calzoo.training.variables import as_averaged, as_saved, assign, save_weights
 
 _AHEAD = 3  # batches that are made while the network trains
 
@@ -76,7 +61,7 @@ def train(recipe, run, *, folders=(), init=None, strategy=None, threads=None, qu
     strategy : tf.distribute.Strategy, optional
         From `calzoo.training.distribute.mirrored`.
     threads : int, optional
-        Written to the ledger only; see `calzoo.training.distribute.limit_threads`.
+        Written to the ledger only; see `calzoo.training.backend.limit_threads`.
     quiet : bool, optional
         No bar of the steps.
 
@@ -91,18 +76,10 @@ def train(recipe, run, *, folders=(), init=None, strategy=None, threads=None, qu
         If the folder holds a run of another recipe or of other data, there is nothing
         to start from where `init` says, or the loss is not finite.
     """
-    run = Path(run)
-    if recipe.seed < 0:
-        message = f"recipe {recipe.name!r}: seed must be 0 or more, got {recipe.seed}."
-        raise CalzooError(message)
-    seen = []  # what the weights to begin with have seen
-    if init is not None:
-        role = getattr(recipe, "role", "model")
-        seen = _sources_of(init, recipe, role)
-        init = _located(init, role)
-    _check_recipe(run, recipe)
-    _check_init(run, init)
-    schedule = recipe.schedule
+    run, schedule = Path(run), recipe.schedule
+    check_recipe(run, recipe)
+    weights = None if init is None else first_weights(init, recipe)
+    check_first_weights(run, weights)
     if schedule.deterministic:
         make_deterministic(recipe.seed)
     else:
@@ -110,11 +87,11 @@ def train(recipe, run, *, folders=(), init=None, strategy=None, threads=None, qu
     data = recipe.data(folders)
     try:
         fingerprint = data.fingerprint()
-        _check_fingerprint(run, fingerprint)
-        with _policy(schedule.precision), strategy.scope() if strategy else _nothing():
-            loop = _Loop(recipe, run, data, init, strategy, quiet)
-            _begin(run, recipe, fingerprint, init, seen)
-            with Ledger(run, recipe, threads=threads) as ledger, _stop_signals() as stop:
+        check_fingerprint(run, fingerprint)
+        with policy(schedule.precision), strategy.scope() if strategy else nullcontext():
+            loop = _Loop(recipe, run, data, weights, strategy, quiet)
+            begin(run, recipe, fingerprint, weights)
+            with Ledger(run, recipe, threads=threads) as ledger, stop_signals() as stop:
                 loop.go(stop, ledger)
         return loop.progress
     finally:
@@ -124,12 +101,12 @@ def train(recipe, run, *, folders=(), init=None, strategy=None, threads=None, qu
 class _Loop:
     """One session of a run: from the last checkpoint to the end or to a signal."""
 
-    def __init__(self, recipe, run, data, init, strategy, quiet):
+    def __init__(self, recipe, run, data, weights, strategy, quiet):
         self.recipe, self.schedule, self.run = recipe, recipe.schedule, run
         self.data, self.strategy, self.quiet = data, strategy, quiet
         self._take(self._compiled(_network(recipe)))
-        if init is not None and not has_checkpoint(run):
-            _start_from(self.model, init)
+        if weights is not None and not has_checkpoint(run):
+            weights.load(self.model)
         state = load_checkpoint(run, self.model)
         self.progress = Progress(**state) if state else Progress()
 
@@ -151,8 +128,7 @@ class _Loop:
         """Go on with a network whose normalisation is what it will be at inference."""
         frozen = self._compiled(with_frozen_norm(_network(self.recipe)))
         for old, new in ((self.model, frozen), (self.model.optimizer, frozen.optimizer)):
-            for source, target in zip(old.variables, new.variables, strict=True):
-                target.assign(source)
+            assign(new.variables, old.variables)
         self._take(frozen)
 
     def go(self, stop, ledger):
@@ -199,12 +175,10 @@ class _Loop:
 
     def _train_on(self, x, y):
         self.model.optimizer.learning_rate.assign(self.schedule.rate(self.progress.step))
-        loss = self.step(x, y)
-        if loss != loss or loss in (float("inf"), float("-inf")):
-            message = (
-                f"{self.run}: the loss of step {self.progress.step} is {loss}; lower the learning rate "
-                f"(now {self.schedule.learning_rate}) and start again in another folder."
-            )
+        with computed_in(self.schedule.precision, self.run):
+            loss = self.step(x, y)
+        if not math.isfinite(loss):
+            message = f"{self.run}: the loss of step {self.progress.step} is {loss}; {self._remedy()}"
             raise CalzooError(message)
         return loss
 
@@ -214,10 +188,15 @@ class _Loop:
         if spoilt:
             message = (
                 f"{self.run}: step {self.progress.step} made {len(spoilt)} variables NaN or infinite "
-                f"({spoilt[0]} ...); lower the learning rate (now {self.schedule.learning_rate}) and start "
-                "again in another folder."
+                f"({spoilt[0]} ...); {self._remedy()}"
             )
             raise CalzooError(message)
+
+    def _remedy(self):
+        """Return what to do about numbers that are not finite."""
+        half = "" if self.schedule.precision == FULL else f"set schedule.precision={FULL} or "
+        rate = self.schedule.learning_rate
+        return f"{half}lower the learning rate (now {rate}) and start again in another folder."
 
     def _finish(self, epoch, ledger):
         """Score, keep the best, write history and checkpoint at the end of an epoch."""
@@ -244,7 +223,7 @@ class _Loop:
     def _score(self, epoch, ledger):
         """Score the averaged weights and keep them if they are the best."""
         progress = self.progress
-        with _averaged(self.model), as_saved(self.model):
+        with as_averaged(self.model), as_saved(self.model):
             scores, previews = self.recipe.score(self.model, self.data)
             best = scores.get("score")
             if best is None or progress.best is None or best > progress.best:
@@ -261,107 +240,6 @@ class _Loop:
         save_checkpoint(self.run, self.model, vars(self.progress))
 
 
-def _located(init, role):
-    """Return where weights are: the file or folder itself, or the file of a preset."""
-    path = Path(init)
-    return path if path.exists() else resolve(str(init), role, kind="safetensors")
-
-
-def _start_from(model, init):
-    """Load the weights to begin with; say how many variables they leave as they are, refuse most."""
-    missing, count = load_weights(model, _weights_in(init)), len(model.weights)
-    if not missing:
-        return
-    what = f"{init}: {len(missing)} of the {count} variables of the network are not in it ({missing[0]} ...)"
-    if len(missing) > count / 2:
-        message = f"{what}; give weights of the same kind of network, with the settings of its recipe."
-        raise CalzooError(message)
-    warnings.warn(f"{what}; they begin at random.", stacklevel=2)
-
-
-def _weights_in(init):
-    return init / WEIGHTS if init.is_dir() else init
-
-
-def _check_recipe(run, recipe):
-    """Refuse a folder that holds a run of another recipe, or the mean of runs, which cannot go on."""
-    ledger = run / "ledger.json"
-    if ledger.exists() and "averaged" in read_json(ledger):
-        message = f"{run} is the mean of other runs; give a new folder, and begin from it with --init {run}."
-        raise CalzooError(message)
-    path = run / "recipe.json"
-    # As texts: lists that Python was given are tuples once they are read again.
-    if path.exists() and recipes.to_json(
-        recipes.from_json(path.read_text(encoding="utf-8"))
-    ) != recipes.to_json(recipe):
-        message = (
-            f"{run} holds a run of another recipe (recipe.json differs). Go on with that one by leaving the "
-            "settings away, or give a new folder."
-        )
-        raise CalzooError(message)
-
-
-def _check_init(run, init):
-    """Refuse to go on from other weights than the run began with."""
-    path = run / "init.json"
-    before = read_json(path) if path.exists() else {}
-    if init is None and before and not has_checkpoint(run):
-        message = (
-            f"{run} began from the weights of {before['name']!r}, but was stopped before its first "
-            "checkpoint; give --init again, or a new folder."
-        )
-        raise CalzooError(message)
-    if init is not None and has_checkpoint(run) and before.get("sha256") != sha256(_weights_in(init)):
-        message = (
-            f"{run} began from {before.get('name', 'random weights')!r}, not from {init.name!r}; leave "
-            "--init away to go on with it, or give a new folder."
-        )
-        raise CalzooError(message)
-
-
-def _check_fingerprint(run, fingerprint):
-    """Refuse to go on with other data than the run began with."""
-    path = run / "fingerprint.json"
-    before = read_json(path) if path.exists() else fingerprint
-    if before != fingerprint:
-        names = sorted(n for n in before.keys() | fingerprint.keys() if before.get(n) != fingerprint.get(n))
-        message = (
-            f"{run}: the data are not those that the run began with ({', '.join(names)} changed, see "
-            "fingerprint.json). Give the same folders and version, or start in a new folder."
-        )
-        raise CalzooError(message)
-
-
-def _begin(run, recipe, fingerprint, init, seen):
-    """Write what the run is, now that nothing can keep it from beginning: a later command goes by it."""
-    run.mkdir(parents=True, exist_ok=True)
-    if init is not None and not has_checkpoint(run):
-        facts = {"name": init.name, "sha256": sha256(_weights_in(init))}
-        write_json(run / "init.json", facts | {"sources": seen})
-    if not (run / "fingerprint.json").exists():
-        write_json(run / "fingerprint.json", fingerprint)
-    if not (run / "recipe.json").exists():
-        with output_file(run / "recipe.json") as part:
-            part.write_text(recipes.to_json(recipe) + "\n", encoding="utf-8")
-
-
-def _sources_of(init, recipe, role):
-    """Return what the weights to begin with have seen that has terms of its own, as far as that is known."""
-    path = Path(init)
-    if path.name == WEIGHTS and (path.parent / "recipe.json").is_file():
-        path = path.parent
-    if path.is_dir():
-        before = load_run(path)
-        return list(before.sources) if type(before.recipe) is type(recipe) else []
-    if not path.exists():  # a preset
-        card = Card.from_json(card_text(resolve(str(init), role).read_bytes()))
-        return recipes.sources_of(recipe, card)
-    name = recipe.name.removesuffix(RESEARCH) + RESEARCH
-    if RESEARCH in path.name and name in recipes.RECIPES:
-        return [source for source in recipes.recipe(name).shares if source != "own"]
-    return []
-
-
 def _network(recipe):
     """Return the network to train: where another than the one that is kept, both have the same variables."""
     return recipe.build_for_training() if hasattr(recipe, "build_for_training") else recipe.build()
@@ -373,51 +251,3 @@ def _single_step(model):
         return float(np.ravel(model.train_on_batch(x, y))[0])
 
     return step
-
-
-@contextmanager
-def _averaged(model):
-    """Put the running average of the weights in place of the weights."""
-    # Under float16 another optimiser, which scales the loss, stands around the one that averages.
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    if not optimizer.use_ema:
-        yield
-        return
-    variables = model.trainable_variables
-    with restored(variables):
-        optimizer.finalize_variable_values(variables)
-        # JAX would let the variables share the averages' memory, and prediction gives memory away.
-        assign(variables, values_of(variables))
-        yield
-
-
-@contextmanager
-def _policy(name):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
-@contextmanager
-def _nothing():
-    yield
-
-
-@contextmanager
-def _stop_signals():
-    """Turn SIGTERM and Ctrl-C into an event, where signals can be handled (the main thread)."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {}
-    for number in (signal.SIGTERM, signal.SIGINT):
-        before[number] = signal.signal(number, lambda *_: stop.set())
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

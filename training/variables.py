@@ -58,6 +58,22 @@ def as_saved(model):
         yield
 
 
+@contextlib.contextmanager
+def as_averaged(model):
+    """Give a model the running average of its weights, and its own back at the end."""
+    # Under float16 another optimiser, which scales the loss, stands around the one that averages.
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if not optimizer.use_ema:
+        yield
+        return
+    variables = model.trainable_variables
+    with restored(variables):
+        optimizer.finalize_variable_values(variables)
+        # JAX would let the variables share the averages' memory, and prediction gives memory away.
+        assign(variables, values_of(variables))
+        yield
+
+
 def values_of(variables):
     """Return copies of the values of variables, which share no memory with them."""
     return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]

@@ -1,12 +1,16 @@
 """Downloading released files: to a temporary file, verified, then moved into a cache.
 
 Three environment variables rule it. ``CALZOO_CACHE``: the folder of downloaded
-files. ``CALZOO_OFFLINE``: never touch the network. ``CALZOO_MIRROR``: the
-address of a folder that holds the files by name, used instead of the registry's.
+files. ``CALZOO_OFFLINE``: never touch the network. ``CALZOO_MIRROR``: a folder that
+holds the files by name, used instead of the registry's addresses: its address
+(http, https or file) or its path.
 """
 
 import os
+import shutil
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from calzoo.errors import CalzooError
 
@@ -40,7 +44,7 @@ def is_offline():
 
 
 def download(file, path):
-    """Download a file of the registry.
+    """Download a file of the registry, or copy it from a mirror that is a folder.
 
     Parameters
     ----------
@@ -60,9 +64,13 @@ def download(file, path):
         message = (
             f"{file.name!r} is in weights/outside of the repository, but not in this installation. "
             f"Set CALZOO_CACHE to the folder weights/outside of a checkout, or copy the file to {path}, "
-            "or set CALZOO_MIRROR to an address that serves it."
+            "or set CALZOO_MIRROR to a folder or an address that has it."
         )
         raise CalzooError(message)
+    folder = _mirror_folder()
+    if folder is not None:
+        _copy(folder / file.name, file, path)
+        return
     if is_offline():
         message = (
             f"{file.name!r} is not in {path.parent}, and CALZOO_OFFLINE forbids to download it. "
@@ -79,19 +87,49 @@ def _address(file):
     return file.where if "://" in file.where else None
 
 
+def _mirror_folder():
+    """Return the folder that ``CALZOO_MIRROR`` names by its path or a file:// address, or None."""
+    mirror = os.environ.get("CALZOO_MIRROR", "")
+    if mirror.startswith("file://"):
+        return Path(url2pathname(urlsplit(mirror).path))
+    return Path(mirror).expanduser() if mirror and "://" not in mirror else None
+
+
+def _copy(source, file, path):
+    def fetch(_address, target, _pooch):
+        shutil.copyfile(source, target)
+
+    try:
+        _verified(str(source), file, path, fetch)
+    except OSError as error:
+        message = (
+            f"{file.name!r} could not be copied from {source}: {error.strerror or error}. "
+            "CALZOO_MIRROR must name the folder that 'calzoo fetch --all DIR' filled, or a copy of it."
+        )
+        raise CalzooError(message) from error
+
+
 def _retrieve(address, file, path):
     import pooch
     import requests
 
     http = pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT_S)
     try:
-        pooch.retrieve(address, file.sha256, fname=path.name, path=path.parent, downloader=http)
+        _verified(address, file, path, http)
     except requests.RequestException as error:
         message = (
             f"{file.name!r} could not be downloaded from {address}: {error} "
-            "Check the network, or set CALZOO_MIRROR to an address that serves it."
+            "Check the network, or set CALZOO_MIRROR to a folder or an address that has it."
         )
         raise CalzooError(message) from error
+
+
+def _verified(address, file, path, downloader):
+    """Bring a file to `path` by way of a temporary one, which gets the name only if its sha256 is right."""
+    import pooch
+
+    try:
+        pooch.retrieve(address, file.sha256, fname=path.name, path=path.parent, downloader=downloader)
     except ValueError as error:
         # Of pooch: another sha256, or an address that is neither http nor https.
         message = f"{file.name!r} from {address} was refused and nothing was kept: {error}"

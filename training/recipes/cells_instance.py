@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from calzoo.errors import CalzooError
 from calzoo.networks.instance import SIDE
-from calzoo.training.cells_data import CropData, score_crops
+from calzoo.training.cells_crops import CropData, score_crops
 from calzoo.training.cells_losses import mask_loss, score_loss
 from calzoo.training.recipes.cells_base import CellsRecipe, research, simulated_schedule
 from calzoo.training.schedule import Schedule

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from calzoo.training.cells_data import HeatData, score_heat
+from calzoo.training.cells_heat import HeatData, score_heat
 from calzoo.training.cells_losses import heat_loss
 from calzoo.training.recipes.cells_base import CellsRecipe, research, simulated_schedule
 from calzoo.training.schedule import Schedule, check_sides

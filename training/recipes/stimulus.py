@@ -1,7 +1,6 @@
 """The recipes of stimulus networks: a lab trains on its own frames; the demo on a simulated field."""
 
 import pkgutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -14,8 +13,9 @@ from calzoo.networks.stimulus import SEED, THESIS
 from calzoo.training.ledger import versions
 from calzoo.training.prediction import predicted
 from calzoo.training.schedule import Schedule
-from calzoo.training.stimulus_data import StimulusData, read_recorded, simulated
+from calzoo.training.stimulus_data import StimulusData
 from calzoo.training.stimulus_losses import stimulus_loss
+from calzoo.training.stimulus_recordings import read_recorded, simulated
 from calzoo.weights.card import Normalisation, Tensor, TrainingData
 
 #: What may be used of each source of data, and under which licence.
@@ -146,7 +146,7 @@ class StimulusRecipe:
         Parameters
         ----------
         folders : sequence
-            See `calzoo.training.stimulus_data.read_recorded`.
+            See `calzoo.training.stimulus_recordings.read_recorded`.
 
         Returns
         -------
@@ -234,9 +234,7 @@ class StimulusRecipe:
                 "--data DIR. 'calzoo simulate stimulus -o DIR' writes an example."
             )
             raise CalzooError(message)
-        settings = dict(self.simulation)
-        with tempfile.TemporaryDirectory() as folder:
-            return [simulated(settings.pop("seed", 0), settings, after=self.after, folder=folder)]
+        return [simulated(self.simulation, after=self.after)]
 
 
 def temporal_recipe():

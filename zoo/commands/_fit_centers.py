@@ -29,11 +29,11 @@ def fit(args, settings, reading):
         )
         raise CalzooError(message)
     from calzoo.commands._batch import refuse_another
-    from calzoo.training import distribute, recipes
+    from calzoo.training import backend, recipes
 
     refuse_another(args.output, args.movie, recipe.name)
     if args.threads:
-        distribute.limit_threads(args.threads)
+        backend.limit_threads(args.threads)
     (_fit_seed if seed else _fit)(args, recipes.changed(recipe, settings), reading)
     print(args.output)
     return 0
@@ -55,7 +55,7 @@ def fitted_recipe(name):
 
 def _fit(args, recipe, reading):
     from calzoo.commands._centers import counted
-    from calzoo.training.centers_fit import fit_recording
+    from calzoo.training.centers_fit_run import fit_recording
 
     network, facts = (None, None) if args.init is None else _network(args.init, args.threads)
     found = fit_recording(

@@ -33,8 +33,8 @@ def score_file(model, paths=()):
     from calzoo.inference.stimulus import StimulusNetwork
     from calzoo.training.recipes import recipe
     from calzoo.training.recipes.stimulus import StimulusRecipe
-    from calzoo.training.stimulus_data import read_recorded
     from calzoo.training.stimulus_evaluate import recordings_of, score_stimulus
+    from calzoo.training.stimulus_recordings import read_recorded
 
     network = StimulusNetwork(model)
 

@@ -62,7 +62,7 @@ def run(args):
 def _run_scores(args, task, more):
     """Score a run, which keeps its scores."""
     from calzoo.commands._scoring import scorer
-    from calzoo.training import distribute, runs
+    from calzoo.training import backend, runs
 
     if args.provider != "auto":
         message = (
@@ -71,7 +71,7 @@ def _run_scores(args, task, more):
         )
         raise CalzooError(message)
     if args.threads:
-        distribute.limit_threads(args.threads)
+        backend.limit_threads(args.threads)
     trained = runs.load_run(args.network)
     scores = scorer(task).score_run(trained, args.data, **more)
     runs.save_scores(trained, scores)

@@ -1,8 +1,8 @@
 """Bring the files of presets onto this machine, and verify them.
 
 Prints the path of each file. The folder that --all fills can be copied to a
-machine without a network and named there in CALZOO_CACHE, or served to others,
-whose CALZOO_MIRROR is then its address.
+machine without a network and named there in CALZOO_CACHE, or served or shared with
+others, whose CALZOO_MIRROR is then its address or path.
 """
 
 import os

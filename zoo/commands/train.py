@@ -93,14 +93,14 @@ def run(args):
             f"the recipe {args.recipe!r} has no use for it. Leave it away."
         )
         raise CalzooError(message)
-    from calzoo.training import distribute
+    from calzoo.training import backend, distribute
     from calzoo.training.trainer import train
 
     folders = _folders(args)
     with _options.without_reading() if args.movie is None and args.frames is None else nullcontext():
         recipe = _recipe(args, folders)
         if args.threads:
-            distribute.limit_threads(args.threads)
+            backend.limit_threads(args.threads)
         progress = train(
             recipe,
             args.output,

@@ -4,6 +4,7 @@ import keras
 from keras import layers
 
 from calzoo.networks.coordconv import AddCoords, BlurPool
+from calzoo.networks.sides import check_divisible
 
 
 def centers_encoder(
@@ -47,7 +48,7 @@ def centers_encoder(
     >>> centers_encoder((64, 96)).output_shape
     (None, 64, 96, 3)
     """
-    _check_divisible(shape, divisor(filters))
+    check_divisible("centers_encoder", shape, divisor(filters))
     pictures = keras.Input((*shape, channels), name="pictures", dtype="float32")
     x = AddCoords(name="coords")(pictures) if coords else pictures
     skips = []
@@ -116,13 +117,3 @@ def _block(x, filters, *, name):
         x = layers.BatchNormalization(name=f"{name}_norm{step}")(x)
         x = layers.ReLU(name=f"{name}_relu{step}")(x)
     return x
-
-
-def _check_divisible(shape, by):
-    if any(side is not None and side % by for side in shape):
-        larger = tuple(side and -(-side // by) * by for side in shape)
-        message = (
-            f"centers_encoder: rows and columns must be multiples of {by}, got shape={tuple(shape)}. Pad the "
-            f"pictures to {larger}, or build the network with shape=(None, None) and pad at run time."
-        )
-        raise ValueError(message)

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from calzoo.networks.sides import check_divisible
+
 #: Pictures of a recording, in the order of the input's channels.
 PICTURES = ("correlation", "brightness", "deviation")
 #: Channels of the output.
@@ -61,7 +63,7 @@ def proposal(
     >>> proposal((64, 96), filters=(4, 8), bottom=8).output_shape
     (None, 64, 96, 3)
     """
-    _check_divisible(shape, divisor(filters))
+    check_divisible("proposal", shape, divisor(filters))
     image = keras.Input((*shape, pictures), name="image", dtype="float32")
     present = keras.Input((pictures,), name="present", dtype="float32")
     x = flattened(image, present, pictures)
@@ -218,13 +220,3 @@ def set_gaussians(model):
         if "_blur" in layer.name:
             weights = (line / line.sum()).reshape(*layer.kernel_size, 1, 1)
             layer.set_weights([np.broadcast_to(weights, layer.kernel.shape)])
-
-
-def _check_divisible(shape, by):
-    if any(side is not None and side % by for side in shape):
-        larger = tuple(side and -(-side // by) * by for side in shape)
-        message = (
-            f"proposal: rows and columns must be multiples of {by}, got shape={tuple(shape)}. Pad the "
-            f"pictures to {larger}, or build the network with shape=(None, None) and pad at run time."
-        )
-        raise ValueError(message)

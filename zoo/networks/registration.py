@@ -7,6 +7,7 @@ import numpy as np
 from keras import layers, ops
 
 from calzoo.networks.sampling import Gradient, Inside, PixelGrid, Stretch, Trust, Warp, follow
+from calzoo.networks.sides import check_divisible
 from calzoo.networks.smoothing import LocalPlane
 
 #: Side in pixels of the largest cells: sides of a frame must be multiples of it.
@@ -89,7 +90,7 @@ def registration(shape=(None, None), *, filters=(8, 16, 32), features=(8, 1), wi
         motion = Stretch((before // scale,) * 2, name=f"{name}_smooth")(smooth / scale)
         motion = motion if lines is None else motion + lines / scale
         places = follow(grids[scale], motion)
-        equations = _equations(moving[scale], still[scale], places, scale, name)
+        equations = _equations(moving[scale], still[scale], places, name)
         if scale == 2:
             equations, lines = _solve_lines(equations, lines, scale, width, f"{name}_lines")
         equations = _averaged(equations, cell // scale, scale, f"{name}_cells")
@@ -180,7 +181,7 @@ def _widened(image):
     return image
 
 
-def _equations(moving, still, places, scale, name):
+def _equations(moving, still, places, name):
     """Return the equations of each pixel: six pictures, A (yy, yx, xx), b (y, x) and the squared difference.
 
     Pixels that look outside the template have none.
@@ -354,13 +355,7 @@ def _outward(coarse, lines, cell):
 
 
 def _check(shape, steps):
-    if any(side is not None and side % DIVISOR for side in shape):
-        larger = tuple(side and -(-side // DIVISOR) * DIVISOR for side in shape)
-        message = (
-            f"registration: height and width must be multiples of {DIVISOR}, got shape={tuple(shape)}. Pad "
-            f"the frames to {larger}, or build the network with shape=(None, None) and pad at run time."
-        )
-        raise ValueError(message)
+    check_divisible("registration", shape, DIVISOR, sides="height and width", what="frames")
     known = all(scale in (2, 8) and cell in (8, 16, 32, 64) for scale, cell in steps)
     falling = all(a >= b for one, two in itertools.pairwise(steps) for a, b in zip(one, two, strict=True))
     if not steps or not known or not falling or steps[0][0] != 8:

@@ -5,6 +5,8 @@ import math
 import keras
 from keras import layers
 
+from calzoo.networks.sides import check_divisible
+
 #: Pooling (z, y, x) per level: planes are merged only where pixels have become as wide as planes are thick.
 POOL = ((1, 2, 2), (1, 2, 2), (2, 2, 2), (2, 2, 2))
 
@@ -81,7 +83,7 @@ def unet3d(
     decoder = (*filters[-2::-1], filters[0]) if decoder is None else decoder
     dropout = (0.0,) * (2 * len(filters) + 1) if dropout is None else dropout
     _check_lengths(filters, decoder, pool, dropout)
-    _check_divisible(shape, divisor(pool))
+    check_divisible("unet3d", shape, divisor(pool), sides="planes, rows and columns", what="stack")
     rates = iter(dropout)
 
     image = keras.Input((*shape, channels), name="image", dtype="float32")
@@ -183,15 +185,5 @@ def _check_lengths(filters, decoder, pool, dropout):
         message = (
             "unet3d: filters, decoder and pool must have one entry per level and dropout one per block "
             f"(2 x levels + 1), got {len(filters)}, {len(decoder)}, {len(pool)} and {len(dropout)}."
-        )
-        raise ValueError(message)
-
-
-def _check_divisible(shape, by):
-    if any(side is not None and side % d for side, d in zip(shape, by, strict=True)):
-        larger = tuple(side and -(-side // d) * d for side, d in zip(shape, by, strict=True))
-        message = (
-            f"unet3d: planes, rows and columns must be multiples of {by}, got shape={tuple(shape)}. Pad the "
-            f"stack to {larger}, or build the network with shape=(None, None, None) and pad at run time."
         )
         raise ValueError(message)

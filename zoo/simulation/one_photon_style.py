@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from calzoo.errors import CalzooError
 from calzoo.simulation.activity import INDICATORS, indicator
+from calzoo.simulation.fields import log_uniform
 from calzoo.simulation.recordings import check_limits
-from calzoo.simulation.two_photon_style import log_uniform, replaced, sometimes
+from calzoo.simulation.two_photon_style import replaced, sometimes
 
 # How the frames were prepared: as recorded; change over the mean; background removed.
 LOOKS = ("raw", "df", "background_removed")

@@ -5,8 +5,8 @@ from scipy import ndimage, sparse
 
 from calzoo.simulation import neurites, optics
 from calzoo.simulation.activity import draw_spikes, indicator, relative_fluorescence, smooth_traces
+from calzoo.simulation.fields import log_uniform
 from calzoo.simulation.recordings import Layer
-from calzoo.simulation.two_photon_style import log_uniform
 
 HOLES_PER_MM2 = 6  # vessels that cross the focal plane
 

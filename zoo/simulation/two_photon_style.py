@@ -7,6 +7,7 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.simulation.activity import INDICATORS, indicator
+from calzoo.simulation.fields import log_uniform
 from calzoo.simulation.recordings import check_limits
 
 
@@ -229,11 +230,6 @@ LIMITS = {
     "step": (1, 4096),
     "bits": (8, 16),
 }
-
-
-def log_uniform(rng, low, high):
-    """Draw a number whose logarithm is uniform between those of `low` and `high`."""
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def sometimes(rng, probability, value):

@@ -1,0 +1,36 @@
+"""Simulated stacks of axons, by the number that they have in a run."""
+
+import numpy as np
+
+from calzoo.simulation.axons import simulate_axons
+from calzoo.training.sources import Recording
+
+#: Last words of the seeds: the style has a stream of its own, or it would decide the first numbers of the
+#: stack; and no stack is one that `calzoo simulate axons` writes for a report.
+_STYLE, _STACK = 1, 2
+
+
+def simulated_recording(seed, number, shape, styles):
+    """Simulate stack `number` of a run.
+
+    Parameters
+    ----------
+    seed : int
+        Of the recipe.
+    number : int
+        Any; the same pair of `seed` and `number` gives the same stack.
+    shape : tuple of int
+        (Z, Y, X).
+    styles : dict of str to float
+        Style -> how often it is drawn, relative to the others.
+
+    Returns
+    -------
+    Recording
+        With instances.
+    """
+    shares = np.array(list(styles.values()), float)
+    rng = np.random.default_rng([seed, number, _STYLE])
+    style = str(rng.choice(list(styles), p=shares / shares.sum()))
+    stack = simulate_axons([seed, number, _STACK], shape, style=style)
+    return Recording(f"{style}-{number}", "simulation", stack.volume, stack.instances, instances=True)
