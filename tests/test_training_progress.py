@@ -8,6 +8,8 @@ pytestmark = pytest.mark.train
 pytest.importorskip("keras")
 
 import functools
+import re
+import time
 
 import numpy as np
 
@@ -60,3 +62,12 @@ def test_the_stacks_of_an_evaluation_are_counted(record):
     assert score(segment, shape=(4, 32, 32))
     seen = lines(stderr)
     assert seen is None or any("simulated lightsheet" in line and "0/2" in line for line in seen)
+
+
+def test_steps_are_drawn_often_on_a_terminal_and_now_and_then_in_a_log(record):
+    stderr = record()
+    for _ in progress.steps_bar(range(200)):
+        time.sleep(0.005)
+    states = [state for state in re.split("[\r\n]", stderr.getvalue()) if "step" in state]
+    assert (len(states) >= 5) if stderr.isatty() else (len(states) <= 2)
+    assert "200/200" in states[-1]

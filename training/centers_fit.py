@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 from scipy import ndimage
-from tqdm import tqdm
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.center_channels import CELL_PX, MAD_OF_STEPS, SURROUND_SIGMA, grid_for
@@ -21,6 +20,7 @@ from calzoo.imaging.diameters import aspect_of
 from calzoo.imaging.frames import as_movie, chunks
 from calzoo.imaging.masks import Masks
 from calzoo.networks.centers_splats import splat_autoencoder
+from calzoo.training.progress import steps_bar
 
 _MOMENTS = 40  # points on a trajectory
 
@@ -234,7 +234,7 @@ def _train(model, frames, recipe, quiet):
     ways = [keras.ops.convert_to_numpy(spots.centers())]
     history = {"loss": [], "crowding": [], "sigma": []}
     every = max(recipe.steps // _MOMENTS, 1)
-    for step in tqdm(range(recipe.steps), disable=quiet, unit="step"):
+    for step in steps_bar(range(recipe.steps), quiet=quiet):
         share = min(2 * step / max(recipe.steps - 1, 1), 1.0)
         sigma = recipe.sigma * (recipe.last_sigma / recipe.sigma) ** share
         spots.sigma.assign(sigma)

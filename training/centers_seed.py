@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 from keras import layers, ops
-from tqdm import tqdm
 
 from calzoo.imaging.frames import as_movie
 from calzoo.imaging.preprocessing import resample
@@ -20,6 +19,7 @@ from calzoo.networks.centers_seed import seed_decoder, seed_encoder, seed_render
 from calzoo.networks.centers_splats import mirrored
 from calzoo.training.centers_fit import reconstruction_loss
 from calzoo.training.prediction import predicted
+from calzoo.training.progress import steps_bar
 
 
 def render_targets(recipe):
@@ -83,7 +83,7 @@ def pretrain_renderer(recipe, *, quiet=False):
         loss="categorical_crossentropy",
         jit_compile=False,
     )
-    for _ in tqdm(range(recipe.render_steps), disable=quiet, unit="step"):
+    for _ in steps_bar(range(recipe.render_steps), quiet=quiet):
         rows = rng.choice(learned, 32)
         model.train_on_batch(coordinates[rows], pictures(rows))
     held = held[:200]
@@ -214,7 +214,7 @@ def fit_seed(movie, recipe, *, quiet=False):
     )
     bottleneck, history = model.get_layer("latent"), []
     ways = [keras.ops.convert_to_numpy(bottleneck.centers())]
-    for step in tqdm(range(recipe.steps), disable=quiet, unit="step"):
+    for step in steps_bar(range(recipe.steps), quiet=quiet):
         batch = frames[rng.integers(0, len(frames), recipe.batch)]
         history.append(float(np.ravel(model.train_on_batch(batch, batch))[0]))
         if (step + 1) % max(recipe.steps // 40, 1) == 0:

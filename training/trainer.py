@@ -1,7 +1,6 @@
 """The training loop: the same weights whether a run was killed and resumed or not."""
 
 import math
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -9,7 +8,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from calzoo.errors import CalzooError
 from calzoo.training.backend import make_deterministic
@@ -21,6 +19,7 @@ from calzoo.training.frozen import has_frozen_norm, with_frozen_norm
 from calzoo.training.ledger import Ledger
 from calzoo.training.pictures import draw_curves, draw_preview, write_history
 from calzoo.training.precision import FULL, computed_in, policy
+from calzoo.training.progress import steps_bar
 from calzoo.training.runs import SCORES, WEIGHTS
 from calzoo.training.stopping import stop_signals
 from calzoo.training.tensorboard import scalar_writer
@@ -134,15 +133,7 @@ class _Loop:
     def go(self, stop, ledger):
         self.write_scalars = scalar_writer(self.run / "tensorboard")
         total = self.schedule.epochs * self.schedule.steps
-        bar = tqdm(
-            total=total,
-            initial=self.progress.step,
-            disable=self.quiet,
-            unit="step",
-            smoothing=0.05,
-            # In the log of a job a bar cannot be drawn over: a line now and then is enough.
-            mininterval=0.1 if sys.stderr.isatty() else 30,
-        )
+        bar = steps_bar(total=total, done=self.progress.step, quiet=self.quiet)
         with bar, ThreadPoolExecutor(1) as maker:
             while self.progress.step < total and not stop.is_set():
                 self._epoch(stop, maker, bar, ledger)
