@@ -1,4 +1,4 @@
-"""Bars of what takes long: of the steps of a training, also in the log of a job; of the rest on a terminal alone."""
+"""Bars of what takes long: steps of a training, in logs too, and all else on a terminal alone."""
 
 import sys
 
