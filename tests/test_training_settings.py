@@ -32,7 +32,7 @@ def test_a_setting_is_listed_as_it_is_given(capsys):
     assert (
         found["network.bottom=192"].strip() == "Arguments of the builder that decide the shape of a weight."
     )
-    assert found["schedule.precision=float32"].strip() == "A Keras dtype policy."
+    assert found["schedule.precision=float32"].strip().endswith("half precision needs a GPU.")
     assert found["schedule.epochs=60"].strip().startswith("Epochs, and steps (batches) in each: after each")
 
 

@@ -37,7 +37,7 @@ class Schedule:
         Share of the epochs, at the end, in which batch normalisation uses its running
         averages; see `calzoo.training.frozen`.
     precision : str
-        One of `calzoo.training.precision.PRECISIONS`; half precision needs a GPU.
+        "float32", "mixed_float16" or "mixed_bfloat16": half precision needs a GPU.
     deterministic : bool
         Repeatable kernels: slower on GPUs, needed for bit-equal resumption.
     """
