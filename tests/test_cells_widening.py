@@ -51,6 +51,11 @@ def test_a_wider_network_computes_what_the_trained_one_does(run, tmp_path, rng, 
     assert made.sources == ("simulation",)
 
 
+def test_the_same_widening_gives_the_same_weights(run, tmp_path):
+    made = [widen_run(run, tmp_path / name, filters=(6, 8, 10), bottom=12) for name in ("one", "other")]
+    assert made[0].weights.read_bytes() == made[1].weights.read_bytes()
+
+
 def test_the_new_channels_learn(run, tmp_path, rng):
     wide = build_model(widen_run(run, tmp_path / "wide", filters=(6, 8, 10), bottom=12))
     wide.compile(keras.optimizers.SGD(0.1), loss="mse")

@@ -164,6 +164,16 @@ def test_a_folder_without_the_file_says_so_and_leaves_nothing(registry, shared, 
     assert kept(tmp_path) == []
 
 
+def test_a_cache_that_cannot_be_made_is_not_the_mirrors_fault(registry, shared, monkeypatch, tmp_path):
+    (tmp_path / "occupied").touch()
+    monkeypatch.setenv("CALZOO_MIRROR", str(shared))
+    monkeypatch.setenv("CALZOO_CACHE", str(tmp_path / "occupied"))
+    with pytest.raises(
+        CalzooError, match=r"could not be copied from .*occupied, or let CALZOO_CACHE name another"
+    ):
+        registry.resolve("dots", kind="safetensors")
+
+
 def test_another_file_of_a_folder_is_refused(registry, shared, monkeypatch, tmp_path):
     (shared / NAME).write_text("something else")
     monkeypatch.setenv("CALZOO_MIRROR", str(shared))

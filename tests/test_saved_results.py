@@ -84,9 +84,19 @@ def test_a_result_replaces_an_earlier_one_and_no_other_files(movie, tmp_path):
     out = tmp_path / "out"
     found.save(out)
     (out / "curated.npz").touch()
-    find_cells(summary=movie[0].mean(axis=0), model=cell_fakes.fake_networks(), diameter=12).save(out)
+    other = find_cells(summary=movie[0].mean(axis=0), model=cell_fakes.fake_networks(), diameter=12)
+    with pytest.raises(CalzooError, match=r"expected a folder without a result, got one with run\.json"):
+        other.save(out)
+    assert (out / "curated.npz").exists()
+    other.save(out, overwrite=True)
     assert not (out / "traces.csv").exists()
     assert not (out / "curated.npz").exists()
     (out / "run.json").unlink()
     with pytest.raises(CalzooError, match=r"(csv|npz|tif|zip|png) is there already, which would be replaced"):
         found.save(out)
+    (tmp_path / "curated").mkdir()
+    (tmp_path / "curated" / "curation.csv").touch()
+    with pytest.raises(
+        CalzooError, match=r"got one with curation\.csv; give another folder, or overwrite=True"
+    ):
+        found.save(tmp_path / "curated")

@@ -201,6 +201,12 @@ def test_recordings_of_different_length_are_compared_by_the_trials_of_the_shorte
     for pair in ((long, short), (short, long)):
         change = compare_means(*pair, rng=rng)
         assert change.p * 2**6 == round(change.p * 2**6)
+    maps, condition, trial = trials_of(rng, truth, 0.5, trials=9)
+    first = trial < np.unique(trial)[6]
+    alone = TrialSimilarity(maps[first], condition[first], trial[first], range(4))
+    whole = TrialSimilarity(maps, condition, trial, range(4))
+    expected, found = (compare_means(short, one, rng=rng) for one in (alone, whole))
+    np.testing.assert_allclose([found.after, *found.interval], [expected.after, *expected.interval])
 
 
 def test_the_mean_of_groups_counts_each_group_once_and_needs_all_of_them(rng):

@@ -370,7 +370,9 @@ def test_a_similarity_that_is_not_defined_is_left_out(rng, tmp_path):
 
 def test_recordings_that_cannot_be_compared_are_refused(rng, tmp_path):
     two, eight = (analysed(rng, tmp_path, trials=n) for n in (2, 8))
-    with pytest.raises(CalzooError, match=r"after: expected at least 3 trials .* got 2 such trials of 2\. "):
+    with pytest.raises(
+        CalzooError, match=r"after: expected at least 3 trials .* got 2 such trials of 2\. Repeat"
+    ):
         compare_analyses(eight, two)
     frames, rows = recording(rng)
     kept = [row for row in rows if ",1+2," not in row]

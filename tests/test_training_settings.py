@@ -28,7 +28,7 @@ def test_a_setting_is_listed_as_it_is_given(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines == listed(recipes.recipe("axons")).splitlines()
     found = dict(line.split("  ", 1) for line in lines)
-    assert found["tile=[16, 96, 96]"].strip() == "(z, y, x) of a training tile, y = x."
+    assert found["tile=[16,96,96]"].strip() == "(z, y, x) of a training tile, y = x."
     assert (
         found["network.bottom=192"].strip() == "Arguments of the builder that decide the shape of a weight."
     )

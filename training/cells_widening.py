@@ -11,6 +11,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from calzoo.errors import CalzooError
@@ -63,7 +64,9 @@ def widen_run(run, out, *, filters, bottom):
         message = f"{out} exists; name a folder that does not."
         raise CalzooError(message)
     recipe = replace(run.recipe, network={**old, "filters": wider[:-1], "bottom": wider[-1]})
-    trained, model = build_model(run), recipe.build()
+    trained = build_model(run)
+    keras.utils.set_random_seed(recipe.seed)
+    model = recipe.build()
     assign(model.weights, _widened(trained, model))
     out.mkdir(parents=True)
     for name, facts in (("fingerprint", run.fingerprint), ("ledger", {**run.ledger, "widened": _named(run)})):

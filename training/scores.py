@@ -22,11 +22,12 @@ def mean_score(data, metric, protocol, values, *, baseline=None, baseline_name="
     -------
     calzoo.weights.card.Score
     """
+    value = _mean(values, digits)
     ends = () if np.ndim(values) == 0 else (np.nanmin(values), np.nanmax(values))
     return Score(
         data=data,
         metric=metric,
-        value=_mean(values, digits),
+        value=np.nan if value is None else value,
         protocol=protocol,
         spread=tuple(_mean(end, digits) for end in ends) or None,
         baseline=_mean(baseline, digits),

@@ -44,7 +44,7 @@ def listed(recipe):
     str
     """
     pairs = [
-        (f"{name}={value if isinstance(value, str) else json.dumps(value)}", text)
+        (f"{name}={value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}", text)
         for name, value, text in settings_of(recipe)
     ]
     width = min(max(len(setting) for setting, _ in pairs), 40)

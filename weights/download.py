@@ -90,7 +90,7 @@ def _address(file):
 def _mirror_folder():
     """Return the folder that ``CALZOO_MIRROR`` names by its path or a file:// address, or None."""
     mirror = os.environ.get("CALZOO_MIRROR", "")
-    if mirror.startswith("file://"):
+    if urlsplit(mirror).scheme == "file":
         return Path(url2pathname(urlsplit(mirror).path))
     return Path(mirror).expanduser() if mirror and "://" not in mirror else None
 
@@ -102,10 +102,12 @@ def _copy(source, file, path):
     try:
         _verified(str(source), file, path, fetch)
     except OSError as error:
-        message = (
-            f"{file.name!r} could not be copied from {source}: {error.strerror or error}. "
-            "CALZOO_MIRROR must name the folder that 'calzoo fetch --all DIR' filled, or a copy of it."
+        advice = (
+            f"Check {path.parent}, or let CALZOO_CACHE name another folder."
+            if os.access(source, os.R_OK)
+            else "CALZOO_MIRROR must name the folder that 'calzoo fetch --all DIR' filled, or a copy of it."
         )
+        message = f"{file.name!r} could not be copied from {source}: {error.strerror or error}. {advice}"
         raise CalzooError(message) from error
 
 

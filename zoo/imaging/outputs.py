@@ -156,6 +156,29 @@ def refuse_others(path, names):
         raise CalzooError(message)
 
 
+def refuse_result(path, overwrite):
+    """Refuse to replace an earlier result, or what was curated of it, unless that is wanted.
+
+    Parameters
+    ----------
+    path : path
+        Folder of a result.
+    overwrite : bool
+
+    Raises
+    ------
+    CalzooError
+        If there is one, and `overwrite` is False.
+    """
+    there = next((name for name in (RUN_FILE, *CURATION_FILES) if (Path(path) / name).exists()), None)
+    if there is not None and not overwrite:
+        message = (
+            f"{path}: expected a folder without a result, got one with {there}; give another folder, or "
+            "overwrite=True, which replaces that result and what was curated of it."
+        )
+        raise CalzooError(message)
+
+
 @contextlib.contextmanager
 def output_folder(path, *, stale=(), inputs=()):
     """Work in a folder of another name, and give it its own when everything is finished.

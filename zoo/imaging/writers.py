@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from calzoo import __version__
 from calzoo.errors import CalzooError
-from calzoo.imaging.frames import MovieLike
+from calzoo.imaging.frames import MovieLike, as_movie
 from calzoo.imaging.images import voxel_size
 from calzoo.imaging.outputs import check_target, in_bytes, written
 from calzoo.imaging.parts import clear_part, part_path
@@ -312,11 +312,11 @@ def write_movie(
     --------
     >>> write_movie("movie.tif", np.zeros((20, 32, 48), np.uint16), frame_rate_hz=30, pixel_um=(0.8, 0.8))
     """
+    movie = as_movie(movie)
     rate = getattr(movie, "frame_rate_hz", None) if frame_rate_hz is None else frame_rate_hz
     pixel = getattr(movie, "pixel_um", None) if pixel_um is None else pixel_um
     voxel = None if pixel is None else (None, *pixel)
     size = max(_CHUNK_BYTES // max(math.prod(movie.shape[1:]) * movie.dtype.itemsize, 1), 1)
     with VolumeWriter(path, movie.shape, movie.dtype, voxel, "tyx", frame_rate_hz=rate) as writer:
         for start in range(0, movie.shape[0], size):
-            stop = start + size
-            writer.append(movie.frames(start, stop) if hasattr(movie, "frames") else movie[start:stop])
+            writer.append(movie.frames(start, start + size))

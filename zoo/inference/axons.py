@@ -62,7 +62,7 @@ class AxonSegmentation:
         """Number of axons."""
         return len(self.table["id"])
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write semantic.tif, instances.tif, axons.csv and run.json into a folder, all of them or none.
 
         They are those of ``calzoo axons``; its picture needs the stack.
@@ -70,17 +70,21 @@ class AxonSegmentation:
         Parameters
         ----------
         folder : path
-            It is made where it is missing. An earlier result in it is replaced.
+            It is made where it is missing.
+        overwrite : bool, optional
+            Replace an earlier result in it, and what was curated of that.
 
         Raises
         ------
         CalzooError
-            If a file of the same name is no result of calzoo, or the folder cannot be written.
+            If the folder holds a result and `overwrite` is False, a file of the same name is no result of
+            calzoo, or the folder cannot be written.
         """
-        from calzoo.imaging.outputs import output_folder, write_run_json, write_table
+        from calzoo.imaging.outputs import output_folder, refuse_result, write_run_json, write_table
         from calzoo.imaging.writers import write_volume
 
         stale = [*(f"{name}.zarr" for name in _VOLUMES), "overlay.png"]
+        refuse_result(folder, overwrite)
         with output_folder(folder, stale=stale) as part:
             for name in _VOLUMES:
                 write_volume(part / f"{name}.tif", getattr(self, name), voxel_um=self.voxel_um)

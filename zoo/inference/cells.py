@@ -107,20 +107,23 @@ class CellDetection:
         """Columns of cells.csv, dict of str to ndarray; NaN in micrometres without `pixel_um`."""
         return cell_table(self, self.pixel_um)
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write what ``calzoo cells`` writes into a folder, all of it or nothing.
 
         Parameters
         ----------
         folder : path
-            It is made where it is missing. An earlier result in it is replaced.
+            It is made where it is missing.
+        overwrite : bool, optional
+            Replace an earlier result in it, and what was curated of that.
 
         Raises
         ------
         CalzooError
-            If a file of the same name is no result of calzoo, or the folder cannot be written.
+            If the folder holds a result and `overwrite` is False, a file of the same name is no result of
+            calzoo, or the folder cannot be written.
         """
-        from calzoo.imaging.outputs import output_folder
+        from calzoo.imaging.outputs import output_folder, refuse_result
 
         facts = {
             "pixel_um": self.pixel_um,
@@ -129,6 +132,7 @@ class CellDetection:
             "parameters": {"diameter_px": self.diameter_px, "least_score": self.least_score},
             "cells": self.count,
         }
+        refuse_result(folder, overwrite)
         with output_folder(folder, stale=STALE) as part:
             write_cells(
                 part,

@@ -93,7 +93,7 @@ class Centers:
         """Columns of centers.csv, dict of str to ndarray; NaN in micrometres without `pixel_um`."""
         return center_table(self, self.pixel_um)
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write tables, masks and run.json into a folder, all of them or none.
 
         The files are those of ``calzoo centers``, but for the pictures, which need the movie.
@@ -101,15 +101,19 @@ class Centers:
         Parameters
         ----------
         folder : path
-            It is made where it is missing. An earlier result in it is replaced.
+            It is made where it is missing.
+        overwrite : bool, optional
+            Replace an earlier result in it, and what was curated of that.
 
         Raises
         ------
         CalzooError
-            If a file of the same name is no result of calzoo, or the folder cannot be written.
+            If the folder holds a result and `overwrite` is False, a file of the same name is no result of
+            calzoo, or the folder cannot be written.
         """
-        from calzoo.imaging.outputs import output_folder, write_run_json
+        from calzoo.imaging.outputs import output_folder, refuse_result, write_run_json
 
+        refuse_result(folder, overwrite)
         with output_folder(folder, stale=[*STALE, "overlay.png", "stages.png"]) as part:
             write_centers(part, self, pixel_um=self.pixel_um, frame_rate_hz=self.frame_rate_hz)
             write_run_json(

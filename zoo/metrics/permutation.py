@@ -35,16 +35,17 @@ def compare_means(before, after, *, rng):
     Parameters
     ----------
     before, after : calzoo.metrics.correlation.TrialSimilarity
-        Of the same conditions.
+        Of the same conditions. Of the one with more trials the first ones are compared, as many as the
+        other has.
     rng : numpy.random.Generator
 
     Returns
     -------
     Change
     """
-    first, second = before.mean(), after.mean()
     count = min(len(before.trials), len(after.trials))
-    differences = pseudo_values(after)[:count] - pseudo_values(before)[:count]
+    first, second = (float(one.means(_first(count, one))[0]) for one in (before, after))
+    differences = pseudo_values(after, count) - pseudo_values(before, count)
     return change_of(first, second, differences, rng=rng)
 
 
@@ -94,11 +95,21 @@ def half_interval(differences):
     return float(special.stdtrit(count - 1, 0.975) * differences.std(ddof=1) / np.sqrt(count))
 
 
-def pseudo_values(similarity):
-    """Return the jackknife's pseudo-values, (T,): what each trial alone says about the mean similarity."""
-    count = len(similarity.trials)
-    left_out = similarity.means(1.0 - np.eye(count))
-    return count * similarity.mean() - (count - 1) * left_out
+def pseudo_values(similarity, count=None):
+    """Return the jackknife's pseudo-values, (T,): what each trial alone says about the mean similarity.
+
+    `count` trials from the first on, or all.
+    """
+    count = len(similarity.trials) if count is None else count
+    weights = _first(count, similarity)
+    whole = similarity.means(weights)
+    left_out = similarity.means(weights - np.eye(count, len(similarity.trials)))
+    return count * whole - (count - 1) * left_out
+
+
+def _first(count, similarity):
+    """Return weights (1, T) of trials: 1 for the first `count`, 0 for the rest."""
+    return (np.arange(len(similarity.trials)) < count)[None].astype(float)
 
 
 def sign_flip_test(differences, *, rng=None, resamples=10_000):

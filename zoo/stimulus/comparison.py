@@ -73,11 +73,16 @@ def check_trials(stimuli, label="the table"):
         lacking = {trial: [c for c in conditions if (trial, c) not in held] for trial in trials}
         short = {trial: missing for trial, missing in lacking.items() if missing}
         if len(trials) - len(short) < _FEWEST:
+            advice = (
+                "'trial' counts the repetitions of a stimulus, from 1, not all stimuli; correct the column, "
+                "or leave it out to have them counted."
+                if short
+                else "Repeat the stimuli more often: fewer trials tell nothing."
+            )
             message = (
                 f"{label}: expected at least {_FEWEST} trials with each of the {len(conditions)} conditions "
                 f"of group {group}, got {len(trials) - len(short)} such trials of {len(trials)}"
-                f"{_lacks(short, stimuli.names)}. 'trial' counts the repetitions of a stimulus, from 1, not "
-                "all stimuli; correct the column, or leave it out to have them counted."
+                f"{_lacks(short, stimuli.names)}. {advice}"
             )
             raise CalzooError(message)
 
