@@ -86,25 +86,6 @@ def _named(path, error):
     return text if text.startswith(f"{path}:") else f"{path}: {text}"
 
 
-def refuse_result(folder, remedy):
-    """Refuse a folder that holds a result already.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-    remedy : str
-        What the message advises.
-
-    Raises
-    ------
-    CalzooError
-        If there is a run.json.
-    """
-    if (folder / FINISHED).exists():
-        message = f"{folder}: expected a folder without a result, got one with {FINISHED}; {remedy}."
-        raise CalzooError(message)
-
-
 def refuse_another(folder, path, recipe):
     """Refuse a folder that holds another result than the fit of a recipe to a movie.
 

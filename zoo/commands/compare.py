@@ -40,7 +40,7 @@ def run(args):
     """Compare, and print one line for each group."""
     from tqdm import tqdm
 
-    from calzoo.commands._batch import refuse_result
+    from calzoo.imaging.outputs import refuse_result
     from calzoo.stimulus.folders import run_compare
 
     if not args.overwrite:

@@ -83,8 +83,7 @@ def run(args):
     """Write the data set; its folder appears when it is complete."""
     from tqdm import tqdm
 
-    from calzoo.commands._batch import refuse_result
-    from calzoo.imaging.outputs import output_folder, write_run_json
+    from calzoo.imaging.outputs import output_folder, refuse_result, write_run_json
 
     _refuse_recordings(args.output)
     refuse_result(args.output, "give another -o")

@@ -19,6 +19,8 @@ from calzoo.imaging.readers.ome_zarr import is_store
 RUN_FILE = "run.json"
 #: What a result gets when its cells are looked through: which were kept, and their masks.
 CURATION_FILES = ("curation.csv", "curated.npz")
+#: What a function advises that would replace a result.
+KEEP_OR_REPLACE = "give another folder, or overwrite=True, which replaces it and what was curated of it"
 _CELLS_AT_A_TIME = 2**16  # of a table
 _FIRST_COLUMNS = ("y", "x", "score")
 
@@ -156,26 +158,23 @@ def refuse_others(path, names):
         raise CalzooError(message)
 
 
-def refuse_result(path, overwrite):
-    """Refuse to replace an earlier result, or what was curated of it, unless that is wanted.
+def refuse_result(folder, remedy):
+    """Refuse a folder that holds a result already, or what was curated of one.
 
     Parameters
     ----------
-    path : path
-        Folder of a result.
-    overwrite : bool
+    folder : path
+    remedy : str
+        What the message advises.
 
     Raises
     ------
     CalzooError
-        If there is one, and `overwrite` is False.
+        If there is a run.json or a file of `CURATION_FILES`.
     """
-    there = next((name for name in (RUN_FILE, *CURATION_FILES) if (Path(path) / name).exists()), None)
-    if there is not None and not overwrite:
-        message = (
-            f"{path}: expected a folder without a result, got one with {there}; give another folder, or "
-            "overwrite=True, which replaces that result and what was curated of it."
-        )
+    there = next((name for name in (RUN_FILE, *CURATION_FILES) if (Path(folder) / name).exists()), None)
+    if there is not None:
+        message = f"{folder}: expected a folder without a result, got one with {there}; {remedy}."
         raise CalzooError(message)
 
 

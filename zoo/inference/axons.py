@@ -80,11 +80,18 @@ class AxonSegmentation:
             If the folder holds a result and `overwrite` is False, a file of the same name is no result of
             calzoo, or the folder cannot be written.
         """
-        from calzoo.imaging.outputs import output_folder, refuse_result, write_run_json, write_table
+        from calzoo.imaging.outputs import (
+            KEEP_OR_REPLACE,
+            output_folder,
+            refuse_result,
+            write_run_json,
+            write_table,
+        )
         from calzoo.imaging.writers import write_volume
 
         stale = [*(f"{name}.zarr" for name in _VOLUMES), "overlay.png"]
-        refuse_result(folder, overwrite)
+        if not overwrite:
+            refuse_result(folder, KEEP_OR_REPLACE)
         with output_folder(folder, stale=stale) as part:
             for name in _VOLUMES:
                 write_volume(part / f"{name}.tif", getattr(self, name), voxel_um=self.voxel_um)
