@@ -181,3 +181,22 @@ def test_the_name_of_a_file_is_to_be_opened_first(function, opener):
         calzoo.CalzooError, match=rf"got the name of a file; open it: calzoo.{opener}\('a.tif'\)"
     ):
         function(Path("a.tif"))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda name: calzoo.find_cells(summary=name),
+        lambda name: calzoo.Registrar(name),
+        lambda name: calzoo.register_movie(np.zeros((20, 64, 64), np.uint16), template=name),
+    ],
+)
+def test_the_name_of_a_picture_is_to_be_read_first(call):
+    with pytest.raises(calzoo.CalzooError, match=r"got the name of a file; read it, .*imread\('a.tif'\)"):
+        call("a.tif")
+
+
+def test_the_name_of_a_movie_is_not_written(tmp_path):
+    with pytest.raises(calzoo.CalzooError, match="got the name of a file; open it"):
+        calzoo.write_movie(tmp_path / "b.tif", "a.tif")
+    assert list(tmp_path.iterdir()) == []

@@ -259,3 +259,18 @@ def taken(movie, numbers):
     ndarray, (n, Y, X)
     """
     return movie.take(numbers) if hasattr(movie, "frames") else np.asarray(movie[numbers])
+
+
+def refuse_name(given, what):
+    """Refuse the name of a file where a picture is expected; `what` says which.
+
+    Raises
+    ------
+    CalzooError
+    """
+    if isinstance(given, (str, os.PathLike)):
+        message = (
+            f"expected {what} as an array, got the name of a file; read it, for example by "
+            f"tifffile.imread({os.fspath(given)!r})."
+        )
+        raise CalzooError(message)

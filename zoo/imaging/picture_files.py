@@ -6,7 +6,7 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.cell_pictures import KINDS
-from calzoo.imaging.frames import refuse_masked
+from calzoo.imaging.frames import refuse_masked, refuse_name
 
 #: Names in an .npz file that are understood, by the channel of the networks; the first one found is taken.
 NAMES = {
@@ -95,6 +95,7 @@ def as_pictures(summary):
     CalzooError
         If it is something else, or holds NaN or infinity.
     """
+    refuse_name(summary, "a picture")
     if hasattr(summary, "standard_deviation"):
         pictures = {
             "correlation": summary.correlation,

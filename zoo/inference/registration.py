@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.frames import MovieLike, as_movie, refuse_masked, sides_of
+from calzoo.imaging.frames import MovieLike, as_movie, refuse_masked, refuse_name, sides_of
 from calzoo.imaging.rigid import CLEAR, RigidSearch, rigid_template
 from calzoo.imaging.scanning import correct_scan_offset, fill_lines, find_bad_lines, scan_offset
 from calzoo.inference.models import Model, Provider, load_model
@@ -428,6 +428,7 @@ class _Job:
             shapes = [m.shape for m in self.inputs]
             message = f"expected channels of one shape, got {shapes}."
             raise CalzooError(message)
+        refuse_name(template, "a template (Y, X)")
         if template is not None and np.shape(template) != self.movie.shape[1:]:
             message = (
                 f"expected a template of the movie's shape {self.movie.shape[1:]}, got {np.shape(template)}; "
