@@ -6,7 +6,8 @@ from scipy import ndimage
 
 from calzoo.imaging.borders import semantic_from_instances
 from calzoo.imaging.growth import grow
-from calzoo.inference.instances import Components, Measures, components, grown_slabs, numbering
+from calzoo.imaging.specks import numbering
+from calzoo.inference.instances import Components, Measures, components, grown_slabs
 from calzoo.inference.scratch import Scratch
 
 

@@ -76,7 +76,8 @@ def test_axons_of_a_keras_run_are_those_of_the_pipeline(rng):
     np.testing.assert_array_equal(semantic, found.semantic)
     np.testing.assert_array_equal(labels > 0, found.instances > 0)
     pairs = np.unique(np.stack([labels, found.instances]).reshape(2, -1), axis=1)
-    assert pairs.shape[1] == found.count + 1 == labels.max() + 1 > 5  # the same parts by other numbers
+    assert pairs.shape[1] == found.count + 1 == labels.max() + 1 > 5
+    np.testing.assert_array_equal(labels, found.instances)
 
 
 def test_otsus_threshold_is_that_of_scikit_image(rng):

@@ -16,9 +16,8 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.training.checkpoints import read_json, write_json
-from calzoo.training.runs import WEIGHTS, build_model, load_run
+from calzoo.training.runs import WEIGHTS, build_model, load_run, refuse_existing_run
 from calzoo.training.variables import assign, read_arrays, save_weights
-from calzoo.weights.registry import sha256
 
 _COPIED = ("recipe.json", "fingerprint.json", "init.json")
 
@@ -47,9 +46,7 @@ def average_runs(runs, out):
     if len(runs) < 2:
         message = f"expected at least two runs to average, got {len(runs)}."
         raise CalzooError(message)
-    if out.exists():
-        message = f"{out} exists; name a folder that does not."
-        raise CalzooError(message)
+    refuse_existing_run(out)
     weights = [read_arrays(run.weights) for run in runs]
     shapes = [{name: array.shape for name, array in one.items()} for one in weights]
     for run, found in zip(runs[1:], shapes[1:], strict=True):
@@ -75,14 +72,12 @@ def average_runs(runs, out):
     ledger = read_json(last.path / "ledger.json")
     for score in ("best_epoch", "best_score"):  # of other weights
         ledger.pop(score, None)
-    write_json(out / "ledger.json", ledger | {"averaged": [_named(run) for run in runs]})
+    write_json(
+        out / "ledger.json",
+        ledger | {"averaged": [run.identity() | {"steps": run.ledger.get("steps")} for run in runs]},
+    )
     save_weights(model, out / WEIGHTS)
     return load_run(out)
-
-
-def _named(run):
-    """Return what tells a run from others, for the ledger."""
-    return {"name": run.path.name, "sha256": sha256(run.weights), "steps": run.ledger.get("steps")}
 
 
 def main(argv=None):

@@ -17,9 +17,8 @@ import numpy as np
 from calzoo.errors import CalzooError
 from calzoo.training import recipes
 from calzoo.training.checkpoints import write_json
-from calzoo.training.runs import WEIGHTS, build_model, load_run
+from calzoo.training.runs import WEIGHTS, build_model, load_run, refuse_existing_run
 from calzoo.training.variables import assign, save_weights, values_of
-from calzoo.weights.registry import sha256
 
 
 def widen_run(run, out, *, filters, bottom):
@@ -60,18 +59,19 @@ def widen_run(run, out, *, filters, bottom):
             f"{run.path}, {list(widths)}, got {list(wider)}."
         )
         raise CalzooError(message)
-    if out.exists():
-        message = f"{out} exists; name a folder that does not."
-        raise CalzooError(message)
+    refuse_existing_run(out)
     recipe = replace(run.recipe, network={**old, "filters": wider[:-1], "bottom": wider[-1]})
     trained = build_model(run)
     keras.utils.set_random_seed(recipe.seed)
     model = recipe.build()
     assign(model.weights, _widened(trained, model))
     out.mkdir(parents=True)
-    for name, facts in (("fingerprint", run.fingerprint), ("ledger", {**run.ledger, "widened": _named(run)})):
+    for name, facts in (
+        ("fingerprint", run.fingerprint),
+        ("ledger", {**run.ledger, "widened": run.identity()}),
+    ):
         write_json(out / f"{name}.json", dict(facts))
-    write_json(out / "init.json", {**_named(run), "sources": list(run.sources)})
+    write_json(out / "init.json", {**run.identity(), "sources": list(run.sources)})
     (out / "recipe.json").write_text(recipes.to_json(recipe) + "\n", encoding="utf-8")
     save_weights(model, out / WEIGHTS)
     return load_run(out)
@@ -105,11 +105,6 @@ def _inputs(layer, wider, narrower):
     # Two joined tensors: from below, and from the level itself, with as many channels each.
     half = np.arange(narrower // 2)
     return np.concatenate([half, wider // 2 + half])
-
-
-def _named(run):
-    """Return what tells the run from others."""
-    return {"name": run.path.name, "sha256": sha256(run.weights)}
 
 
 def main(argv=None):

@@ -14,7 +14,7 @@ from calzoo.imaging.borders import semantic_from_instances
 from calzoo.imaging.growth import AXON, GROWTH, grow
 from calzoo.imaging.images import read_volume
 from calzoo.imaging.normalisation import normalise
-from calzoo.imaging.specks import surroundings, without_specks
+from calzoo.imaging.specks import numbering, surroundings, without_specks
 from calzoo.metrics.matching import instance_f1
 from calzoo.metrics.segmentation import cl_dice, confusion, scores_by_class
 from calzoo.simulation.axons import simulate_axons
@@ -79,12 +79,11 @@ def separate_axons(semantic, least, steps=GROWTH):
     -------
     semantic : ndarray of uint8, (Z, Y, X)
     labels : ndarray of int32, (Z, Y, X)
+        The largest axon is 1.
     """
     parts = components(semantic == AXON, smallest=1, neighbours=6)
     grown = grow(parts, semantic, steps)
-    kept = np.bincount(grown.ravel(), minlength=parts.max() + 1) >= least
-    kept[0] = False
-    names = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
+    names = numbering(np.bincount(grown.ravel(), minlength=parts.max() + 1), least)
     labels = names[grown]
     return without_specks(semantic, labels, surroundings(names[parts] > 0)), labels
 

@@ -23,6 +23,7 @@ from calzoo.training import recipes
 from calzoo.training.checkpoints import read_json, write_json
 from calzoo.training.variables import load_weights
 from calzoo.weights.card import Score
+from calzoo.weights.registry import sha256
 
 WEIGHTS = "weights.safetensors"
 SCORES = "scores.json"
@@ -58,6 +59,10 @@ class Run:
         init = self.path / "init.json"
         before = read_json(init).get("sources", []) if init.exists() else []
         return tuple(dict.fromkeys([*(name.split("/")[0] for name in self.fingerprint), *before]))
+
+    def identity(self):
+        """Return what tells the run's weights from others, as JSON: name and SHA-256."""
+        return {"name": self.path.name, "sha256": sha256(self.weights)}
 
     def card_fields(self, model):
         """Return the arguments of a card: those of the recipe, the ledger and the scores."""
@@ -104,6 +109,13 @@ def load_run(path):
         read_json(path / "ledger.json"),
         tuple(Score(**{**s, "spread": s["spread"] and tuple(s["spread"])}) for s in scores),
     )
+
+
+def refuse_existing_run(out):
+    """Raise CalzooError where a folder that is to become a new run is there already."""
+    if out.exists():
+        message = f"{out} exists; name a folder that does not."
+        raise CalzooError(message)
 
 
 def build_model(run):

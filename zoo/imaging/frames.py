@@ -155,11 +155,22 @@ def refuse_file(given, opener):
     ------
     CalzooError
     """
+    _refuse_path(given, f"an array, or what calzoo.{opener} returns", f"open it: calzoo.{opener}")
+
+
+def refuse_name(given, what):
+    """Refuse the name of a file where a picture is expected; `what` says which.
+
+    Raises
+    ------
+    CalzooError
+    """
+    _refuse_path(given, f"{what} as an array", "read it, for example by tifffile.imread")
+
+
+def _refuse_path(given, expected, remedy):
     if isinstance(given, (str, os.PathLike)):
-        message = (
-            f"expected an array, or what calzoo.{opener} returns, got the name of a file; open it: "
-            f"calzoo.{opener}({os.fspath(given)!r})."
-        )
+        message = f"expected {expected}, got the name of a file; {remedy}({os.fspath(given)!r})."
         raise CalzooError(message)
 
 
@@ -259,18 +270,3 @@ def taken(movie, numbers):
     ndarray, (n, Y, X)
     """
     return movie.take(numbers) if hasattr(movie, "frames") else np.asarray(movie[numbers])
-
-
-def refuse_name(given, what):
-    """Refuse the name of a file where a picture is expected; `what` says which.
-
-    Raises
-    ------
-    CalzooError
-    """
-    if isinstance(given, (str, os.PathLike)):
-        message = (
-            f"expected {what} as an array, got the name of a file; read it, for example by "
-            f"tifffile.imread({os.fspath(given)!r})."
-        )
-        raise CalzooError(message)

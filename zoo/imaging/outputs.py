@@ -19,8 +19,6 @@ from calzoo.imaging.readers.ome_zarr import is_store
 RUN_FILE = "run.json"
 #: What a result gets when its cells are looked through: which were kept, and their masks.
 CURATION_FILES = ("curation.csv", "curated.npz")
-#: What a function advises that would replace a result.
-KEEP_OR_REPLACE = "give another folder, or overwrite=True, which replaces it and what was curated of it"
 _CELLS_AT_A_TIME = 2**16  # of a table
 _FIRST_COLUMNS = ("y", "x", "score")
 
@@ -230,6 +228,29 @@ def output_folder(path, *, stale=(), inputs=()):
     finally:
         shutil.rmtree(part, ignore_errors=True)
         release_part(part)
+
+
+def saved_folder(folder, overwrite, *, stale=()):
+    """Return the folder of a result that is saved by a function, to work in: see `output_folder`.
+
+    Parameters
+    ----------
+    folder : path
+    overwrite : bool
+        Replace an earlier result, and what was curated of it.
+    stale : sequence of str, optional
+        As for `output_folder`.
+
+    Raises
+    ------
+    CalzooError
+        As `refuse_result`, unless `overwrite`; and as `output_folder`.
+    """
+    if not overwrite:
+        refuse_result(
+            folder, "give another folder, or overwrite=True, which replaces it and what was curated of it"
+        )
+    return output_folder(folder, stale=stale)
 
 
 def _is_of(error, part):

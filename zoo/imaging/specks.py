@@ -57,3 +57,25 @@ def surroundings(mask, steps=WIDTH):
             there[:-1] |= here[1:]
         mask = grown
     return mask
+
+
+def numbering(voxels, least):
+    """Return new labels: the largest axon is 1, those below `least` voxels are 0.
+
+    Parameters
+    ----------
+    voxels : ndarray of int, (N + 1,)
+        Voxels of each label; the first entry is not looked at.
+    least : float
+        Voxels that an axon has at least.
+
+    Returns
+    -------
+    ndarray of int32, (N + 1,)
+        Old label to new label, 1 to the number of axons that are kept.
+    """
+    kept = np.flatnonzero(voxels[1:] >= max(least, 1)) + 1
+    ordered = kept[np.argsort(-voxels[kept], kind="stable")]
+    names = np.zeros(len(voxels), np.int32)
+    names[ordered] = np.arange(1, len(ordered) + 1)
+    return names

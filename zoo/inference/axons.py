@@ -16,12 +16,12 @@ from calzoo.imaging import normalisation
 from calzoo.imaging.frames import sides_of
 from calzoo.imaging.growth import AXON, GROWTH
 from calzoo.imaging.images import Volume, as_volume, read_volume
-from calzoo.imaging.specks import WIDTH, surroundings, without_specks
+from calzoo.imaging.specks import WIDTH, numbering, surroundings, without_specks
 from calzoo.inference.axon_lengths import lengths_of
 from calzoo.inference.axon_network import AxonNetwork
 from calzoo.inference.axon_scale import is_known, least_voxels, scale_factors
 from calzoo.inference.axon_table import table_of
-from calzoo.inference.instances import CONNECTIVITY, Components, Measures, grown_slabs, numbering
+from calzoo.inference.instances import CONNECTIVITY, Components, Measures, grown_slabs
 from calzoo.inference.models import Model, Provider
 from calzoo.inference.scratch import Scratch
 
@@ -80,19 +80,11 @@ class AxonSegmentation:
             If the folder holds a result and `overwrite` is False, a file of the same name is no result of
             calzoo, or the folder cannot be written.
         """
-        from calzoo.imaging.outputs import (
-            KEEP_OR_REPLACE,
-            output_folder,
-            refuse_result,
-            write_run_json,
-            write_table,
-        )
+        from calzoo.imaging.outputs import saved_folder, write_run_json, write_table
         from calzoo.imaging.writers import write_volume
 
         stale = [*(f"{name}.zarr" for name in _VOLUMES), "overlay.png"]
-        if not overwrite:
-            refuse_result(folder, KEEP_OR_REPLACE)
-        with output_folder(folder, stale=stale) as part:
+        with saved_folder(folder, overwrite, stale=stale) as part:
             for name in _VOLUMES:
                 write_volume(part / f"{name}.tif", getattr(self, name), voxel_um=self.voxel_um)
             write_table(part / "axons.csv", self.table)

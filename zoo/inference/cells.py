@@ -123,7 +123,7 @@ class CellDetection:
             If the folder holds a result and `overwrite` is False, a file of the same name is no result of
             calzoo, or the folder cannot be written.
         """
-        from calzoo.imaging.outputs import KEEP_OR_REPLACE, output_folder, refuse_result
+        from calzoo.imaging.outputs import saved_folder
 
         facts = {
             "pixel_um": self.pixel_um,
@@ -132,9 +132,7 @@ class CellDetection:
             "parameters": {"diameter_px": self.diameter_px, "least_score": self.least_score},
             "cells": self.count,
         }
-        if not overwrite:
-            refuse_result(folder, KEEP_OR_REPLACE)
-        with output_folder(folder, stale=STALE) as part:
+        with saved_folder(folder, overwrite, stale=STALE) as part:
             write_cells(
                 part,
                 self,

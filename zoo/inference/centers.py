@@ -111,11 +111,9 @@ class Centers:
             If the folder holds a result and `overwrite` is False, a file of the same name is no result of
             calzoo, or the folder cannot be written.
         """
-        from calzoo.imaging.outputs import KEEP_OR_REPLACE, output_folder, refuse_result, write_run_json
+        from calzoo.imaging.outputs import saved_folder, write_run_json
 
-        if not overwrite:
-            refuse_result(folder, KEEP_OR_REPLACE)
-        with output_folder(folder, stale=[*STALE, "overlay.png", "stages.png"]) as part:
+        with saved_folder(folder, overwrite, stale=[*STALE, "overlay.png", "stages.png"]) as part:
             write_centers(part, self, pixel_um=self.pixel_um, frame_rate_hz=self.frame_rate_hz)
             write_run_json(
                 part,
