@@ -13,8 +13,9 @@ import numpy as np
 from scipy import ndimage
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.center_channels import CELL_PX, MAD_OF_STEPS, SURROUND_SIGMA, grid_for
+from calzoo.imaging.center_channels import CELL_PX, SURROUND_SIGMA, grid_for
 from calzoo.imaging.center_peaks import local_maxima
+from calzoo.imaging.center_rest import MAD_OF_STEPS
 from calzoo.imaging.center_traces import cell_masks, extract_activity, merge_near
 from calzoo.imaging.diameters import aspect_of
 from calzoo.imaging.frames import as_movie, chunks

@@ -26,7 +26,7 @@ from calzoo.training.pools import claim
 from calzoo.training.simulated import VALIDATION
 
 #: Changes whenever the same number would give another recording.
-POOL_VERSION = 7
+POOL_VERSION = 8
 
 
 class Pool:

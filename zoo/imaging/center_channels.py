@@ -1,7 +1,7 @@
 """What a window of a one-photon movie shows of its cells: the pictures that the network of the centres sees.
 
 A cell is found by its transients, so a frame is compared with its surroundings
-(band-pass) and with its own past (the level at rest), and a window of some
+(band-pass) and with its own past (the level at rest, `calzoo.imaging.center_rest`), and a window of some
 hundred frames is summed up in a few pictures. All of them are at one scale, on which a cell is
 `CELL_PX` pixels wide, and in units of the noise; where most pixels fluctuate by more than noise,
 as in crowded tissue, in units of that (`over_floor`).
@@ -21,9 +21,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from calzoo.errors import CalzooError
+from calzoo.imaging.center_rest import AtRest
 from calzoo.imaging.frames import as_movie
 
 CHANNELS = ("mean", "sharp peak", "peak to noise", "trough", "deviation", "correlation", "votes")
@@ -36,14 +36,9 @@ CELL_PX = 8.0
 
 #: Standard deviations of the band-pass that shows cells, in pixels of the grid.
 CELL_SIGMA, SURROUND_SIGMA = 2.2, 5.0
-#: Median |a - b| of a normal a and b, over their standard deviation.
-MAD_OF_STEPS = 0.6745 * np.sqrt(2.0)
 
 _SHARP = 1.0  # sigma of the fine Gaussian, in pixels of the grid
 _LAG = 3  # pixels of the grid between which correlation is measured
-_PAIRS = 16  # pairs of successive frames that noise and resting level are measured on
-_QUIET = 10  # per cent of the frames in which even a cell that shines for long is at rest
-_TYPICAL = 3.0  # so many times deeper than those of a typical pixel are the quiet frames of such a cell
 _VOTE = 4.0  # a summit counts from so many standard deviations of the noise on
 _LARGEST = 1e17  # a window of squares of such values can be summed up in single precision
 _PIECE = 2**19  # pixels that are filtered together: what caches hold
@@ -221,7 +216,7 @@ def window_channels(movie, grid, start=0, stop=None, *, threads=2):
     if stop - start < 2:
         message = f"expected a window of at least two frames, got {max(stop - start, 0)}."
         raise CalzooError(message)
-    still = _Still(movie, grid, start, stop)
+    still = AtRest(movie, grid, start, stop)
     length = max(1, _PIECE // max(grid.shape[0] * grid.shape[1], movie.shape[1] * movie.shape[2]))
     sums = None
     with ThreadPoolExecutor(threads) as pool:
@@ -236,53 +231,13 @@ def window_channels(movie, grid, start=0, stop=None, *, threads=2):
     return _pictures(sums, still, stop - start)
 
 
-class _Still:
-    """Resting level and noise of each pixel, from a sample of the window."""
-
-    def __init__(self, movie, grid, start, stop):
-        first = np.unique(np.linspace(start, stop - 2, _PAIRS).astype(int))
-        pairs = np.concatenate([movie.frames(int(t), int(t) + 2) for t in first])
-        sharp, cell = grid.band_passed(pairs)
-        self.sharp, self.cell = _resting(sharp), _resting(cell)
-        self.rounding = 1e-5 * float(np.abs(pairs).mean(dtype=np.float64))
-        self.sharp_noise, _ = _noise(sharp, self.rounding)
-        self.cell_noise, self.own_noise = _noise(cell, self.rounding)
-
-
-def _resting(frames):
-    """Return the level of each pixel at rest: its median, or less where a cell shines for half of the time.
-
-    There the median is that of a bright cell, which would seem to sink as far as it rises. How far below
-    the median quiet frames may lie is what the typical pixel tells. Only what is brighter than its
-    surroundings is lowered, as the surroundings of a cell sink when it shines.
-    """
-    median = np.median(frames, axis=0)
-    below = median - np.percentile(frames, _QUIET, axis=0)
-    return median - np.clip(below - _TYPICAL * np.median(below), 0, np.maximum(median, 0)).astype(np.float32)
-
-
-def _noise(frames, rounding):
-    """Return the noise of a typical pixel and of each pixel, from pairs of successive frames."""
-    own = np.median(np.abs(frames[1::2] - frames[::2]), axis=0) / np.float32(MAD_OF_STEPS)
-    # Sixteen pairs leave an error of some 15 %, which neighbours make smaller.
-    own = ndimage.uniform_filter(own, 5, mode="nearest")
-    typical = float(np.median(own))
-    if typical == 0:  # more than half of the pixels never change
-        typical = float(own[own > 0].mean()) if own.any() else float(frames.std())
-    # Where nothing changes, the rounding of sums does; and pixels without noise must not stand out.
-    typical = max(typical, rounding) or 1.0
-    return typical, np.maximum(np.sqrt(own**2 + (0.3 * typical) ** 2), rounding).astype(np.float32)
-
-
 class _Sums:
     """Sums and extremes over some successive frames, less the resting level."""
 
     @classmethod
     def of(cls, frames, grid, still):
         self = cls()
-        sharp, cell = grid.band_passed(frames)
-        sharp -= still.sharp
-        cell -= still.cell
+        sharp, cell = still.above(*grid.band_passed(frames))
         self.first, self.last = sharp[0].copy(), sharp[-1].copy()
         self.held = np.minimum(sharp[1:], sharp[:-1]).max(axis=0, initial=-np.inf)
         self.high, self.low = cell.max(axis=0), cell.min(axis=0)

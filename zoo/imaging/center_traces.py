@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 from scipy.spatial import cKDTree
 
-from calzoo.imaging.center_channels import MAD_OF_STEPS
+from calzoo.imaging.center_rest import MAD_OF_STEPS
 from calzoo.imaging.frames import as_movie, chunk_length
 from calzoo.imaging.masks import Masks
 from calzoo.imaging.pieces import one_piece
