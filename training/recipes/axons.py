@@ -10,14 +10,14 @@ import numpy as np
 from calzoo.errors import CalzooError
 from calzoo.imaging.growth import GROWTH
 from calzoo.metrics.segmentation import confusion, scores_by_class
-from calzoo.training.augmentation import Variation
+from calzoo.training.axons_augmentation import Variation
 from calzoo.training.axons_data import AxonData
+from calzoo.training.axons_losses import voxel_loss
+from calzoo.training.axons_sources import read_recordings
 from calzoo.training.ledger import versions
-from calzoo.training.losses import voxel_loss
 from calzoo.training.prediction import predict_volume
 from calzoo.training.schedule import Schedule, check_sides
 from calzoo.training.scores import with_mean
-from calzoo.training.sources import read_recordings
 from calzoo.training.tiles import IGNORE
 from calzoo.weights.card import Normalisation, Tensor, TrainingData
 
@@ -257,7 +257,7 @@ class AxonsRecipe:
 def octa_recipe():
     """Return the recipe of a copy for OCT-A vessels: fine-tuned on planes 0-31 of the sample, nothing else.
 
-    ``calzoo train axons-octa -o RUN --data OCTA --init axons``; `calzoo.training.evaluate.score_octa`
+    ``calzoo train axons-octa -o RUN --data OCTA --init axons``; `calzoo.training.axons_evaluate.score_octa`
     scores it on the planes 40-63.
     """
     return AxonsRecipe(

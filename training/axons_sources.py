@@ -27,7 +27,7 @@ from scipy import ndimage
 from calzoo.errors import CalzooError
 from calzoo.imaging.borders import semantic_from_instances
 from calzoo.imaging.images import read_volume
-from calzoo.training.baselines import components, otsu_threshold, top_hat
+from calzoo.training.axons_baselines import components, otsu_threshold, top_hat
 from calzoo.training.fingerprints import digest
 from calzoo.training.tiles import IGNORE
 
