@@ -418,7 +418,7 @@ def test_trials_that_count_all_stimuli_are_refused(folder, rng, tmp_path, capsys
     analysis = analyse_stimuli(frames, stimuli, model=MODEL)
     match = (
         "the table of the recording before: expected at least 3 trials with each of the 6 conditions of "
-        "group 1, got 0 such trials of 35; trial 1 lacks cells 2, 3, .* or leave it out"
+        "group 1, got 0 such trials of 30; trial 1 lacks cells 2, 3, .* or leave it out"
     )
     with pytest.raises(CalzooError, match=match):
         compare_analyses(analysis, analysis)
@@ -443,6 +443,35 @@ def test_trials_that_lack_conditions_do_not_count(rng, tmp_path):
         check_trials(table(short), "stimuli.csv")
     short.pop("4")
     check_trials(table(short))
+
+
+def rows_of(order):
+    """Return rows of a table: a stimulus every other frame, of (cells, trial, group)."""
+    return [f"{2 * i},{cells},{trial},{group}" for i, (cells, trial, group) in enumerate(order)]
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_conditions_that_were_recorded_apart_are_no_trials(tmp_path, counted):
+    """What drifts would be taken for answers: of such recordings without a change, half raised an alarm."""
+    rows = rows_of((cells, trial, 1) for cells in "123" for trial in (1, 2, 3))
+    path = table_of(tmp_path, rows)
+    if counted:
+        lines = [line.split(",") for line in path.read_text().splitlines()]
+        path.write_text("\n".join(f"{frame},{cells}" for frame, cells, *_ in lines))
+    stimuli = read_stimuli(path, frames=18, after=2)
+    match = (
+        "t.csv: expected the trials of group 1 one after the other, got trial 2 from frame 2 on, but trial 1 "
+        "to frame 13. .* by the column 'group'"
+    )
+    with pytest.raises(CalzooError, match=match):
+        check_trials(stimuli, "t.csv")
+
+
+@pytest.mark.parametrize("first", [1, 4])
+def test_groups_may_be_recorded_one_after_the_other(tmp_path, first):
+    order = [(cells, trial, 1) for trial in (3, 1, 2) for cells in "123"]
+    order += [(cells, trial + first, 2) for trial in range(3) for cells in "654"]
+    check_trials(read_stimuli(table_of(tmp_path, rows_of(order)), frames=36, after=2))
 
 
 def test_maps_of_two_networks_are_not_compared(rng, tmp_path):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -63,26 +64,47 @@ def check_trials(stimuli, label="the table"):
     Raises
     ------
     CalzooError
-        If fewer than three trials hold every condition of a group.
+        If fewer than three trials hold every condition of a group, or its trials overlap.
     """
     groups = compared_groups(stimuli)
-    held = {(int(t), int(c)) for t, c in zip(stimuli.trial, stimuli.condition, strict=True)}
-    trials = sorted({trial for trial, _ in held})
-    for group in np.unique(groups[groups > 0]):
-        conditions = np.flatnonzero(groups == group).tolist()
-        lacking = {trial: [c for c in conditions if (trial, c) not in held] for trial in trials}
-        short = {trial: missing for trial, missing in lacking.items() if missing}
-        if len(trials) - len(short) < _FEWEST:
-            advice = (
-                "'trial' counts the repetitions of a stimulus, from 1, not all stimuli; correct the column, "
-                "or leave it out to have them counted."
-                if short
-                else "Repeat the stimuli more often: fewer trials tell nothing."
-            )
+    for group in np.unique(groups[groups > 0]).tolist():
+        shown = stimuli.only(groups[stimuli.condition] == group)
+        _check_complete(shown, np.flatnonzero(groups == group).tolist(), f"group {group}", label)
+        _check_succession(shown, f"group {group}", label)
+
+
+def _check_complete(shown, conditions, group, label):
+    """Refuse the stimuli of a group that hold too few trials with each of its conditions."""
+    held = set(zip(shown.trial.tolist(), shown.condition.tolist(), strict=True))
+    trials = np.unique(shown.trial).tolist()
+    lacking = {trial: [c for c in conditions if (trial, c) not in held] for trial in trials}
+    short = {trial: missing for trial, missing in lacking.items() if missing}
+    complete = len(trials) - len(short)
+    if complete < _FEWEST:
+        advice = (
+            "'trial' counts the repetitions of a stimulus, from 1, not all stimuli; correct the column, "
+            "or leave it out to have them counted."
+            if short
+            else "Repeat the stimuli more often: fewer trials tell nothing."
+        )
+        message = (
+            f"{label}: expected at least {_FEWEST} trials with each of the {len(conditions)} conditions "
+            f"of {group}, got {complete} such trials of {len(trials)}{_lacks(short, shown.names)}. {advice}"
+        )
+        raise CalzooError(message)
+
+
+def _check_succession(shown, group, label):
+    """Refuse trials of a group that overlap: what drifts in between would be taken for answers."""
+    frames = [(shown.frames[shown.trial == trial], trial) for trial in np.unique(shown.trial)]
+    spans = sorted((numbers.min(), numbers.max(), trial) for numbers, trial in frames)
+    for (_, last, trial), (first, _, other) in pairwise(spans):
+        if first < last:
             message = (
-                f"{label}: expected at least {_FEWEST} trials with each of the {len(conditions)} conditions "
-                f"of group {group}, got {len(trials) - len(short)} such trials of {len(trials)}"
-                f"{_lacks(short, stimuli.names)}. {advice}"
+                f"{label}: expected the trials of {group} one after the other, got trial {other} from frame "
+                f"{first} on, but trial {trial} to frame {last}. A trial is a stretch of the recording that "
+                "shows every condition of a group: number these in the column 'trial', and tell conditions "
+                "that were recorded after others by the column 'group'."
             )
             raise CalzooError(message)
 
@@ -159,7 +181,7 @@ def compare_analyses(
     ------
     CalzooError
         If the conditions, their groups or the sizes of frames differ, or a recording has fewer than
-        three trials with all conditions of a group.
+        three trials with all conditions of a group, or trials of a group that overlap.
     """
     check_pair(before.stimuli, after.stimuli, [side.average.shape for side in (before, after)])
     if before.facts["model"]["sha256"] != after.facts["model"]["sha256"]:
