@@ -14,7 +14,7 @@ import pytest
 
 from calzoo import cli
 from calzoo.errors import CalzooError
-from calzoo.imaging.images import read_volume
+from calzoo.imaging.images import open_volume
 from calzoo.imaging.masks import Masks, write_masks
 from calzoo.imaging.outputs import write_run_json, write_table
 from calzoo.imaging.rest import RestTrack, noise_level, rest_picture, scaled
@@ -509,7 +509,7 @@ def test_the_command_writes_tables_maps_pictures_and_a_page(folder, capsys):
     frames = np.load(folder / "frames.npy")
     stimuli = read_stimuli(folder / "stimuli.csv", frames=len(frames))
     expected = analyse_stimuli(frames, stimuli, model=MODEL)
-    with read_volume(out / "cams.tif") as cams:
+    with open_volume(out / "cams.tif") as cams:
         assert cams.shape == (len(CONDITIONS), 32, 32)
         np.testing.assert_allclose(cams.read(), expected.mean_cams, atol=1e-5)
     zncc = np.genfromtxt(out / "zncc.csv", delimiter=",", skip_header=1)[:, 1:]

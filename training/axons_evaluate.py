@@ -12,7 +12,7 @@ import numpy as np
 
 from calzoo.imaging.borders import semantic_from_instances
 from calzoo.imaging.growth import AXON, GROWTH, grow
-from calzoo.imaging.images import read_volume
+from calzoo.imaging.images import open_volume
 from calzoo.imaging.normalisation import normalise
 from calzoo.imaging.specks import numbering, surroundings, without_specks
 from calzoo.metrics.matching import instance_f1
@@ -238,7 +238,7 @@ def is_octa(folder):
     label = Path(folder) / "label.tif"
     if not label.is_file():
         return False
-    with read_volume(label) as labels:
+    with open_volume(label) as labels:
         return labels.shape == OCTA_SHAPE and digest(labels.read()) == OCTA_LABELS
 
 
@@ -331,5 +331,5 @@ def _f1(truth, mask):
 
 
 def _read(path):
-    with read_volume(path) as volume:
+    with open_volume(path) as volume:
         return volume.read()
