@@ -557,6 +557,17 @@ def test_where_nothing_can_be_written_nothing_is_computed(folder, monkeypatch):
         run_compare(path, path, folder / "out", (table, table), model=MODEL)
 
 
+def test_masks_of_another_field_are_refused_before_a_comparison(folder, monkeypatch):
+    path, table, masks = folder / "frames.npy", folder / "stimuli.csv", folder / "masks.npz"
+    write_masks(masks, cells=Masks.from_stack(np.eye(28, dtype=bool)[None]))
+    monkeypatch.setattr(
+        folders, "analyse_stimuli", lambda *args, **options: pytest.fail("the work was begun")
+    )
+    match = r"masks\.npz: expected masks of \(32, 32\) pixels, as .*frames\.npy has, got \(28, 28\)"
+    with pytest.raises(CalzooError, match=match):
+        run_compare(path, path, folder / "out", (table, table), masks=masks, model=MODEL)
+
+
 @pytest.mark.parametrize("name", sorted(OF_PAIRS))
 def test_files_of_another_program_are_refused_before_a_comparison(tmp_path, name):
     (tmp_path / name).touch()

@@ -202,17 +202,14 @@ def compare_analyses(
     spread = compare_spread(list(pairs.values()), rng=rng)
     classical = None
     if answers is not None:
-        cosines = (
-            MeanSimilarity(
-                [
-                    TrialSimilarity(*of_one, np.flatnonzero(before.groups == group).tolist(), centred=False)
-                    for group in changes
-                ]
-            )
-            for of_one in answers
-        )
-        classical = compare_means(*cosines, rng=rng)
+        classical = compare_means(*(_cosine(*one, before.groups) for one in answers), rng=rng)
     return StimulusComparison(before, after, changes, overall, spreads, spread, classical)
+
+
+def _cosine(answers, condition, trial, groups):
+    """Return the similarity of the answers of given cells, the mean over groups of conditions."""
+    members = [np.flatnonzero(groups == group).tolist() for group in np.unique(groups[groups > 0])]
+    return MeanSimilarity([TrialSimilarity(answers, condition, trial, m, centred=False) for m in members])
 
 
 def comparison_table(comparison):
