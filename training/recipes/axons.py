@@ -14,7 +14,7 @@ from calzoo.training.axons_augmentation import Variation
 from calzoo.training.axons_data import AxonData
 from calzoo.training.axons_losses import voxel_loss
 from calzoo.training.axons_sources import read_recordings
-from calzoo.training.ledger import versions
+from calzoo.training.cards import common_fields
 from calzoo.training.prediction import predict_volume
 from calzoo.training.schedule import Schedule, check_sides
 from calzoo.training.scores import with_mean
@@ -184,7 +184,7 @@ class AxonsRecipe:
 
     def divisor(self):
         """Return what the sides (z, y, x) of a volume must be multiples of."""
-        module = importlib.import_module(self.builder.split(":")[0])
+        module = self._module()
         return module.divisor(self.network["pool"]) if "pool" in self.network else module.divisor()
 
     def predict(self, model, volume, *, overlap=0.25):
@@ -225,13 +225,13 @@ class AxonsRecipe:
         sources : sequence of str, optional
             Where the run's recordings came from.
         """
-        module = importlib.import_module(self.builder.split(":")[0])
+        module = self._module()
         # Networks without these arguments do not take them in `halo` either.
         reach = module.halo(
             **{name: self.network[name] for name in ("pool", "kernel") if name in self.network}
         )
         axes = ("z", "y", "x")
-        return {
+        return common_fields(self, model, TERMS, sources) | {
             "name": self.name,
             "alias": "Axons in 3-D stacks",
             "task": "axons",
@@ -245,13 +245,10 @@ class AxonsRecipe:
             "overlap": 0.25,
             "postprocessing": {"connectivity": 6, "grow": GROWTH, "min_voxels": self.min_voxels},
             "scale": {"axon_diameter_px": 6.0},
-            "builder": self.builder,
-            "config": dict(self.network),
-            "parameters": model.count_params(),
-            "recipe": self.name,
-            "data": tuple(TERMS[source] for source in sources),
-            "versions": versions(),
         }
+
+    def _module(self):
+        return importlib.import_module(self.builder.split(":")[0])
 
 
 def octa_recipe():
