@@ -33,14 +33,16 @@ def row(path, seeds, shape):
     """Return the numbers of one run by their names."""
     import numpy as np
 
-    from calzoo.training import evaluate
+    from calzoo.training import axons_evaluate
     from calzoo.training.runs import build_model, load_run
 
     run = load_run(path)
-    segment, spent = timed(evaluate.keras_segmenter(run))
+    segment, spent = timed(axons_evaluate.keras_segmenter(run))
     segment(np.ones(shape, np.float32))  # the first call builds what the others use
     spent.clear()
-    scores = evaluate.score_simulated(segment, seeds=evaluate.SIMULATED_SEEDS[:seeds], shape=shape)
+    scores = axons_evaluate.score_simulated(
+        segment, seeds=axons_evaluate.SIMULATED_SEEDS[:seeds], shape=shape
+    )
     found = {}
     for name in METRICS:
         values = [score.value for score in scores if score.metric == name]

@@ -13,7 +13,7 @@ import pytest
 import tifffile
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.images import as_volume, read_volume
+from calzoo.imaging.images import as_volume, open_volume
 from calzoo.imaging.specks import surroundings
 from calzoo.imaging.writers import VolumeWriter, write_volume
 from calzoo.inference import axons, models
@@ -87,7 +87,7 @@ def test_a_file_gets_what_an_array_gets(tmp_path, capsys):
     assert (run.count, run.provider, run.folder) == (3, "cpu", tmp_path / "out")
     assert run.table == expected.table
     for name in ("semantic", "instances"):
-        array, written = getattr(expected, name), read_volume(tmp_path / "out" / f"{name}.tif")
+        array, written = getattr(expected, name), open_volume(tmp_path / "out" / f"{name}.tif")
         with written:
             np.testing.assert_array_equal(written.read(), array)
             assert written.dtype == array.dtype
@@ -169,7 +169,7 @@ def test_a_volume_and_a_model_that_are_open_may_be_given():
 
 def test_an_open_volume_takes_the_voxel_size_that_is_given(tmp_path):
     np.save(tmp_path / "stack.npy", stack())
-    with read_volume(tmp_path / "stack.npy") as volume:
+    with open_volume(tmp_path / "stack.npy") as volume:
         found = segment_axons(volume, voxel_um=(1, 1, 1), axon_diameter="6um", **PIXEL)
     expected = segment_axons(stack(), voxel_um=(1, 1, 1), axon_diameter="6um", **PIXEL)
     assert found.table == expected.table

@@ -24,7 +24,7 @@ from calzoo.commands import _batch, _options, info
 from calzoo.commands.doctor import _tiny_card
 from calzoo.errors import CalzooError
 from calzoo.imaging.borders import semantic_from_instances
-from calzoo.imaging.images import read_volume
+from calzoo.imaging.images import open_volume
 from calzoo.imaging.outputs import write_run_json
 from calzoo.imaging.writers import write_volume
 from calzoo.simulation.axons import simulate_axons
@@ -427,7 +427,7 @@ def test_simulate_writes_the_same_stacks_for_the_same_seed(tmp_path, capsys):
     for kind in ("volume", "instances", "semantic"):
         a, b = ((tmp_path / name / f"000_{kind}.tif").read_bytes() for name in "ab")
         assert a == b
-    first, second = (read_volume(tmp_path / "a" / f"{name}_volume.tif") for name in ("000", "001"))
+    first, second = (open_volume(tmp_path / "a" / f"{name}_volume.tif") for name in ("000", "001"))
     assert first.shape == (6, 32, 40)
     assert not np.array_equal(first.read(), second.read())
 
@@ -436,7 +436,7 @@ def test_simulated_truth_fits_its_volume(tmp_path):
     argv = ["simulate", "axons", "--shape", "6,32,40", "--seed", "3", "-o", str(tmp_path / "a")]
     assert cli.main(argv) == 0
     volume, instances, semantic = (
-        read_volume(tmp_path / "a" / f"000_{kind}.tif") for kind in ("volume", "instances", "semantic")
+        open_volume(tmp_path / "a" / f"000_{kind}.tif") for kind in ("volume", "instances", "semantic")
     )
     assert volume.shape == instances.shape == semantic.shape
     assert volume.voxel_um == pytest.approx(instances.voxel_um)
@@ -470,7 +470,7 @@ def test_axons_are_segmented_stack_by_stack(stacks, tmp_path, capsys):
     for folder in folders:
         names = {path.name for path in folder.iterdir()}
         assert names == {"semantic.tif", "instances.tif", "axons.csv", "overlay.png", "run.json"}
-        assert read_volume(folder / "instances.tif").voxel_um == pytest.approx((2, 0.5, 0.5))
+        assert open_volume(folder / "instances.tif").voxel_um == pytest.approx((2, 0.5, 0.5))
 
 
 def test_axons_are_found_again_for_another_stack_or_other_options_on_request_only(stacks, tmp_path, capsys):
@@ -519,7 +519,7 @@ def test_axons_are_scaled_to_what_the_network_knows(tmp_path):
         assert axons(tmp_path / "a.tif", *options) == 0
         facts = json.loads((tmp_path / size / "run.json").read_text())
         factors.append(facts["parameters"]["factors"])
-        assert read_volume(tmp_path / size / "instances.tif").shape == bar.shape
+        assert open_volume(tmp_path / size / "instances.tif").shape == bar.shape
     assert factors[0] == factors[1]
     assert factors[0][1] < 1
 
@@ -588,10 +588,10 @@ def test_results_are_shown_in_napari(stacks, tmp_path, napari, form):
         assert {layer.scale for layer in viewer.layers.values()} == {(2, 0.5, 0.5)}
         folder = tmp_path / "out" / Path(path).stem
         end = ".zarr" if form else ".tif"
-        with read_volume(path) as volume:
+        with open_volume(path) as volume:
             np.testing.assert_array_equal(shown.pop(Path(path).name), volume.read())
         for name in ("semantic", "instances"):
-            with read_volume(folder / f"{name}{end}") as volume:
+            with open_volume(folder / f"{name}{end}") as volume:
                 np.testing.assert_array_equal(shown.pop(name), volume.read())
         assert not shown
 

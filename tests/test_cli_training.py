@@ -19,7 +19,7 @@ from calzoo.commands._axons import onnx_segmenter
 from calzoo.inference.axons import segment_axons
 from calzoo.inference.models import load_model
 from calzoo.simulation.axons import simulate_axons
-from calzoo.training import evaluate
+from calzoo.training import axons_evaluate
 from calzoo.training.runs import load_run
 
 SMALL = {
@@ -39,6 +39,13 @@ SMALL = {
     "network.bottom": 2,
 }
 SETTINGS = [f"--set={name}={json.dumps(value)}" for name, value in SMALL.items()]
+
+
+def score_few_stacks(monkeypatch):
+    small = functools.partial(
+        axons_evaluate.score_simulated, styles=("lightsheet",), seeds=(1,), shape=(8, 64, 64)
+    )
+    monkeypatch.setattr(axons_evaluate, "score_simulated", small)
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +101,10 @@ def test_a_run_keeps_its_recipe(run, capsys):
 
 def test_evaluate_prints_the_scores_and_keeps_them(run, tmp_path, monkeypatch, capsys):
     scored = shutil.copytree(run, tmp_path / "run")
-    small = functools.partial(evaluate.score_simulated, styles=("lightsheet",), seeds=(1,), shape=(8, 64, 64))
-    monkeypatch.setattr(evaluate, "score_simulated", small)
+    small = functools.partial(
+        axons_evaluate.score_simulated, styles=("lightsheet",), seeds=(1,), shape=(8, 64, 64)
+    )
+    monkeypatch.setattr(axons_evaluate, "score_simulated", small)
     assert cli.main(["evaluate", str(scored)]) == 0
     out = capsys.readouterr().out
     assert "F1 axon" in out
@@ -148,7 +157,7 @@ def test_export_writes_a_file_that_the_light_half_runs(scored, tmp_path, capsys)
     model = load_model(path, provider="cpu")
     card = model.card
     assert (card.name, card.recipe, card.scores[0].value) == ("mine", "axons", 0.5)
-    segment, as_trained = onnx_segmenter(model), evaluate.keras_segmenter(load_run(scored))
+    segment, as_trained = onnx_segmenter(model), axons_evaluate.keras_segmenter(load_run(scored))
     volume = simulate_axons(1, (4, 32, 32), style="lightsheet").volume
     classes, expected = segment(volume)[0], as_trained(volume)[0]
     assert len(np.unique(expected)) > 1
@@ -170,8 +179,10 @@ def test_a_released_run_is_scored_and_becomes_a_preset_that_segments(
     run, registry, tmp_path, monkeypatch, capsys, rng
 ):
     unscored = shutil.copytree(run, tmp_path / "run")
-    small = functools.partial(evaluate.score_simulated, styles=("lightsheet",), seeds=(1,), shape=(8, 64, 64))
-    monkeypatch.setattr(evaluate, "score_simulated", small)
+    small = functools.partial(
+        axons_evaluate.score_simulated, styles=("lightsheet",), seeds=(1,), shape=(8, 64, 64)
+    )
+    monkeypatch.setattr(axons_evaluate, "score_simulated", small)
     monkeypatch.setattr("calzoo.export.export_run", functools.partial(export.export_run, timing=False))
     (registry.FOLDER.parent / "setup.cfg").touch()
     assert cli.main(["release", str(unscored), "--preset", "tiny-axons"]) == 0

@@ -10,7 +10,7 @@ pytest.importorskip("keras")
 from tiny_recipe import tiny_recipe
 
 import calzoo.cli
-from calzoo.training import evaluate, recipes
+from calzoo.training import axons_evaluate, recipes
 from calzoo.training.runs import SCORES, WEIGHTS, load_run
 from calzoo.training.variables import save_weights
 from calzoo.weights.card import Score
@@ -39,7 +39,7 @@ def scored(monkeypatch):
         called.append("simulated")
         return [Score(data="simulated", metric="F1 axon", value=0.5, protocol="p")]
 
-    monkeypatch.setattr(evaluate, "score_simulated", score_simulated)
+    monkeypatch.setattr(axons_evaluate, "score_simulated", score_simulated)
     return called
 
 

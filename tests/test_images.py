@@ -11,7 +11,7 @@ import tifffile
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.frames import as_movie
-from calzoo.imaging.images import as_volume, read_volume
+from calzoo.imaging.images import as_volume, open_volume
 from calzoo.imaging.writers import VolumeWriter
 
 SHAPE = (5, 24, 32)
@@ -25,12 +25,12 @@ def stack(rng):
 
 
 def read(path, **options):
-    with read_volume(path, **options) as volume:
+    with open_volume(path, **options) as volume:
         return volume.read()
 
 
 def refused(path, match, **options):
-    with pytest.raises(CalzooError, match=match), read_volume(path, **options) as volume:
+    with pytest.raises(CalzooError, match=match), open_volume(path, **options) as volume:
         volume.read()
 
 
@@ -58,7 +58,7 @@ def test_every_data_type_and_byte_order_of_a_tiff_is_read_exactly(
 def test_every_data_type_of_an_npy_is_read_exactly(tmp_path, stack, dtype, order):
     data = np.asarray(stack.astype(dtype), order=order)
     np.save(tmp_path / "a.npy", data)
-    with read_volume(tmp_path / "a.npy") as volume:
+    with open_volume(tmp_path / "a.npy") as volume:
         np.testing.assert_array_equal(volume.read(), data)
         np.testing.assert_array_equal(volume.planes(1, 3), data[1:3])
         assert volume.dtype == ("uint8" if dtype == "bool" else data.dtype.newbyteorder("="))
@@ -84,7 +84,7 @@ def test_tiles_predictors_and_bigtiff_are_read(tmp_path, stack, bigtiff, tile, p
 
 def test_planes_are_read_like_a_slice(tmp_path, stack):
     tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack")
-    with read_volume(tmp_path / "a.tif") as volume:
+    with open_volume(tmp_path / "a.tif") as volume:
         assert volume.shape == SHAPE
         assert volume.dtype == np.uint16
         np.testing.assert_array_equal(volume.planes(1, 4), stack[1:4])
@@ -94,7 +94,7 @@ def test_planes_are_read_like_a_slice(tmp_path, stack):
 
 def test_numpy_takes_a_volume_for_its_array(tmp_path, stack):
     tifffile.imwrite(tmp_path / "stack.tif", stack, metadata={"axes": "ZYX"})
-    with read_volume(tmp_path / "stack.tif") as volume:
+    with open_volume(tmp_path / "stack.tif") as volume:
         np.testing.assert_array_equal(np.asarray(volume), stack)
         assert np.asarray(volume, np.float32).dtype == np.float32
         assert np.mean(volume) == stack.mean()
@@ -102,7 +102,7 @@ def test_numpy_takes_a_volume_for_its_array(tmp_path, stack):
 
 def test_a_plane_belongs_to_the_caller(tmp_path, stack):
     tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack")
-    with read_volume(tmp_path / "a.tif") as volume:
+    with open_volume(tmp_path / "a.tif") as volume:
         volume.planes(0, 1)[:] = 0
         np.testing.assert_array_equal(volume.planes(0, 1), stack[:1])
 
@@ -154,7 +154,7 @@ def write_imagej(path, data, axes, **options):
 def test_a_channel_of_an_imagej_hyperstack_is_chosen(tmp_path, rng, channel, compression):
     data = rng.integers(0, 255, (5, 2, 24, 32)).astype("uint8")
     write_imagej(tmp_path / "a.tif", data, "ZCYX", compression=compression)
-    with read_volume(tmp_path / "a.tif", channel=channel) as volume:
+    with open_volume(tmp_path / "a.tif", channel=channel) as volume:
         np.testing.assert_array_equal(volume.read(), data[:, channel])
         np.testing.assert_array_equal(volume.planes(2, 4), data[2:4, channel])
         assert volume.n_channels == 2
@@ -182,7 +182,7 @@ def test_a_channel_is_chosen_by_the_name_in_the_ome_metadata(tmp_path, rng):
         "Channel": {"Name": ["GFP", "tdTomato"]},
     }
     tifffile.imwrite(tmp_path / "a.ome.tif", data, metadata=metadata, photometric="minisblack")
-    with read_volume(tmp_path / "a.ome.tif", channel="tdTomato") as volume:
+    with open_volume(tmp_path / "a.ome.tif", channel="tdTomato") as volume:
         np.testing.assert_array_equal(volume.read(), data[1])
         assert volume.voxel_um == pytest.approx((2.0, 0.5, 0.4))
         assert volume.channel_names == ("GFP", "tdTomato")
@@ -209,13 +209,13 @@ def test_ome_planes_come_in_the_order_of_the_metadata(tmp_path, rng, order, comp
 )
 def test_imagej_units_become_micrometres(tmp_path, stack, unit, um):
     write_imagej(tmp_path / "a.tif", stack, "ZYX", metadata={"unit": unit})
-    with read_volume(tmp_path / "a.tif") as volume:
+    with open_volume(tmp_path / "a.tif") as volume:
         assert volume.voxel_um == pytest.approx((2.5 * um, 0.25 * um, 0.5 * um))
 
 
 def test_pixels_are_no_unit_of_length(tmp_path, stack):
     write_imagej(tmp_path / "a.tif", stack, "ZYX", metadata={"unit": "pixel"})
-    with read_volume(tmp_path / "a.tif") as volume:
+    with open_volume(tmp_path / "a.tif") as volume:
         assert volume.voxel_um is None
 
 
@@ -223,14 +223,14 @@ def test_pixels_per_centimetre_count_and_dots_per_inch_do_not(tmp_path, stack):
     options = {"photometric": "minisblack", "metadata": None}
     tifffile.imwrite(tmp_path / "a.tif", stack, resolution=(20_000, 20_000), resolutionunit=3, **options)
     tifffile.imwrite(tmp_path / "b.tif", stack, resolution=(72, 72), resolutionunit=2, **options)
-    with read_volume(tmp_path / "a.tif") as a, read_volume(tmp_path / "b.tif") as b:
+    with open_volume(tmp_path / "a.tif") as a, open_volume(tmp_path / "b.tif") as b:
         assert a.voxel_um == (None, 0.5, 0.5)
         assert b.voxel_um is None
 
 
 def test_the_users_voxel_size_wins(tmp_path, stack):
     write_imagej(tmp_path / "a.tif", stack, "ZYX")
-    with read_volume(tmp_path / "a.tif", voxel_um=(3, 1, 1)) as volume:
+    with open_volume(tmp_path / "a.tif", voxel_um=(3, 1, 1)) as volume:
         assert volume.voxel_um == (3.0, 1.0, 1.0)
     refused(tmp_path / "a.tif", r"three lengths in micrometres .*got \(3, 1\)", voxel_um=(3, 1))
     refused(tmp_path / "a.tif", "all above 0", voxel_um=(0, 1, 1))
@@ -391,7 +391,7 @@ def test_nan_and_infinity_are_refused_with_their_place(tmp_path, name, value):
     np.save(tmp_path / "a.npy", data)
     tifffile.imwrite(tmp_path / "a.tif", data, photometric="minisblack")
     refused(tmp_path / name, rf"expected finite values, got {value} at plane 3, row 4, column 5; replace")
-    with read_volume(tmp_path / name) as volume:
+    with open_volume(tmp_path / name) as volume:
         assert volume.planes(0, 3).shape == (3, 24, 32)  # checked as it is read
         with pytest.raises(CalzooError, match="plane 3, row 4"):
             volume.planes(2, 5)
@@ -523,7 +523,7 @@ def test_memory_does_not_grow_with_the_number_of_planes(tmp_path, form):
         else:
             compression = "zlib" if form == "compressed" else None
             tifffile.imwrite(path, data, compression=compression, photometric="minisblack", metadata=None)
-        with read_volume(path) as volume:
+        with open_volume(path) as volume:
             tracemalloc.start()
             for start in range(0, planes, 16):
                 volume.planes(start, start + 16)
@@ -549,7 +549,7 @@ def test_the_real_volumes_are_read(shared_data):
     ]
     shapes = [(151, 160, 150), (101, 120, 120), (97, 150, 150), (64, 128, 128)]
     for name, shape in zip(volumes, shapes, strict=True):
-        with read_volume(shared_data / f"{name}.tif") as volume:
+        with open_volume(shared_data / f"{name}.tif") as volume:
             assert volume.shape == shape
             np.testing.assert_array_equal(volume.read(), tifffile.imread(shared_data / f"{name}.tif"))
 

@@ -12,7 +12,7 @@ import pytest
 
 from calzoo import cli
 from calzoo.errors import CalzooError
-from calzoo.imaging.images import read_volume
+from calzoo.imaging.images import open_volume
 from calzoo.imaging.movies import open_movie
 from calzoo.imaging.outputs import source_facts
 from calzoo.imaging.zarr_writer import ZarrWriter
@@ -51,7 +51,7 @@ UM = dict.fromkeys("zyx", "micrometer")
 def test_an_image_is_a_volume(tmp_path, rng, version, dtype):
     array = (4 * rng.random((10, 24, 20))).astype(dtype)
     path = store(tmp_path / "a.zarr", array, "zyx", scale=[2, 0.5, 0.4], units=UM, version=version)
-    with read_volume(path) as volume:
+    with open_volume(path) as volume:
         assert volume.shape == (10, 24, 20)
         assert volume.voxel_um == (2, 0.5, 0.4)
         assert volume.dtype.isnative
@@ -63,7 +63,7 @@ def test_time_and_channel_of_length_1_do_not_matter_and_units_are_converted(tmp_
     array = rng.integers(0, 99, (1, 1, 6, 12, 14), np.uint16)
     units = {"z": "nanometer", "y": "millimeter"}
     path = store(tmp_path / "a.zarr", array, "tczyx", scale=[1, 1, 1500, 0.001, 7], units=units)
-    with read_volume(path) as volume:
+    with open_volume(path) as volume:
         assert volume.voxel_um == (1.5, 1.0, None)  # of what has no unit, the length is not known
         np.testing.assert_array_equal(volume.planes(2, 5), array[0, 0, 2:5])
 
@@ -71,7 +71,7 @@ def test_time_and_channel_of_length_1_do_not_matter_and_units_are_converted(tmp_
 def test_scales_of_image_and_level_are_multiplied(tmp_path):
     more = {"coordinateTransformations": [{"type": "scale", "scale": [3.0, 1, 1]}]}
     array = np.zeros((2, 8, 8), np.uint8)
-    with read_volume(store(tmp_path / "a.zarr", array, "zyx", scale=[2.0, 1, 1], units=UM, **more)) as volume:
+    with open_volume(store(tmp_path / "a.zarr", array, "zyx", scale=[2.0, 1, 1], units=UM, **more)) as volume:
         assert volume.voxel_um == (6, 1, 1)
 
 
@@ -79,12 +79,12 @@ def test_a_channel_is_chosen_by_number_or_name(tmp_path, rng):
     array = rng.integers(0, 99, (2, 5, 12, 14), np.uint16)
     path = store(tmp_path / "a.zarr", array, "czyx")
     with pytest.raises(CalzooError, match=r"got 2 channels: CZYX .*--channel \(0 to 1\)"):
-        read_volume(path)
-    with read_volume(path, channel=1) as volume:
+        open_volume(path)
+    with open_volume(path, channel=1) as volume:
         np.testing.assert_array_equal(volume.read(), array[1])
     group = zarr.open_group(str(path))
     group.attrs["omero"] = {"channels": [{"label": "DAPI"}, {"label": "GFP"}]}
-    with read_volume(path, channel="GFP") as volume:
+    with open_volume(path, channel="GFP") as volume:
         np.testing.assert_array_equal(volume.read(), array[1])
 
 
@@ -92,8 +92,8 @@ def test_an_array_alone_is_read_like_npy(tmp_path, rng):
     array = rng.integers(0, 99, (3, 2, 12, 14), np.uint16)
     zarr.create_array(str(tmp_path / "a.zarr"), data=array)
     with pytest.raises(CalzooError, match=r"got shape \(3, 2, 12, 14\).*--axes ZCYX"):
-        read_volume(tmp_path / "a.zarr")
-    with read_volume(tmp_path / "a.zarr", axes="zcyx", channel=0) as volume:
+        open_volume(tmp_path / "a.zarr")
+    with open_volume(tmp_path / "a.zarr", axes="zcyx", channel=0) as volume:
         np.testing.assert_array_equal(volume.read(), array[:, 0])
 
 
@@ -104,32 +104,32 @@ def test_a_store_over_time_is_a_movie(tmp_path, rng):
         assert (movie.shape, movie.frame_rate_hz, movie.pixel_um) == ((7, 12, 14), 20, (2, 3))
         np.testing.assert_array_equal(movie.take([5, 1, 2]), array[[5, 1, 2], 1])
     with pytest.raises(CalzooError, match=r"expected planes, got time points"):
-        read_volume(path, channel=0)
+        open_volume(path, channel=0)
 
 
 def test_what_is_no_image_says_what_is_in_it(tmp_path):
     group = zarr.create_group(str(tmp_path / "a.zarr"), zarr_format=2)
     group.create_array("0", shape=(4, 8, 8), dtype="u1")
     with pytest.raises(CalzooError, match=r"got a group without multiscales.*a\.zarr/0\)"):
-        read_volume(tmp_path / "a.zarr")
+        open_volume(tmp_path / "a.zarr")
 
 
 def test_damaged_metadata_and_chunks_are_refused(tmp_path, rng):
     path = store(tmp_path / "a.zarr", rng.integers(0, 99, (4, 8, 8), np.uint16), "zyx")
     chunk = next(p for p in (path / "full").rglob("*") if p.is_file() and p.name[0] != ".")
     chunk.write_bytes(chunk.read_bytes()[:9])
-    with read_volume(path) as volume, pytest.raises(CalzooError, match=r"a chunk cannot be read.*damaged"):
+    with open_volume(path) as volume, pytest.raises(CalzooError, match=r"a chunk cannot be read.*damaged"):
         volume.read()
     (path / "full" / ".zarray").write_text("{")
     with pytest.raises(CalzooError, match="damaged or foreign Zarr metadata"):
-        read_volume(path)
+        open_volume(path)
 
 
 def test_nan_is_refused_with_its_place(tmp_path):
     array = np.zeros((4, 8, 8), np.float32)
     array[2, 3, 4] = np.nan
     with (
-        read_volume(store(tmp_path / "a.zarr", array, "zyx")) as volume,
+        open_volume(store(tmp_path / "a.zarr", array, "zyx")) as volume,
         pytest.raises(CalzooError, match="got nan at plane 2, row 3, column 4"),
     ):
         volume.read()
@@ -139,7 +139,7 @@ def test_without_the_package_the_line_that_installs_it_is_named(tmp_path, monkey
     path = store(tmp_path / "a.zarr", np.zeros((4, 8, 8), np.uint8), "zyx")
     monkeypatch.setitem(sys.modules, "zarr", None)
     with pytest.raises(CalzooError, match=r"needs the package zarr.*pip install 'calzoo\[zarr\]'"):
-        read_volume(path)
+        open_volume(path)
     with pytest.raises(CalzooError, match=r"out\.zarr.*pip install 'calzoo\[zarr\]'"):
         ZarrWriter(tmp_path / "out.zarr", (4, 8, 8), np.uint8)
 
@@ -153,7 +153,7 @@ def test_what_is_written_is_read(tmp_path, rng, portion):
     with ZarrWriter(tmp_path / "a.zarr", array.shape, "int32", (2, 0.5, 0.4), labels=True) as writer:
         for start in range(0, len(array), portion):
             writer.append(array[start : start + portion])
-    with read_volume(tmp_path / "a.zarr") as volume:
+    with open_volume(tmp_path / "a.zarr") as volume:
         np.testing.assert_array_equal(volume.read(), array)
         assert volume.voxel_um == (2, 0.5, 0.4)
     assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
@@ -219,7 +219,7 @@ def test_an_image_and_an_empty_folder_are_replaced(tmp_path, version):
         store(path, np.ones((4, 8, 8), np.uint8), "zyx", version=version)
     with ZarrWriter(path, (2, 8, 8), "uint8") as writer:
         writer.append(np.full((2, 8, 8), 3))
-    with read_volume(path) as volume:
+    with open_volume(path) as volume:
         np.testing.assert_array_equal(volume.read(), np.full((2, 8, 8), 3))
 
 
@@ -278,7 +278,7 @@ def test_a_store_is_segmented_into_stores(tmp_path, capsys):
     assert names == ["axons.csv", "instances.zarr", "overlay.png", "run.json", "semantic.zarr"]
     expected = segment_axons(bars(), model=SMOOTH, provider="cpu")
     for name in ("semantic", "instances"):
-        with read_volume(tmp_path / "out" / f"{name}.zarr") as volume:
+        with open_volume(tmp_path / "out" / f"{name}.zarr") as volume:
             np.testing.assert_array_equal(volume.read(), getattr(expected, name))
             assert volume.voxel_um == (2, 0.5, 0.5)
         metadata = json.loads((tmp_path / "out" / f"{name}.zarr" / ".zattrs").read_text())
@@ -293,7 +293,7 @@ def test_a_result_of_the_other_form_is_replaced(tmp_path):
     run_axons(larger, tmp_path / "out", zarr=True, **options)
     (tmp_path / "out" / "notes.txt").write_text("mine")
     run_axons(path, tmp_path / "out", zarr=True, **options)
-    with read_volume(tmp_path / "out" / "instances.zarr") as volume:
+    with open_volume(tmp_path / "out" / "instances.zarr") as volume:
         np.testing.assert_array_equal(volume.read(), segment_axons(bars(), **options).instances)
     planes = {p.name for p in (tmp_path / "out" / "instances.zarr" / "0").iterdir() if p.is_dir()}
     assert planes <= {"0", "1"}  # chunks of 16 planes: none is left of the larger one
@@ -358,7 +358,7 @@ def test_a_store_that_a_killed_process_has_begun_is_begun_anew(tmp_path):
         writer.append(np.full((1, 8, 8), 3, "uint8"))
     assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
     assert not (tmp_path / "a.zarr" / ".calzoo-part").exists()
-    with read_volume(tmp_path / "a.zarr") as volume:
+    with open_volume(tmp_path / "a.zarr") as volume:
         np.testing.assert_array_equal(volume.read(), np.full((1, 8, 8), 3))
 
 

@@ -168,7 +168,7 @@ def test_a_model_is_printed_with_its_card():
 @pytest.mark.parametrize(
     ("function", "opener"),
     [
-        (calzoo.segment_axons, "read_volume"),
+        (calzoo.segment_axons, "open_volume"),
         (calzoo.find_cells, "open_movie"),
         (calzoo.find_centers, "open_movie"),
         (calzoo.register_movie, "open_movie"),

@@ -181,6 +181,40 @@ def test_the_interval_of_similarity_holds_an_unchanged_one(rng):
     assert 180 <= held < 200
 
 
+def test_groups_have_their_own_trials_whether_numbered_anew_or_on(rng):
+    """Trials of other groups say nothing of one: counted, they gave three trials a p of .05."""
+    truth = rng.normal(size=300) + rng.normal(size=(8, 300))
+    held = np.zeros(3)
+    for _ in range(100):
+        sides = [trials_of(rng, truth, 1.0, trials=3) for _ in range(2)]
+        changes = []
+        for on in (0, 3):
+            groups = [
+                [
+                    TrialSimilarity(maps, c, trial + on * (c > 3), members)
+                    for members in (range(4), range(4, 8))
+                ]
+                for maps, c, trial in sides
+            ]
+            pairs = [*zip(*groups, strict=True), [MeanSimilarity(side) for side in groups]]
+            changes.append([compare_means(*pair, rng=rng) for pair in pairs])
+        anew, on = changes
+        assert anew == on
+        assert min(change.p for change in on) >= 2 / 2**3
+        held += [low <= 0 <= high for low, high in (change.interval for change in on)]
+    assert (held >= 88).all()  # of .95 on average; less comes once in 200 times
+    assert held.sum() < 300
+
+
+def test_the_mean_of_groups_has_as_many_trials_as_the_shortest(rng):
+    truth = rng.random((4, 50))
+    long, short = (TrialSimilarity(*trials_of(rng, truth, 0.3, trials=n), range(4)) for n in (6, 4))
+    together = MeanSimilarity([long, short])
+    assert len(together.trials) == 4
+    first = long.means(np.array([[1.0, 1, 1, 1, 0, 0]]))[0]
+    assert together.mean() == pytest.approx((first + short.mean()) / 2)
+
+
 def test_more_in_common_is_found_and_a_repetition_is_not(rng):
     shared, own = rng.normal(size=300), rng.normal(size=(6, 300))
     before, again = (TrialSimilarity(*trials_of(rng, shared + own, 1.0), range(6)) for _ in range(2))

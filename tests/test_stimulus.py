@@ -14,7 +14,7 @@ import pytest
 
 from calzoo import cli
 from calzoo.errors import CalzooError
-from calzoo.imaging.images import read_volume
+from calzoo.imaging.images import open_volume
 from calzoo.imaging.masks import Masks, write_masks
 from calzoo.imaging.outputs import write_run_json, write_table
 from calzoo.imaging.rest import RestTrack, noise_level, rest_picture, scaled
@@ -22,7 +22,7 @@ from calzoo.imaging.stimuli import read_stimuli
 from calzoo.imaging.stimulus_report import write_comparison
 from calzoo.stimulus import folders
 from calzoo.stimulus.analysis import analyse_stimuli, blocks, predictions
-from calzoo.stimulus.comparison import check_trials, compare_analyses, comparison_table
+from calzoo.stimulus.comparison import check_trials, compare_analyses, comparison_table, overlapping_trials
 from calzoo.stimulus.folders import run_compare, run_stimulus, stimulated_pixels
 
 pytest.importorskip("onnxruntime")
@@ -418,7 +418,7 @@ def test_trials_that_count_all_stimuli_are_refused(folder, rng, tmp_path, capsys
     analysis = analyse_stimuli(frames, stimuli, model=MODEL)
     match = (
         "the table of the recording before: expected at least 3 trials with each of the 6 conditions of "
-        "group 1, got 0 such trials of 35; trial 1 lacks cells 2, 3, .* or leave it out"
+        "group 1, got 0 such trials of 30; trial 1 lacks cells 2, 3, .* or leave it out"
     )
     with pytest.raises(CalzooError, match=match):
         compare_analyses(analysis, analysis)
@@ -443,6 +443,51 @@ def test_trials_that_lack_conditions_do_not_count(rng, tmp_path):
         check_trials(table(short), "stimuli.csv")
     short.pop("4")
     check_trials(table(short))
+
+
+def rows_of(order):
+    """Return rows of a table: a stimulus every other frame, of (cells, trial, group)."""
+    return [f"{2 * i},{cells},{trial},{group}" for i, (cells, trial, group) in enumerate(order)]
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_trials_that_overlap_are_told(tmp_path, counted):
+    """What drifts is taken for a change there: of such recordings without one, half raised an alarm."""
+    rows = rows_of((cells, trial, 1) for cells in "123" for trial in (1, 2, 3))
+    path = table_of(tmp_path, rows)
+    if counted:
+        lines = [line.split(",") for line in path.read_text().splitlines()]
+        path.write_text("\n".join(f"{frame},{cells}" for frame, cells, *_ in lines))
+    stimuli = read_stimuli(path, frames=18, after=2)
+    check_trials(stimuli)
+    told = overlapping_trials(stimuli)
+    assert told.startswith(
+        "trial 2 of group 1 begins at frame 2, before trial 1 ends at frame 13: slow drift"
+    )
+
+
+@pytest.mark.parametrize("first", [1, 4])
+def test_groups_may_be_recorded_one_after_the_other(tmp_path, first):
+    order = [(cells, trial, 1) for trial in (3, 1, 2) for cells in "123"]
+    order += [(cells, trial + first, 2) for trial in range(3) for cells in "654"]
+    stimuli = read_stimuli(table_of(tmp_path, rows_of(order)), frames=36, after=2)
+    check_trials(stimuli)
+    assert overlapping_trials(stimuli) == ""
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_command_tells_of_overlapping_trials(folder, capsys, swapped):
+    table = folder / "stimuli.csv"
+    if swapped:  # trials 1 and 2 of the condition that comes first
+        head, *rows = table.read_text().splitlines()
+        first = [i for i, row in enumerate(rows) if row.split(",")[1] == rows[0].split(",")[1]][:2]
+        for i, other in zip(first, "21", strict=True):
+            frame, cells, _, *rest = rows[i].split(",")
+            rows[i] = ",".join([frame, cells, other, *rest])
+        table.write_text("\n".join([head, *rows]))
+    path = str(folder / "frames.npy")
+    assert cli.main(["compare", path, path, "--model", str(MODEL), "-o", str(folder / "out")]) == 0
+    assert ("stimuli.csv: trial 1 of group 1 begins" in capsys.readouterr().err) == swapped
 
 
 def test_maps_of_two_networks_are_not_compared(rng, tmp_path):
@@ -480,7 +525,7 @@ def test_the_command_writes_tables_maps_pictures_and_a_page(folder, capsys):
     frames = np.load(folder / "frames.npy")
     stimuli = read_stimuli(folder / "stimuli.csv", frames=len(frames))
     expected = analyse_stimuli(frames, stimuli, model=MODEL)
-    with read_volume(out / "cams.tif") as cams:
+    with open_volume(out / "cams.tif") as cams:
         assert cams.shape == (len(CONDITIONS), 32, 32)
         np.testing.assert_allclose(cams.read(), expected.mean_cams, atol=1e-5)
     zncc = np.genfromtxt(out / "zncc.csv", delimiter=",", skip_header=1)[:, 1:]
@@ -526,6 +571,17 @@ def test_where_nothing_can_be_written_nothing_is_computed(folder, monkeypatch):
         run_stimulus(path, folder / "out", table, model=MODEL)
     with pytest.raises(CalzooError, match="work goes there until it is finished"):
         run_compare(path, path, folder / "out", (table, table), model=MODEL)
+
+
+def test_masks_of_another_field_are_refused_before_a_comparison(folder, monkeypatch):
+    path, table, masks = folder / "frames.npy", folder / "stimuli.csv", folder / "masks.npz"
+    write_masks(masks, cells=Masks.from_stack(np.eye(28, dtype=bool)[None]))
+    monkeypatch.setattr(
+        folders, "analyse_stimuli", lambda *args, **options: pytest.fail("the work was begun")
+    )
+    match = r"masks\.npz: expected masks of \(32, 32\) pixels, as .*frames\.npy has, got \(28, 28\)"
+    with pytest.raises(CalzooError, match=match):
+        run_compare(path, path, folder / "out", (table, table), masks=masks, model=MODEL)
 
 
 @pytest.mark.parametrize("name", sorted(OF_PAIRS))

@@ -468,3 +468,15 @@ def test_without_validation_data_the_last_weights_are_kept(tmp_path, monkeypatch
     last, kept = final_arrays(tmp_path / "run"), read_arrays(tmp_path / "run" / "weights.safetensors")
     for path, array in kept.items():
         np.testing.assert_array_equal(array, last[f"model:{path}"].astype(array.dtype), err_msg=path)
+
+
+@pytest.mark.parametrize(
+    ("missing", "reason"),
+    [("recipe.json", "expected the folder of a run"), ("weights.safetensors", "no weights yet")],
+)
+def test_a_folder_that_is_no_finished_run_is_refused(tmp_path, missing, reason):
+    for name in ("recipe.json", "weights.safetensors"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / missing).unlink()
+    with pytest.raises(CalzooError, match=reason):
+        load_run(tmp_path)

@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from calzoo.training import evaluate, progress
+from calzoo.training import axons_evaluate, progress
 from calzoo.training.simulated import SimulatedPool
 
 
@@ -58,7 +58,7 @@ def test_the_stacks_of_an_evaluation_are_counted(record):
     def segment(volume):
         return np.zeros(volume.shape, np.uint8), np.zeros(volume.shape, np.int32)
 
-    score = functools.partial(evaluate.score_simulated, styles=("lightsheet",), seeds=(1, 2))
+    score = functools.partial(axons_evaluate.score_simulated, styles=("lightsheet",), seeds=(1, 2))
     assert score(segment, shape=(4, 32, 32))
     seen = lines(stderr)
     assert seen is None or any("simulated lightsheet" in line and "0/2" in line for line in seen)

@@ -8,7 +8,7 @@ import tifffile
 
 from calzoo.errors import CalzooError
 from calzoo.imaging import writers
-from calzoo.imaging.images import read_volume
+from calzoo.imaging.images import open_volume
 from calzoo.imaging.movies import open_movie
 from calzoo.imaging.writers import VolumeWriter, write_movie, write_volume
 
@@ -35,7 +35,7 @@ def imagej_lines(path):
 def test_what_is_written_is_read(tmp_path, stack, dtype):
     data = stack > 30_000 if dtype == "bool" else (stack // 300).astype(dtype)
     write_volume(tmp_path / "a.tif", data, voxel_um=(2, 0.65, 0.5))
-    with read_volume(tmp_path / "a.tif") as volume:
+    with open_volume(tmp_path / "a.tif") as volume:
         np.testing.assert_array_equal(volume.read(), data)
         assert volume.dtype == ("uint8" if dtype == "bool" else data.dtype.newbyteorder("="))
         assert volume.voxel_um == pytest.approx((2, 0.65, 0.5), rel=1e-9)
@@ -51,7 +51,7 @@ def test_imagej_keeps_signed_numbers_shifted_and_so_is_their_contrast(tmp_path, 
 
 def test_one_plane_stays_a_volume(tmp_path, stack):
     write_volume(tmp_path / "a.tif", stack[:1])
-    with read_volume(tmp_path / "a.tif") as volume:
+    with open_volume(tmp_path / "a.tif") as volume:
         np.testing.assert_array_equal(volume.read(), stack[:1])
         assert volume.voxel_um is None
 
@@ -82,7 +82,7 @@ def test_a_pixel_size_that_is_not_known_is_not_made_up(tmp_path, voxel):
     """Where a unit is given, ImageJ takes pixels without a size for 1 um wide."""
     write_volume(tmp_path / "a.tif", np.zeros(SHAPE, "uint8"), voxel_um=voxel)
     assert not [line for line in imagej_lines(tmp_path / "a.tif") if line.startswith(("unit", "spacing"))]
-    assert read_volume(tmp_path / "a.tif").voxel_um is None
+    assert open_volume(tmp_path / "a.tif").voxel_um is None
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_above_four_gigabytes_the_file_is_an_ome_bigtiff(tmp_path, monkeypatch, 
     with tifffile.TiffFile(tmp_path / "a.tif") as tif:
         for text in ('SizeZ="5"', 'PhysicalSizeZ="2.0"', 'PhysicalSizeY="0.65"', 'PhysicalSizeX="0.5"'):
             assert text in tif.ome_metadata
-    with read_volume(tmp_path / "a.tif") as volume:
+    with open_volume(tmp_path / "a.tif") as volume:
         assert volume.voxel_um == (2.0, 0.65, 0.5)
         np.testing.assert_array_equal(volume.read(), stack)
 
@@ -136,7 +136,7 @@ def test_wider_numbers_are_written_if_they_fit(tmp_path):
     data = np.arange(60).reshape(1, 6, 10)
     with VolumeWriter(tmp_path / "a.tif", data.shape, "uint8") as writer:
         writer.append(data)
-    with read_volume(tmp_path / "a.tif") as volume:
+    with open_volume(tmp_path / "a.tif") as volume:
         np.testing.assert_array_equal(volume.read(), data)
     for bad in (data + 250, data - 1, data + 0.5):
         with pytest.raises(CalzooError, match="do not fit into uint8"):

@@ -15,7 +15,7 @@ def axons(stack: NDArray[np.uint16]) -> None:
     assert_type(found.semantic, NDArray[np.uint8])
     assert_type(found.instances, NDArray[np.int32])
     assert_type(found.count, int)
-    with calzoo.read_volume(Path("stack.tif"), axes="zyx") as volume:
+    with calzoo.open_volume(Path("stack.tif"), axes="zyx") as volume:
         assert_type(volume, calzoo.Volume)
         assert_type(volume.planes(0, 4), NDArray[Any])
         calzoo.segment_axons(volume, model=calzoo.load_model("axons"), voxel_um=volume.voxel_um)

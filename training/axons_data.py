@@ -8,13 +8,13 @@ import numpy as np
 from calzoo.errors import CalzooError
 from calzoo.imaging.borders import semantic_from_instances
 from calzoo.imaging.normalisation import normalise
-from calzoo.training.augmentation import Variation, vary
+from calzoo.training.axons_augmentation import Variation, vary
 from calzoo.training.axons_simulated import simulated_recording
+from calzoo.training.axons_sources import labelled_planes, only_planes
 from calzoo.training.batches import samples_of, stacked
 from calzoo.training.fingerprints import digest, numbered
 from calzoo.training.progress import shown
 from calzoo.training.simulated import VALIDATION, SimulatedPool
-from calzoo.training.sources import labelled_planes, only_planes
 from calzoo.training.tiles import IGNORE, cut_tiles
 
 

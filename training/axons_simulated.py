@@ -3,7 +3,7 @@
 import numpy as np
 
 from calzoo.simulation.axons import simulate_axons
-from calzoo.training.sources import Recording
+from calzoo.training.axons_sources import Recording
 
 #: Last words of the seeds: the style has a stream of its own, or it would decide the first numbers of the
 #: stack; and no stack is one that `calzoo simulate axons` writes for a report.

@@ -42,9 +42,9 @@ _WHERE = {
     "find_centers": "calzoo.inference.centers",
     "load_model": "calzoo.inference.models",
     "open_movie": "calzoo.imaging.movies",
+    "open_volume": "calzoo.imaging.images",
     "read_masks": "calzoo.imaging.masks",
     "read_stimuli": "calzoo.imaging.stimuli",
-    "read_volume": "calzoo.imaging.images",
     "register_movie": "calzoo.inference.registration",
     "segment_axons": "calzoo.inference.axons",
     "summary_images": "calzoo.imaging.summary",
@@ -58,7 +58,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from calzoo.errors import CalzooError as CalzooError
     from calzoo.imaging.images import Volume as Volume
-    from calzoo.imaging.images import read_volume as read_volume
+    from calzoo.imaging.images import open_volume as open_volume
     from calzoo.imaging.masks import Masks as Masks
     from calzoo.imaging.masks import read_masks as read_masks
     from calzoo.imaging.movies import Movie as Movie

@@ -10,14 +10,14 @@ import numpy as np
 from calzoo.errors import CalzooError
 from calzoo.imaging.growth import GROWTH
 from calzoo.metrics.segmentation import confusion, scores_by_class
-from calzoo.training.augmentation import Variation
+from calzoo.training.axons_augmentation import Variation
 from calzoo.training.axons_data import AxonData
-from calzoo.training.ledger import versions
-from calzoo.training.losses import voxel_loss
+from calzoo.training.axons_losses import voxel_loss
+from calzoo.training.axons_sources import read_recordings
+from calzoo.training.cards import common_fields
 from calzoo.training.prediction import predict_volume
 from calzoo.training.schedule import Schedule, check_sides
 from calzoo.training.scores import with_mean
-from calzoo.training.sources import read_recordings
 from calzoo.training.tiles import IGNORE
 from calzoo.weights.card import Normalisation, Tensor, TrainingData
 
@@ -184,7 +184,7 @@ class AxonsRecipe:
 
     def divisor(self):
         """Return what the sides (z, y, x) of a volume must be multiples of."""
-        module = importlib.import_module(self.builder.split(":")[0])
+        module = self._module()
         return module.divisor(self.network["pool"]) if "pool" in self.network else module.divisor()
 
     def predict(self, model, volume, *, overlap=0.25):
@@ -225,13 +225,13 @@ class AxonsRecipe:
         sources : sequence of str, optional
             Where the run's recordings came from.
         """
-        module = importlib.import_module(self.builder.split(":")[0])
+        module = self._module()
         # Networks without these arguments do not take them in `halo` either.
         reach = module.halo(
             **{name: self.network[name] for name in ("pool", "kernel") if name in self.network}
         )
         axes = ("z", "y", "x")
-        return {
+        return common_fields(self, model, TERMS, sources) | {
             "name": self.name,
             "alias": "Axons in 3-D stacks",
             "task": "axons",
@@ -245,19 +245,16 @@ class AxonsRecipe:
             "overlap": 0.25,
             "postprocessing": {"connectivity": 6, "grow": GROWTH, "min_voxels": self.min_voxels},
             "scale": {"axon_diameter_px": 6.0},
-            "builder": self.builder,
-            "config": dict(self.network),
-            "parameters": model.count_params(),
-            "recipe": self.name,
-            "data": tuple(TERMS[source] for source in sources),
-            "versions": versions(),
         }
+
+    def _module(self):
+        return importlib.import_module(self.builder.split(":")[0])
 
 
 def octa_recipe():
     """Return the recipe of a copy for OCT-A vessels: fine-tuned on planes 0-31 of the sample, nothing else.
 
-    ``calzoo train axons-octa -o RUN --data OCTA --init axons``; `calzoo.training.evaluate.score_octa`
+    ``calzoo train axons-octa -o RUN --data OCTA --init axons``; `calzoo.training.axons_evaluate.score_octa`
     scores it on the planes 40-63.
     """
     return AxonsRecipe(

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from calzoo.imaging.cell_pictures import KINDS
+from calzoo.training.cards import common_fields
 from calzoo.training.cells_data import TERMS
 from calzoo.training.cells_samples import Variation
-from calzoo.training.ledger import versions
 from calzoo.training.schedule import Schedule
 from calzoo.weights.card import Normalisation, Tensor
 from calzoo.weights.release import RESEARCH
@@ -94,7 +94,7 @@ class CellsRecipe:
             Where the run's pictures came from.
         """
         research = any(source in ("abo", "neurofinder") for source in sources)
-        return {
+        return common_fields(self, model, TERMS, sources) | {
             "name": PRESET + RESEARCH * research,
             "alias": "Cells in two-photon recordings" + " (research use)" * research,
             "task": "cells",
@@ -102,13 +102,7 @@ class CellsRecipe:
             "inputs": picture_tensors(),
             "normalisation": self.normalisation(),
             "scale": {"cell_diameter_px": self.diameter, "cell_diameter_um": 12.0},
-            "builder": self.builder,
-            "config": dict(self.network),
-            "parameters": model.count_params(),
-            "recipe": self.name,
             "postprocessing": dict(self.postprocessing),
-            "data": tuple(TERMS[source] for source in sources),
-            "versions": versions(),
             **({"licence": "research use"} if research else {}),
         }
 

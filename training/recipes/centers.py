@@ -11,9 +11,9 @@ from calzoo.errors import CalzooError
 from calzoo.imaging.center_channels import CELL_PX, CHANNELS
 from calzoo.imaging.center_peaks import local_maxima, refine
 from calzoo.metrics.centers import count_points
+from calzoo.training.cards import common_fields
 from calzoo.training.centers_data import CentersData
 from calzoo.training.centers_losses import heat_loss
-from calzoo.training.ledger import versions
 from calzoo.training.prediction import predicted
 from calzoo.training.schedule import Schedule, check_sides
 from calzoo.weights.card import Normalisation, Tensor, TrainingData
@@ -173,7 +173,7 @@ class CentersRecipe:
     def card_fields(self, model, sources=("simulation",)):
         """Return the arguments of a card that follow from the recipe."""
         axes = ("y", "x")
-        return {
+        return common_fields(self, model, TERMS, sources) | {
             "name": self.name,
             "alias": "Cell centres in one-photon movies",
             "task": "centers",
@@ -199,12 +199,6 @@ class CentersRecipe:
                 "window_frames": self.window,
             },
             "scale": {"cell_diameter_px": CELL_PX},
-            "builder": self.builder,
-            "config": dict(self.network),
-            "parameters": model.count_params(),
-            "recipe": self.name,
-            "data": tuple(TERMS[source] for source in sources),
-            "versions": versions(),
         }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from calzoo.errors import CalzooError
-from calzoo.training.ledger import versions
+from calzoo.training.cards import common_fields
 from calzoo.training.prediction import predicted
 from calzoo.training.registration_data import RegistrationData
 from calzoo.training.registration_losses import registration_loss
@@ -146,7 +146,7 @@ class RegistrationRecipe:
     def card_fields(self, model, sources=("simulation",)):
         """Return the arguments of a card that follow from the recipe."""
         step = self._module().DIVISOR
-        return {
+        return common_fields(self, model, TERMS, sources) | {
             "name": "registration-2p" if self.use == "pairs" else self.name,
             "alias": "Motion of two-photon movies",
             "task": "registration",
@@ -167,12 +167,6 @@ class RegistrationRecipe:
             "tile": {"y": 512, "x": 512},
             "overlap": 0.0,
             "postprocessing": {"bad_uncertainty_px": 1.5},
-            "builder": self.builder,
-            "config": dict(self.network),
-            "parameters": model.count_params(),
-            "recipe": self.name,
-            "data": tuple(TERMS[source] for source in sources),
-            "versions": versions(),
         }
 
     def _module(self):

@@ -10,7 +10,7 @@ from calzoo.errors import CalzooError
 from calzoo.imaging.rest import noise_level, rest_picture
 from calzoo.metrics.decoding import decoding_scores
 from calzoo.networks.stimulus import SEED, THESIS
-from calzoo.training.ledger import versions
+from calzoo.training.cards import common_fields
 from calzoo.training.prediction import predicted
 from calzoo.training.schedule import Schedule
 from calzoo.training.stimulus_data import StimulusData
@@ -181,13 +181,12 @@ class StimulusRecipe:
 
     def card_fields(self, model, sources=("own",)):
         """Return the arguments of a card that follow from the recipe."""
-        config = {**self.network, "cam": self.cam}
         count, cells = self.network.get("frames", 1), self.network["cells"]
         pictures = ("frame",) if count == 1 else tuple(f"frame {i}" for i in range(1, count + 1))
         classes = tuple(f"cell {i}" for i in range(1, cells + 1)) + ("none",)
         step = self.network.get("stem", 2) * 2 ** (len(self.network.get("filters", (0, 0))) - 1)
         known = tuple(self.network.get("shape", (128, 128)))
-        return {
+        return common_fields(self, model, TERMS, sources) | {
             "name": self.name,
             "alias": "Stimulated neurons in calcium frames",
             "task": "stimulus",
@@ -218,11 +217,7 @@ class StimulusRecipe:
                 "rest_every": self.rest_every,
             },
             "builder": "calzoo.networks.gradcam:stimulus_cam",
-            "config": config,
-            "parameters": model.count_params(),
-            "recipe": self.name,
-            "data": tuple(TERMS[source] for source in sources),
-            "versions": versions(),
+            "config": {**self.network, "cam": self.cam},
         }
 
     def _recordings(self, folders, cells):

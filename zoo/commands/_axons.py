@@ -15,9 +15,9 @@ def score_run(trained, paths=(), matrices=None):
     -------
     list of calzoo.weights.card.Score
     """
-    from calzoo.training import evaluate
+    from calzoo.training import axons_evaluate
 
-    return _score(evaluate.keras_segmenter(trained), paths, matrices)
+    return _score(axons_evaluate.keras_segmenter(trained), paths, matrices)
 
 
 def score_file(model, paths=(), matrices=None):
@@ -26,10 +26,10 @@ def score_file(model, paths=(), matrices=None):
 
 
 def _score(segment, paths, matrices):
-    from calzoo.training import evaluate
+    from calzoo.training import axons_evaluate
 
     if not paths:
-        return evaluate.score_simulated(segment, matrices=matrices)
+        return axons_evaluate.score_simulated(segment, matrices=matrices)
     scorers = [_scorer(path) for path in paths]  # all are known before the first is run
     return [
         result
@@ -39,13 +39,13 @@ def _score(segment, paths, matrices):
 
 
 def _scorer(path):
-    from calzoo.training import evaluate
+    from calzoo.training import axons_evaluate
 
     if path.suffix == ".py":
-        return evaluate.score_law
+        return axons_evaluate.score_law
     if (path / "val_volume_partial.tif").is_file():
-        return evaluate.score_trailmap
-    return evaluate.score_octa if evaluate.is_octa(path) else evaluate.score_own
+        return axons_evaluate.score_trailmap
+    return axons_evaluate.score_octa if axons_evaluate.is_octa(path) else axons_evaluate.score_own
 
 
 def onnx_segmenter(model):

@@ -33,20 +33,20 @@ def show(results, *, axes=None, channel=None):
     """
     import napari
 
-    from calzoo.imaging.images import read_volume
+    from calzoo.imaging.images import open_volume
 
     if not results:
         return
     with contextlib.ExitStack() as files:
         for path, folder in results:
             viewer = napari.Viewer(title=f"calzoo axons {Path(path).name}")
-            stack = files.enter_context(read_volume(path, axes=axes, channel=channel))
+            stack = files.enter_context(open_volume(path, axes=axes, channel=channel))
             layers = [viewer.add_image(Planes(stack), name=Path(path).name)]
             for name in _RESULTS:
                 found = next(
                     folder / f"{name}{end}" for end in (".tif", ".zarr") if (folder / f"{name}{end}").exists()
                 )
-                volume = files.enter_context(read_volume(found))
+                volume = files.enter_context(open_volume(found))
                 layers.append(viewer.add_labels(Planes(volume), name=name, visible=name == "instances"))
             voxel = volume.voxel_um
             if voxel is not None and None not in voxel:

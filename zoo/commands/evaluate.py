@@ -53,7 +53,7 @@ def run(args):
     print(report(scores))
     pictures = args.pictures or (Path(args.network) if is_run else None)
     if pictures and matrices:
-        from calzoo.training.evaluate import CLASSES
+        from calzoo.training.recipes.axons import CLASSES
 
         pictures.mkdir(parents=True, exist_ok=True)
         draw_confusions(pictures, matrices, CLASSES)

@@ -24,7 +24,7 @@ from calzoo.imaging.readers.pages import ArrayPages, Facts, finite
 class Volume:
     """Planes of one channel, read when they are asked for.
 
-    Made by `read_volume` and `as_volume`.
+    Made by `open_volume` and `as_volume`.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ class Volume:
         return f"Volume(shape={self.shape}, dtype={self.dtype}, voxel_um={self.voxel_um}, path={self.path})"
 
 
-def read_volume(
+def open_volume(
     path: str | os.PathLike[str],
     *,
     axes: str | None = None,
@@ -146,7 +146,7 @@ def read_volume(
     Examples
     --------
     >>> np.save("stack.npy", np.zeros((12, 48, 64), np.uint16))
-    >>> with read_volume("stack.npy", voxel_um=(2, 0.5, 0.5)) as volume:
+    >>> with open_volume("stack.npy", voxel_um=(2, 0.5, 0.5)) as volume:
     ...     volume.planes(0, 4).shape, volume.read().shape, volume.voxel_um
     ((4, 48, 64), (12, 48, 64), (2.0, 0.5, 0.5))
     """
@@ -166,7 +166,7 @@ def as_volume(array, *, axes=None, channel=None, voxel_um=None):
     array : array_like or Volume
         Shape (Z, Y, X), or as `axes` say.
     axes, channel, voxel_um
-        As for `read_volume`.
+        As for `open_volume`.
 
     Returns
     -------
@@ -184,7 +184,7 @@ def as_volume(array, *, axes=None, channel=None, voxel_um=None):
         volume = copy.copy(array)
         volume.voxel_um = voxel_size(voxel_um)
         return volume
-    refuse_file(array, "read_volume")
+    refuse_file(array, "open_volume")
     refuse_masked(array)
     array = np.asarray(array)
     letters = npy.letters_of("array", array.shape, axes)

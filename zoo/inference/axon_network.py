@@ -1,7 +1,5 @@
 """The network of the axon pipeline: from planes of intensities to planes of classes, as its card says."""
 
-import sys
-
 import numpy as np
 
 from calzoo.errors import CalzooError
@@ -10,6 +8,7 @@ from calzoo.imaging.resampling import Resampled, SlabReader, resampled_shape
 from calzoo.inference import tiling
 from calzoo.inference.axes import in_order
 from calzoo.inference.models import model_of
+from calzoo.inference.progress import progress_bar
 
 _CODES = {"background": BACKGROUND, "axon": AXON, "border": BORDER}
 _BATCHES = {"cuda": 4, "tensorrt": 4}  # tiles at once; a processor gains nothing from more than one
@@ -79,21 +78,22 @@ class AxonNetwork:
             # Filled first: between padding and tissue lie no grey values to tell padding by.
             volume, scale = _Scaled(volume, scaling), lambda batch: batch
         source = Resampled(volume, grid.shape) if scaled else volume
-        slabs = tiling.predict(
-            lambda batch: self._run(scale(batch)),
-            source.planes,
-            grid,
-            batch=_BATCHES.get(self.model.provider, 1),
-            reduce=None if scaled else self._classify,
-            progress=_progress(grid),
-        )
-        if not scaled:
-            yield from slabs
-            return
-        # Probabilities, not classes, are brought back: their edges stay smooth.
-        back = Resampled(SlabReader(slabs, grid.shape), volume.shape)
-        for start in range(0, volume.shape[0], grid.tile[0]):
-            yield self._classify(back.planes(start, min(start + grid.tile[0], volume.shape[0])))
+        with progress_bar("tile", total=grid.count) as bar:
+            slabs = tiling.predict(
+                lambda batch: self._run(scale(batch)),
+                source.planes,
+                grid,
+                batch=_BATCHES.get(self.model.provider, 1),
+                reduce=None if scaled else self._classify,
+                progress=bar.update,
+            )
+            if not scaled:
+                yield from slabs
+                return
+            # Probabilities, not classes, are brought back: their edges stay smooth.
+            back = Resampled(SlabReader(slabs, grid.shape), volume.shape)
+            for start in range(0, volume.shape[0], grid.tile[0]):
+                yield self._classify(back.planes(start, min(start + grid.tile[0], volume.shape[0])))
 
     def _run(self, batch):
         """Run the network on (B, z, y, x); return probabilities (B, C, z, y, x)."""
@@ -153,19 +153,3 @@ def _tensors(model):
             )
             raise CalzooError(message)
     return card.inputs[0], card.outputs[0]
-
-
-def _progress(grid):
-    """Return a function that counts finished tiles on a terminal, None where there is none."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        return None
-    from tqdm import tqdm
-
-    bar = tqdm(total=grid.count, unit="tile", file=sys.stderr, leave=False)
-
-    def advance(tiles):
-        bar.update(tiles)
-        if bar.n >= grid.count:
-            bar.close()
-
-    return advance

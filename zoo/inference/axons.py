@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from calzoo.imaging import normalisation
 from calzoo.imaging.frames import sides_of
 from calzoo.imaging.growth import AXON, GROWTH
-from calzoo.imaging.images import Volume, as_volume, read_volume
+from calzoo.imaging.images import Volume, as_volume, open_volume
 from calzoo.imaging.specks import WIDTH, numbering, surroundings, without_specks
 from calzoo.inference.axon_lengths import lengths_of
 from calzoo.inference.axon_network import AxonNetwork
@@ -218,7 +218,7 @@ def run_axons(
     Parameters
     ----------
     path : path
-        A volume that `read_volume` reads.
+        A volume that `open_volume` opens.
     out : path
         The folder.
     preset, model, provider, threads, axes, channel, voxel_um, axon_diameter, min_voxels, min_um3
@@ -244,7 +244,7 @@ def run_axons(
     with contextlib.ExitStack() as files:
         channels, chosen = _channels(
             lambda number: files.enter_context(
-                read_volume(path, axes=axes, channel=number, voxel_um=voxel_um)
+                open_volume(path, axes=axes, channel=number, voxel_um=voxel_um)
             ),
             channel,
         )

@@ -24,6 +24,7 @@ from calzoo.imaging.masks import Masks, count_of_cells
 from calzoo.imaging.movies import scales_of
 from calzoo.inference.center_network import OUTPUTS, CenterNetwork
 from calzoo.inference.models import Model, Provider
+from calzoo.inference.progress import progress_bar
 
 #: Faster movies are averaged down to about this for the search; traces keep every frame.
 FASTEST_HZ = 10.0
@@ -230,15 +231,17 @@ def projected(network, movie, grid, threads=2):
     -------
     ndarray of float32, (h, w, 3)
     """
-    best = None
-    for start, stop in _progress(network.spans(movie.shape[0])):
-        heat = network.heat(window_channels(movie, grid, start, stop, threads=threads))
-        if best is None:
-            best = heat.copy()
-            continue
-        higher = heat[..., 0] > best[..., 0]
-        best[higher, 0], best[higher, 2] = heat[higher, 0], heat[higher, 2]
-        np.maximum(best[..., 1], heat[..., 1], out=best[..., 1])
+    best, spans = None, network.spans(movie.shape[0])
+    with progress_bar("window", total=len(spans)) as bar:
+        for start, stop in spans:
+            heat = network.heat(window_channels(movie, grid, start, stop, threads=threads))
+            bar.update()
+            if best is None:
+                best = heat.copy()
+                continue
+            higher = heat[..., 0] > best[..., 0]
+            best[higher, 0], best[higher, 2] = heat[higher, 0], heat[higher, 2]
+            np.maximum(best[..., 1], heat[..., 1], out=best[..., 1])
     return best
 
 
@@ -414,12 +417,3 @@ def _on_frame(picture, grid):
         for n, step, side in zip(grid.frame_shape, grid.step, grid.shape, strict=True)
     )
     return picture[rows[:, None], columns]
-
-
-def _progress(spans):
-    """Return the windows, counted on a terminal."""
-    if len(spans) < 2 or sys.stderr is None or not sys.stderr.isatty():
-        return spans
-    from tqdm import tqdm
-
-    return tqdm(spans, unit="window", file=sys.stderr, leave=False)

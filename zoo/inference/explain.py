@@ -120,17 +120,7 @@ def explain(
     >>> explain(load_model("stimulus-demo"), picture, method="occlusion", target=3).map.shape
     (64, 64)
     """
-    if method not in METHODS:
-        message = f"method must be one of {', '.join(METHODS)}, got {method!r}."
-        raise CalzooError(message)
-    if axes not in (None, *_AXES):
-        message = f"axes must be one of {', '.join(_AXES)}, got {axes!r}."
-        raise CalzooError(message)
-    whole = {"target": target, "patch": patch}
-    wrong = [n for n, v in whole.items() if v is not None and (not isinstance(v, Integral) or v is True)]
-    if wrong:
-        message = f"{wrong[0]}: expected a whole number, got {whole[wrong[0]]!r}."
-        raise CalzooError(message)
+    _check_options(method, axes, target=target, patch=patch)
     data, path = _bytes(model)
     name = ""
     if method != "occlusion":
@@ -143,14 +133,29 @@ def explain(
     if not -len(scores) <= chosen < len(scores):
         message = f"{path}: expected a class from 0 to {len(scores) - 1}, got {chosen}."
         raise CalzooError(message)
+    score = float(scores[chosen])
     if method == "occlusion":
-        found = _occlusion(network, picture, chosen, float(scores[chosen]), baseline, patch)
-        return Explanation(found, chosen, float(scores[chosen]), method, name)
+        found = _occlusion(network, picture, chosen, score, baseline, patch)
+        return Explanation(found, chosen, score, method, name)
     maps = network.maps(picture[None], name)
     eigen = method == "eigen-cam"
     cam = _eigen(maps) if eigen else _score_cam(network, picture, maps, chosen, baseline)
     stretched = stretch(cam[None], picture.shape[1:])[0]
-    return Explanation(_from_0_to_1(stretched), chosen, float(scores[chosen]), method, name)
+    return Explanation(_from_0_to_1(stretched), chosen, score, method, name)
+
+
+def _check_options(method, axes, **whole):
+    """Refuse a method or axes that are not known, and what is no whole number."""
+    if method not in METHODS:
+        message = f"method must be one of {', '.join(METHODS)}, got {method!r}."
+        raise CalzooError(message)
+    if axes not in (None, *_AXES):
+        message = f"axes must be one of {', '.join(_AXES)}, got {axes!r}."
+        raise CalzooError(message)
+    for name, value in whole.items():
+        if value is not None and (not isinstance(value, Integral) or value is True):
+            message = f"{name}: expected a whole number, got {value!r}."
+            raise CalzooError(message)
 
 
 def stretch(maps, shape):

@@ -3,23 +3,21 @@
 import sys
 
 
-def counted(pieces, total, done=0, unit="frame"):
-    """Yield pieces and show how many frames they make up.
+def progress_bar(unit, *, total, done=0):
+    """Return a bar that is updated by hand, and removed where a ``with`` ends.
 
     Parameters
     ----------
-    pieces : iterable
-        Each has ``found.flow``, as long as it has frames.
+    unit : str
     total, done : int
-        Frames in all, and finished before.
-    unit : str, optional
+        Units in all, and finished before.
+
+    Returns
+    -------
+    tqdm.tqdm
     """
-    if sys.stderr is None or not sys.stderr.isatty():
-        yield from pieces
-        return
     from tqdm import tqdm
 
-    with tqdm(total=total, initial=done, unit=unit, file=sys.stderr, leave=False) as bar:
-        for piece in pieces:
-            yield piece
-            bar.update(len(piece.found.flow))
+    # Programs without a console have no stderr at all, which tqdm does not know.
+    nowhere = sys.stderr is None or not sys.stderr.isatty()
+    return tqdm(total=total, initial=done, unit=unit, leave=False, disable=nowhere)

@@ -26,6 +26,7 @@ from calzoo.imaging.outputs import (
 )
 from calzoo.imaging.parts import check_part, clear_part, hold_part, make_part, part_path, release_part
 from calzoo.imaging.writers import VolumeWriter
+from calzoo.inference.progress import progress_bar
 from calzoo.inference.registration import RegistrationRun, _Job, checked_options
 from calzoo.inference.registration_network import RegistrationNetwork
 
@@ -235,11 +236,11 @@ def _allocate(path):
 
 def _run(job, work):
     """Register what is left; on an error or Ctrl-C, note how far it came unless a piece is half counted."""
-    from calzoo.inference.progress import counted
-
     try:
-        for piece in counted(job.pieces(work.done), job.movie.shape[0], work.done):
-            work.add(piece, job)
+        with progress_bar("frame", total=job.movie.shape[0], done=work.done) as bar:
+            for piece in job.pieces(work.done):
+                work.add(piece, job)
+                bar.update(len(piece.found.flow))
     finally:
         if work.whole:
             work.save(job)

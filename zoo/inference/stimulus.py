@@ -271,7 +271,20 @@ def decode_stimuli(
     """
     network = StimulusNetwork.load(model, preset, provider=provider, threads=threads)
     movie = checked_movie(movie)
-    if isinstance(target, str):
+    numbers, wanted = _inputs(network, movie, stimuli, target)
+    logits = np.empty((len(numbers), network.cells + 1), np.float32)
+    kept = np.empty((len(numbers), *movie.shape[1:]), np.float32) if cams else None
+    for part, some, maps in network.blocks(movie, numbers, wanted, rest=rest, mask=mask):
+        logits[part] = some
+        if kept is not None:
+            kept[part] = maps
+    return StimulusDecoding(numbers, logits, kept, network.threshold, network.model.provider)
+
+
+def _inputs(network, movie, stimuli, target):
+    """Return the first frame of each input, and its target (N, K + 1) float32."""
+    named = isinstance(target, str)
+    if named:
         _check_target(target)
         if target == "stimulated" and stimuli is None:
             message = "target 'stimulated' needs the table of stimuli; give stimuli, or target 'largest'."
@@ -283,20 +296,14 @@ def decode_stimuli(
         check_table(movie, stimuli)
         rows = network.rows(stimuli)
         numbers = stimuli.frames[rows]
-        wanted = network.targets(stimuli, target if isinstance(target, str) else TARGETS[0])[rows]
-    if not isinstance(target, str):
-        wanted = _finite(_numbers(target, "a target"), "a target")
-        if wanted.shape != (len(numbers), network.cells + 1):
-            shape = (len(numbers), network.cells + 1)
-            message = f"expected a target of shape {shape}, got {wanted.shape}."
-            raise CalzooError(message)
-    logits = np.empty((len(numbers), network.cells + 1), np.float32)
-    kept = np.empty((len(numbers), *movie.shape[1:]), np.float32) if cams else None
-    for part, some, maps in network.blocks(movie, numbers, wanted, rest=rest, mask=mask):
-        logits[part] = some
-        if kept is not None:
-            kept[part] = maps
-    return StimulusDecoding(numbers, logits, kept, network.threshold, network.model.provider)
+        wanted = network.targets(stimuli, target if named else TARGETS[0])[rows]
+    if named:
+        return numbers, wanted
+    given = _finite(_numbers(target, "a target"), "a target")
+    if given.shape != wanted.shape:
+        message = f"expected a target of shape {wanted.shape}, got {given.shape}."
+        raise CalzooError(message)
+    return numbers, given
 
 
 def probability(logits):

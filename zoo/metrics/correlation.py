@@ -109,13 +109,13 @@ class TrialSimilarity:
         From 0.
     trial : ndarray of int, (E,)
     conditions : sequence of int
-        Those that are compared.
+        Those that are compared. Only trials that show one of them count.
     centred : bool, optional
         True: ZNCC of maps. False: cosine similarity of rows of traces.
     """
 
     def __init__(self, maps, condition, trial, conditions, *, centred=True):
-        self.trials = np.unique(trial)
+        self.trials = np.unique(np.asarray(trial)[np.isin(condition, list(conditions))])
         places = {c: i for i, c in enumerate(conditions)}
         shape = (len(places), len(self.trials))
         flat = np.asarray(maps, np.float64).reshape(len(maps), -1)
@@ -180,16 +180,22 @@ class TrialSimilarity:
 
 
 class MeanSimilarity:
-    """The mean of several `TrialSimilarity`, one for each group of conditions, with the same trials."""
+    """The mean of several `TrialSimilarity`, one for each group of conditions.
+
+    The first trial of each group counts as one, and so on, whatever their numbers: groups may be
+    recorded one after the other. There are as many trials as the group with the fewest has.
+    """
 
     def __init__(self, groups):
         self.groups = list(groups)
-        self.trials = self.groups[0].trials
+        self.trials = min((group.trials for group in self.groups), key=len)
 
     def means(self, weights):
         """Return the mean over groups for each row of trial weights, (R,); NaN where one is not defined."""
-        return np.mean([group.means(weights) for group in self.groups], axis=0)
+        unused = [len(group.trials) - weights.shape[1] for group in self.groups]
+        padded = [np.pad(weights, ((0, 0), (0, more))) for more in unused]
+        return np.mean([group.means(each) for group, each in zip(self.groups, padded, strict=True)], axis=0)
 
     def mean(self):
         """Return the mean over groups."""
-        return float(np.mean([group.mean() for group in self.groups]))
+        return float(self.means(np.ones((1, len(self.trials))))[0])

@@ -27,6 +27,7 @@ from calzoo.metrics.spread import Influence, influence
 from calzoo.stimulus.answers import event_pictures, reduced, summed
 
 _MAP_SIDE = 64  # pixels of the longer side of the maps of single stimuli, which statistics are made of
+_AVERAGED = 200  # frames that the mean picture is made of, about
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,19 +144,13 @@ def analyse_stimuli(
     movie = checked_movie(movie)
     check_table(movie, stimuli)
     wanted = network.targets(stimuli, target)
-    rows = network.rows(stimuli)
-    if trials is not None:
-        rows = rows[np.isin(stimuli.trial[rows], trials)]
-        if not len(rows):
-            message = f"expected trials {list(trials)} in the table, which has {sorted(set(stimuli.trial))}."
-            raise CalzooError(message)
+    rows = _rows(network, stimuli, trials)
     shown = stimuli.only(rows)
     logits = np.empty((len(rows), network.cells + 1), np.float32)
     sums = np.zeros((len(stimuli.conditions), *movie.shape[1:]))
     counts = np.bincount(shown.condition, minlength=len(sums))
     events, first, place = np.unique(shown.event, return_index=True, return_inverse=True)
     event_sums, event_counts = 0.0, np.bincount(place)
-    average = np.zeros(movie.shape[1:])
     for part, some, cams in network.blocks(movie, shown.frames, wanted[rows], rest=rest, mask=mask):
         logits[part] = some
         for condition, cam in zip(shown.condition[part], cams, strict=True):
@@ -163,8 +158,6 @@ def analyse_stimuli(
         event_sums = event_sums + summed(reduced(cams, _MAP_SIDE), place[part], len(events))
         if progress is not None:
             progress(len(cams))
-    for number in shown.frames[:: max(len(rows) // 200, 1)]:
-        average += np.asarray(movie[int(number)], float)
     return StimulusAnalysis(
         shown,
         logits,
@@ -174,19 +167,42 @@ def analyse_stimuli(
         event_pictures(movie, stimuli.only(np.isin(stimuli.event, events))),
         shown.condition[first],
         shown.trial[first],
-        (average / len(shown.frames[:: max(len(rows) // 200, 1)])).astype(np.float32),
+        _average(movie, shown.frames),
         decoding_scores(logits, shown.targets > 0, _logit(network.threshold)),
-        {
-            "model": {
-                "name": network.card.name,
-                "file": network.model.path.name,
-                "sha256": network.model.sha256,
-                "provider": network.model.provider,
-            },
-            "target": target,
-            "frames": len(rows),
-        },
+        {"model": _model_facts(network), "target": target, "frames": len(rows)},
     )
+
+
+def _rows(network, stimuli, trials):
+    """Return which rows of a table begin an input, of some trials or of all."""
+    rows = network.rows(stimuli)
+    if trials is None:
+        return rows
+    rows = rows[np.isin(stimuli.trial[rows], trials)]
+    if not len(rows):
+        message = f"expected trials {list(trials)} in the table, which has {sorted(set(stimuli.trial))}."
+        raise CalzooError(message)
+    return rows
+
+
+def _average(movie, frames):
+    """Return the mean of some 200 of the frames, evenly spread: (Y, X)."""
+    some = frames[:: max(len(frames) // _AVERAGED, 1)]
+    total = np.zeros(movie.shape[1:])
+    for number in some:
+        total += np.asarray(movie[int(number)], float)
+    return (total / len(some)).astype(np.float32)
+
+
+def _model_facts(network):
+    """Return "model" of run.json."""
+    model = network.model
+    return {
+        "name": network.card.name,
+        "file": model.path.name,
+        "sha256": model.sha256,
+        "provider": model.provider,
+    }
 
 
 def compared_groups(stimuli):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -66,25 +67,60 @@ def check_trials(stimuli, label="the table"):
         If fewer than three trials hold every condition of a group.
     """
     groups = compared_groups(stimuli)
-    held = {(int(t), int(c)) for t, c in zip(stimuli.trial, stimuli.condition, strict=True)}
-    trials = sorted({trial for trial, _ in held})
-    for group in np.unique(groups[groups > 0]):
-        conditions = np.flatnonzero(groups == group).tolist()
-        lacking = {trial: [c for c in conditions if (trial, c) not in held] for trial in trials}
-        short = {trial: missing for trial, missing in lacking.items() if missing}
-        if len(trials) - len(short) < _FEWEST:
-            advice = (
-                "'trial' counts the repetitions of a stimulus, from 1, not all stimuli; correct the column, "
-                "or leave it out to have them counted."
-                if short
-                else "Repeat the stimuli more often: fewer trials tell nothing."
-            )
-            message = (
-                f"{label}: expected at least {_FEWEST} trials with each of the {len(conditions)} conditions "
-                f"of group {group}, got {len(trials) - len(short)} such trials of {len(trials)}"
-                f"{_lacks(short, stimuli.names)}. {advice}"
-            )
-            raise CalzooError(message)
+    for group, shown in _by_group(stimuli, groups):
+        _check_complete(shown, np.flatnonzero(groups == group).tolist(), f"group {group}", label)
+
+
+def overlapping_trials(stimuli):
+    """Say which trials of a group overlap: what drifts in between may be taken for a change.
+
+    Parameters
+    ----------
+    stimuli : Stimuli
+
+    Returns
+    -------
+    str
+        A sentence about the first two; empty where the trials of each group follow each other.
+    """
+    for group, shown in _by_group(stimuli, compared_groups(stimuli)):
+        frames = [(shown.frames[shown.trial == trial], trial) for trial in np.unique(shown.trial)]
+        spans = sorted((numbers.min(), numbers.max(), trial) for numbers, trial in frames)
+        for (_, last, trial), (first, _, other) in pairwise(spans):
+            if first < last:
+                return (
+                    f"trial {other} of group {group} begins at frame {first}, before trial {trial} ends at "
+                    f"frame {last}: slow drift of the recording may be taken for a change. Where stretches "
+                    "of it show every condition, number these in the column 'trial'."
+                )
+    return ""
+
+
+def _by_group(stimuli, groups):
+    """Yield each compared group and its stimuli."""
+    for group in np.unique(groups[groups > 0]).tolist():
+        yield group, stimuli.only(groups[stimuli.condition] == group)
+
+
+def _check_complete(shown, conditions, group, label):
+    """Refuse the stimuli of a group that hold too few trials with each of its conditions."""
+    held = set(zip(shown.trial.tolist(), shown.condition.tolist(), strict=True))
+    trials = np.unique(shown.trial).tolist()
+    lacking = {trial: [c for c in conditions if (trial, c) not in held] for trial in trials}
+    short = {trial: missing for trial, missing in lacking.items() if missing}
+    complete = len(trials) - len(short)
+    if complete < _FEWEST:
+        advice = (
+            "'trial' counts the repetitions of a stimulus, from 1, not all stimuli; correct the column, "
+            "or leave it out to have them counted."
+            if short
+            else "Repeat the stimuli more often: fewer trials tell nothing."
+        )
+        message = (
+            f"{label}: expected at least {_FEWEST} trials with each of the {len(conditions)} conditions "
+            f"of {group}, got {complete} such trials of {len(trials)}{_lacks(short, shown.names)}. {advice}"
+        )
+        raise CalzooError(message)
 
 
 def _lacks(short, names):
@@ -180,17 +216,14 @@ def compare_analyses(
     spread = compare_spread(list(pairs.values()), rng=rng)
     classical = None
     if answers is not None:
-        cosines = (
-            MeanSimilarity(
-                [
-                    TrialSimilarity(*of_one, np.flatnonzero(before.groups == group).tolist(), centred=False)
-                    for group in changes
-                ]
-            )
-            for of_one in answers
-        )
-        classical = compare_means(*cosines, rng=rng)
+        classical = compare_means(*(_cosine(*one, before.groups) for one in answers), rng=rng)
     return StimulusComparison(before, after, changes, overall, spreads, spread, classical)
+
+
+def _cosine(answers, condition, trial, groups):
+    """Return the similarity of the answers of given cells, the mean over groups of conditions."""
+    members = [np.flatnonzero(groups == group).tolist() for group in np.unique(groups[groups > 0])]
+    return MeanSimilarity([TrialSimilarity(answers, condition, trial, m, centred=False) for m in members])
 
 
 def comparison_table(comparison):

@@ -1,6 +1,7 @@
 """From files to folders: what the commands ``stimulus`` and ``compare`` write."""
 
 import contextlib
+import sys
 import time
 
 from calzoo.errors import CalzooError
@@ -8,7 +9,13 @@ from calzoo.imaging.stimulus_report import PICTURES, PICTURES_OF_PAIRS
 from calzoo.inference.stimulus import PRESET, StimulusNetwork
 from calzoo.stimulus.analysis import analyse_stimuli, blocks, matrix_table, predictions
 from calzoo.stimulus.answers import roi_answers
-from calzoo.stimulus.comparison import check_pair, check_trials, compare_analyses, comparison_table
+from calzoo.stimulus.comparison import (
+    check_pair,
+    check_trials,
+    compare_analyses,
+    comparison_table,
+    overlapping_trials,
+)
 
 _FILES = ("predictions.csv", "zncc.csv", "ssd.csv", "blocks.csv", "cams.tif", *PICTURES, "report.html")
 _OF_PAIRS = ("comparison.csv", "zncc_before.csv", "zncc_after.csv", *PICTURES_OF_PAIRS, "report.html")
@@ -133,17 +140,8 @@ def run_compare(
     -------
     StimulusComparison
     """
-    from calzoo.imaging.masks import read_masks
     from calzoo.imaging.movies import open_movie
-    from calzoo.imaging.outputs import (
-        output_folder,
-        refuse_inputs,
-        refuse_others,
-        shown_name,
-        write_run_json,
-        write_table,
-    )
-    from calzoo.imaging.stimulus_report import write_comparison
+    from calzoo.imaging.outputs import output_folder, refuse_inputs, refuse_others, shown_name, write_run_json
 
     began = time.perf_counter()
     refuse_inputs([out], [first, second])
@@ -160,7 +158,10 @@ def run_compare(
         ]
         for one, table in zip(stimuli, tables, strict=True):
             check_trials(one, str(table))
+            if warning := overlapping_trials(one):
+                print(f"calzoo: {table}: {warning}", file=sys.stderr)
         check_pair(*stimuli, [tuple(movie.shape[1:]) for movie in movies])
+        stack = None if masks is None else _masks_of(masks, movies[0], first)
         inputs = _given(first, second, *tables, conditions, masks)
         folder = files.enter_context(output_folder(out, inputs=inputs))
         sides = [
@@ -168,24 +169,18 @@ def run_compare(
             for movie, one in zip(movies, stimuli, strict=True)
         ]
         answers = None
-        if masks is not None:
-            stack = read_masks(masks).stack()
+        if stack is not None:
             answers = [
-                _roi_answers(movie, path, side.stimuli, stack, masks)
-                for movie, path, side in zip(movies, (first, second), sides, strict=True)
+                roi_answers(movie, side.stimuli, stack) for movie, side in zip(movies, sides, strict=True)
             ]
         comparison = compare_analyses(*sides, answers=answers, seed=seed)
-        columns = comparison_table(comparison)
-        write_table(folder / "comparison.csv", columns)
-        for name, side in zip(("before", "after"), sides, strict=True):
-            write_table(folder / f"zncc_{name}.csv", matrix_table(side.zncc, side.stimuli.names))
-        write_comparison(folder, comparison, columns, (shown_name(first), shown_name(second)))
+        _write_comparison(folder, comparison, (shown_name(first), shown_name(second)))
         write_run_json(
             folder,
             input=[first, second],
             tables=list(tables),
             **sides[0].facts,
-            groups=columns,
+            groups=comparison_table(comparison),
             seed=seed,
             seconds=round(time.perf_counter() - began, 3),
         )
@@ -217,12 +212,16 @@ def _network(options):
     )
 
 
-def _roi_answers(movie, path, stimuli, stack, masks):
-    if stack.shape[1:] != tuple(movie.shape[1:]):
-        wanted, got = tuple(movie.shape[1:]), stack.shape[1:]
-        message = f"{masks}: expected masks of {wanted} pixels, as {path} has, got {got}."
+def _masks_of(path, movie, name):
+    """Return the masks of a file, (A, Y, X) bool, as large as the frames of a movie."""
+    from calzoo.imaging.masks import read_masks
+
+    stack = read_masks(path).stack()
+    wanted, got = tuple(movie.shape[1:]), stack.shape[1:]
+    if got != wanted:
+        message = f"{path}: expected masks of {wanted} pixels, as {name} has, got {got}."
         raise CalzooError(message)
-    return roi_answers(movie, stimuli, stack)
+    return stack
 
 
 def _read_stimuli(movie, path, table, network, conditions):
@@ -250,3 +249,14 @@ def _write_analysis(folder, analysis, name):
     write_table(folder / "blocks.csv", blocks(analysis))
     write_volume(folder / "cams.tif", analysis.mean_cams)
     write_report(folder, analysis, blocks(analysis), name)
+
+
+def _write_comparison(folder, comparison, names):
+    from calzoo.imaging.outputs import write_table
+    from calzoo.imaging.stimulus_report import write_comparison
+
+    columns = comparison_table(comparison)
+    write_table(folder / "comparison.csv", columns)
+    for name, side in (("before", comparison.before), ("after", comparison.after)):
+        write_table(folder / f"zncc_{name}.csv", matrix_table(side.zncc, side.stimuli.names))
+    write_comparison(folder, comparison, columns, names)

@@ -5,7 +5,7 @@ pytestmark = pytest.mark.train
 keras = pytest.importorskip("keras")
 
 from calzoo.errors import CalzooError
-from calzoo.training.losses import class_weights, dice_loss, focal_loss, voxel_loss
+from calzoo.training.axons_losses import class_weights, dice_loss, focal_loss, voxel_loss
 
 
 def softmax(rng, shape):

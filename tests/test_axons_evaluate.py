@@ -17,11 +17,11 @@ from calzoo.imaging.normalisation import measure
 from calzoo.inference.axon_network import AxonNetwork
 from calzoo.inference.axons import segment_axons
 from calzoo.simulation.axons import simulate_axons
-from calzoo.training import evaluate
-from calzoo.training.baselines import classical_axons, components, otsu_threshold
+from calzoo.training import axons_evaluate
+from calzoo.training.axons_baselines import classical_axons, components, otsu_threshold
 from calzoo.training.fingerprints import digest
 from calzoo.training.runs import load_run, save_scores
-from calzoo.training.scores import mean_score, report
+from calzoo.training.scores import report
 from calzoo.training.trainer import train
 from calzoo.weights.card import Score
 
@@ -71,7 +71,7 @@ def test_axons_of_a_keras_run_are_those_of_the_pipeline(rng):
     grid = network.plan(volume.shape, (1, 1, 1))
     classes = np.concatenate(list(network.classes(volume, scaling, grid)))
     assert set(np.unique(classes)) == {0, 1, 2}
-    semantic, labels = evaluate.separate_axons(classes, 20, steps=network.card.postprocessing["grow"])
+    semantic, labels = axons_evaluate.separate_axons(classes, 20, steps=network.card.postprocessing["grow"])
     found = segment_axons(volume, model=network.model, min_voxels=20)
     np.testing.assert_array_equal(semantic, found.semantic)
     np.testing.assert_array_equal(labels > 0, found.instances > 0)
@@ -118,7 +118,7 @@ def test_the_baseline_looks_only_into_the_field_of_view(rng):
 
 
 def test_a_perfect_segmentation_scores_one_on_a_law(law):
-    scores = by_metric(evaluate.score_law(oracle, law, seeds=[0, 1]))
+    scores = by_metric(axons_evaluate.score_law(oracle, law, seeds=[0, 1]))
     for metric in (
         "F1 background",
         "F1 axon",
@@ -141,7 +141,7 @@ def test_scores_are_means_over_stacks_with_their_range(law):
         semantic, instances = oracle(volume)
         return semantic, np.where(instances <= 3 - len(calls), instances, 0)
 
-    score = by_metric(evaluate.score_law(worse_and_worse, law, seeds=[0, 1]))["instance F1"]
+    score = by_metric(axons_evaluate.score_law(worse_and_worse, law, seeds=[0, 1]))["instance F1"]
     assert score.spread == pytest.approx((2 / 3, 1), abs=1e-4)
     assert score.value == pytest.approx(5 / 6, abs=1e-4)
 
@@ -152,7 +152,7 @@ def test_scores_are_means_over_stacks_with_their_range(law):
 def test_a_file_that_is_no_law_is_refused(tmp_path, name, reason):
     (tmp_path / "empty.py").write_text("")
     with pytest.raises(CalzooError, match=reason):
-        evaluate.score_law(oracle, tmp_path / name)
+        axons_evaluate.score_law(oracle, tmp_path / name)
 
 
 def test_simulated_scores_cover_every_style_class_and_metric():
@@ -163,7 +163,7 @@ def test_simulated_scores_cover_every_style_class_and_metric():
 
     options = {"styles": ("lightsheet",), "seeds": [11, 12], "shape": (8, 48, 48)}
     matrices = {}
-    scores = evaluate.score_simulated(truthful, **options, matrices=matrices)
+    scores = axons_evaluate.score_simulated(truthful, **options, matrices=matrices)
     (matrix,) = matrices.values()
     assert list(matrices) == ["simulated lightsheet"]
     assert matrix.sum() == np.trace(matrix) == 2 * 8 * 48 * 48  # both stacks, and no mistake
@@ -176,7 +176,7 @@ def test_simulated_scores_cover_every_style_class_and_metric():
 def write_trailmap(folder):
     """A validation volume whose axons are bright and whose edges are told by their codes."""
     codes = np.zeros((70, 40, 40), np.uint8)
-    for z in evaluate.TRAILMAP_PLANES:
+    for z in axons_evaluate.TRAILMAP_PLANES:
         codes[z] = 1
         codes[z, 10:13] = 4
         codes[z, 11] = 2
@@ -195,7 +195,7 @@ def test_trailmaps_edge_is_ignored_or_background(tmp_path):
         return semantic, semantic
 
     matrices = {}
-    ignored, background = evaluate.score_trailmap(thick, tmp_path, matrices=matrices)
+    ignored, background = axons_evaluate.score_trailmap(thick, tmp_path, matrices=matrices)
     # Of each of three planes 30 of 40 columns are known: one row of axon, two of edge.
     assert matrices["TRAILMAP validation, edge ignored"].tolist() == [[3 * 37 * 30, 0], [0, 3 * 30]]
     assert matrices["TRAILMAP validation, edge as background"].tolist() == [[3 * 37 * 30, 180], [0, 90]]
@@ -212,7 +212,7 @@ def test_a_predicted_border_counts_as_background_on_trailmap(tmp_path):
         semantic = np.where(volume > 400, 1, np.where(volume > 200, 2, 0)).astype(np.uint8)
         return semantic, semantic
 
-    assert [score.value for score in evaluate.score_trailmap(with_border, tmp_path)] == [1, 1]
+    assert [score.value for score in axons_evaluate.score_trailmap(with_border, tmp_path)] == [1, 1]
 
 
 def test_octa_is_scored_on_planes_that_no_fine_tuning_sees(tmp_path):
@@ -226,19 +226,19 @@ def test_octa_is_scored_on_planes_that_no_fine_tuning_sees(tmp_path):
         seen.append(volume.shape)
         return (volume > 50).astype(np.uint8), None
 
-    (score,) = evaluate.score_octa(segment, tmp_path)
+    (score,) = axons_evaluate.score_octa(segment, tmp_path)
     assert (score.value, seen) == (1, [(24, 32, 32)])
     assert score.chance == pytest.approx(4 / 32)
 
 
 def test_the_octa_sample_is_told_from_own_stacks_of_the_same_names(tmp_path, monkeypatch):
-    assert not evaluate.is_octa(tmp_path)
+    assert not axons_evaluate.is_octa(tmp_path)
     sample = np.zeros((64, 128, 128), np.uint8)
     sample[0] = 1
-    monkeypatch.setattr(evaluate, "OCTA_LABELS", digest(sample))
+    monkeypatch.setattr(axons_evaluate, "OCTA_LABELS", digest(sample))
     for label, octa in ((sample, True), (sample[::-1], False), (sample[:8, :9, :9], False)):
         tifffile.imwrite(tmp_path / "label.tif", label, metadata={"axes": "ZYX"})
-        assert evaluate.is_octa(tmp_path) == octa
+        assert axons_evaluate.is_octa(tmp_path) == octa
 
 
 def write_own(folder, name, volume, **labels):
@@ -254,7 +254,7 @@ def test_own_stacks_with_numbered_axons_are_scored_by_class_and_by_axon(tmp_path
     write_own(tmp_path, "a", volume, instances=instances)
     write_own(tmp_path, "b", volume, instances=instances)
     matrices = {}
-    scores = evaluate.score_own(oracle, tmp_path, matrices=matrices)
+    scores = axons_evaluate.score_own(oracle, tmp_path, matrices=matrices)
     found = by_metric(scores)
     assert [found[m].value for m in ("F1 axon", "F1 border", "clDice", "instance F1")] == [1, 1, 1, 1]
     assert found["F1 axon"].protocol == "a, b; border recipe 3"
@@ -273,7 +273,7 @@ def test_what_is_not_known_of_own_stacks_does_not_count(tmp_path):
         semantic[:, 8] = 0
         return semantic, semantic.astype(np.int32)
 
-    found = by_metric(evaluate.score_own(segment, tmp_path))
+    found = by_metric(axons_evaluate.score_own(segment, tmp_path))
     assert found["F1 axon"].value == pytest.approx(6 / 7, abs=1e-4)
     assert (found["precision axon"].value, found["recall axon"].value) == (1, 0.75)
     for metric in ("F1 axon", "precision axon", "recall axon"):
@@ -286,7 +286,7 @@ def test_the_baseline_on_trailmap_is_the_known_reference(shared_data):
     def nothing(volume):
         return np.zeros(volume.shape, np.uint8), None
 
-    ignored, background = evaluate.score_trailmap(nothing, shared_data / "trailmap")
+    ignored, background = axons_evaluate.score_trailmap(nothing, shared_data / "trailmap")
     assert (ignored.value, background.value) == (0, 0)
     assert ignored.baseline == pytest.approx(0.75, abs=0.03)
     assert background.baseline == pytest.approx(0.55, abs=0.03)
@@ -296,7 +296,7 @@ def test_a_run_is_scored_by_its_best_weights_and_keeps_the_scores(tmp_path, law)
     folder = tmp_path / "run"
     train(tiny_recipe(schedule__epochs=1, schedule__steps=1), folder, quiet=True)
     run = load_run(folder)
-    scores = evaluate.score_law(evaluate.keras_segmenter(run), law, seeds=[0])
+    scores = axons_evaluate.score_law(axons_evaluate.keras_segmenter(run), law, seeds=[0])
     save_scores(run, scores)
     assert load_run(folder).scores == tuple(scores)
     newer = [Score(**{**vars(scores[0]), "value": 0.5})]
@@ -304,44 +304,9 @@ def test_a_run_is_scored_by_its_best_weights_and_keeps_the_scores(tmp_path, law)
     assert load_run(folder).scores == tuple(newer)  # in place of those of the same data and protocol
 
 
-def test_a_score_is_the_mean_of_what_is_defined_with_its_range():
-    values = [0.25, float("nan"), 0.5000049]
-    score = mean_score("d", "m", "p", values, baseline=[None, None, None], chance=[0.0, 0.0, None])
-    assert (score.value, score.spread, score.baseline, score.chance) == (0.375, (0.25, 0.5), None, 0.0)
-    whole = mean_score("d", "m", "p", values, digits=None)
-    assert (whole.value, whole.spread[1]) == (pytest.approx(0.37500245), 0.5000049)
-
-
-def test_a_score_of_all_together_has_no_range():
-    score = mean_score("d", "m", "p", 0.123456, baseline=0.98765)
-    assert (score.value, score.spread, score.baseline, score.chance) == (0.1235, None, 0.9877, None)
-
-
 def test_a_report_has_one_line_for_each_score(law):
-    scores = evaluate.score_law(oracle, law, seeds=[0])
+    scores = axons_evaluate.score_law(oracle, law, seeds=[0])
     lines = report(scores).splitlines()
     assert len(lines) == 1 + len(scores)
     assert lines[0].split() == ["data", "metric", "score", "range", "baseline", "chance", "protocol"]
     assert all(score.metric in line for score, line in zip(scores, lines[1:], strict=True))
-
-
-def test_long_names_stay_out_of_the_next_column():
-    scores = [
-        Score(data="d" * 40, metric="m" * 40, value=0.5, protocol="p"),
-        Score(data="a", metric="b", value=0.25, protocol="q"),
-    ]
-    lines = report(scores).splitlines()
-    assert [line.split()[:3] for line in lines[1:]] == [["d" * 40, "m" * 40, "0.500"], ["a", "b", "0.250"]]
-    assert lines[0].index("protocol") == lines[1].index(" p") + 1 == lines[2].index(" q") + 1
-
-
-@pytest.mark.parametrize(
-    ("missing", "reason"),
-    [("recipe.json", "expected the folder of a run"), ("weights.safetensors", "no weights yet")],
-)
-def test_a_folder_that_is_no_finished_run_is_refused(tmp_path, missing, reason):
-    for name in ("recipe.json", "weights.safetensors"):
-        (tmp_path / name).write_text("{}")
-    (tmp_path / missing).unlink()
-    with pytest.raises(CalzooError, match=reason):
-        load_run(tmp_path)

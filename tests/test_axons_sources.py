@@ -9,7 +9,7 @@ pytest.importorskip("keras")
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.borders import semantic_from_instances
-from calzoo.training.sources import (
+from calzoo.training.axons_sources import (
     decode_trailmap,
     labelled_planes,
     only_planes,

@@ -26,8 +26,8 @@ from scipy import ndimage
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.borders import semantic_from_instances
-from calzoo.imaging.images import read_volume
-from calzoo.training.baselines import components, otsu_threshold, top_hat
+from calzoo.imaging.images import open_volume
+from calzoo.training.axons_baselines import components, otsu_threshold, top_hat
 from calzoo.training.fingerprints import digest
 from calzoo.training.tiles import IGNORE
 
@@ -124,7 +124,7 @@ def _is_trailmap(folder):
     label = folder / "train_label.tif"
     if not ((folder / "train_volume.tif").is_file() and label.is_file()):
         return False
-    with read_volume(label) as codes:
+    with open_volume(label) as codes:
         return bool((codes.read() == _TRAILMAP_EDGE).any())
 
 
@@ -247,7 +247,7 @@ def _numbered(labels, path):
 
 
 def _pair(volume_path, labels_path):
-    with read_volume(volume_path) as volume, read_volume(labels_path) as labels:
+    with open_volume(volume_path) as volume, open_volume(labels_path) as labels:
         if volume.shape != labels.shape:
             message = (
                 f"{labels_path}: expected labels of the volume's shape {volume.shape}, got {labels.shape}; "

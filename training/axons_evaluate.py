@@ -2,7 +2,7 @@
 
 A network comes as a function ``segment(volume) -> (semantic, instances)``, so that the same
 protocols score a Keras run (`keras_segmenter`) and the exported pipeline. Every score
-stands beside the classical baseline (`calzoo.training.baselines`) and chance on the same
+stands beside the classical baseline (`calzoo.training.axons_baselines`) and chance on the same
 data; chance labels voxels at random, as often as they are true, so its F1 is that share.
 """
 
@@ -12,22 +12,22 @@ import numpy as np
 
 from calzoo.imaging.borders import semantic_from_instances
 from calzoo.imaging.growth import AXON, GROWTH, grow
-from calzoo.imaging.images import read_volume
+from calzoo.imaging.images import open_volume
 from calzoo.imaging.normalisation import normalise
 from calzoo.imaging.specks import numbering, surroundings, without_specks
 from calzoo.metrics.matching import instance_f1
 from calzoo.metrics.segmentation import cl_dice, confusion, scores_by_class
 from calzoo.simulation.axons import simulate_axons
-from calzoo.training.baselines import classical_axons, components
+from calzoo.training.axons_baselines import classical_axons, components
+from calzoo.training.axons_sources import decode_trailmap, read_recordings
 from calzoo.training.fingerprints import digest
 from calzoo.training.laws import load_law
 from calzoo.training.progress import shown
+from calzoo.training.recipes.axons import CLASSES
 from calzoo.training.runs import build_model
 from calzoo.training.scores import mean_score
-from calzoo.training.sources import decode_trailmap, read_recordings
 from calzoo.training.tiles import IGNORE
 
-CLASSES = ("background", "axon", "border")
 #: Seeds of simulated stacks that no recipe trains on.
 SIMULATED_SEEDS = tuple(range(2_000_000, 2_000_004))
 TRAILMAP_PLANES = (21, 48, 69)
@@ -238,7 +238,7 @@ def is_octa(folder):
     label = Path(folder) / "label.tif"
     if not label.is_file():
         return False
-    with read_volume(label) as labels:
+    with open_volume(label) as labels:
         return labels.shape == OCTA_SHAPE and digest(labels.read()) == OCTA_LABELS
 
 
@@ -249,7 +249,7 @@ def score_own(segment, folder, *, matrices=None):
     ----------
     segment : callable
     folder : path-like
-        As `calzoo.training.sources.read_recordings` takes it; nothing of it should have been trained on.
+        As `calzoo.training.axons_sources.read_recordings` takes it; nothing in it was trained on.
     matrices : dict, optional
         Gets the confusion matrix of the classes, summed over what is scored, under the name of the data.
 
@@ -331,5 +331,5 @@ def _f1(truth, mask):
 
 
 def _read(path):
-    with read_volume(path) as volume:
+    with open_volume(path) as volume:
         return volume.read()

@@ -8,7 +8,7 @@ pytestmark = pytest.mark.train
 pytest.importorskip("keras")
 
 from calzoo.errors import CalzooError
-from calzoo.training import augmentation as aug
+from calzoo.training import axons_augmentation as aug
 
 
 @pytest.fixture
