@@ -129,7 +129,9 @@ class AxonData:
 
     def _simulated_tiles(self, number):
         recipe = self.recipe
-        recording = simulated_recording(recipe.seed, number, recipe.stack, recipe.styles)
+        recording = simulated_recording(
+            recipe.seed, number, recipe.stack, recipe.styles, recipe.magnification
+        )
         return self._cut(recording)
 
     def _validation_stack(self, style, number):

@@ -72,6 +72,8 @@ class AxonsRecipe:
         First plane of own recordings to train on, and the one after the last; empty: all.
     styles : mapping of str to float
         How often each style of the simulator is drawn.
+    magnification : float
+        Half of the simulated stacks show everything larger than their style draws it, by up to this factor.
     stack : tuple of int
         (Z, Y, X) of simulated stacks.
     pool, fresh : int
@@ -120,6 +122,7 @@ class AxonsRecipe:
             "anything": 0.15,
         }
     )
+    magnification: float = 1.0
     stack: tuple[int, int, int] = (32, 256, 256)
     pool: int = 40
     fresh: int = 5

@@ -83,6 +83,40 @@ def _settled(style):
     }
 
 
+#: What is in pixels, and so many times longer where pixels are finer.
+_LENGTHS = (
+    "anisotropy",
+    "diameter_px",
+    "bend_px",
+    "length_px",
+    "bead_spacing_px",
+    "psf_px",
+    "psf_axial_px",
+    "glare_px",
+    "cell_radius_px",
+)
+_DENSITIES = ("cells", "granules", "dark_cells")  # per million cubic pixels
+
+
+def magnified(style, factor):
+    """Return a style as finer pixels show it: everything is `factor` times larger, the light of a voxel the same.
+
+    Parameters
+    ----------
+    style : dict
+        Parameters by name.
+    factor : float
+
+    Returns
+    -------
+    dict
+    """
+    longer = {name: style[name] * factor for name in _LENGTHS}
+    fewer = {name: style[name] / factor**3 for name in _DENSITIES}
+    along = style["branches_per_1000px"] / factor
+    return style | longer | fewer | {"branches_per_1000px": along}
+
+
 def confocal(rng):
     """Photon-starved confocal: thick, long, nearly parallel axons in few planes, few grey levels."""
     background = 1 / log_uniform(rng, 0.6, 5)

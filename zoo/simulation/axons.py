@@ -12,8 +12,9 @@ from calzoo.simulation.axon_clutter import draw_background, draw_bodies, draw_ha
 from calzoo.simulation.axon_geometry import grow_axons, visible_px
 from calzoo.simulation.axon_microscopes import blur, digitise, expose, field_of_view, glare, illuminate
 from calzoo.simulation.axon_painting import paint_labels, paint_light
-from calzoo.simulation.axon_styles import STYLES, check, draw
+from calzoo.simulation.axon_styles import STYLES, check, draw, magnified
 from calzoo.simulation.fields import log_uniform
+from calzoo.simulation.recordings import check_number
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class AxonStack:
     style: dict
 
 
-def simulate_axons(seed, shape=(32, 256, 256), *, style=None, **parameters):
+def simulate_axons(seed, shape=(32, 256, 256), *, style=None, magnification=1.0, **parameters):
     """Simulate a stack of axons.
 
     Axons grow as random curves and are painted as tubes; tissue, other bodies and light
@@ -56,6 +57,8 @@ def simulate_axons(seed, shape=(32, 256, 256), *, style=None, **parameters):
     style : str, optional
         ``"confocal"``, ``"lightsheet"``, ``"twophoton"``, ``"neuropil"`` or
         ``"anything"``; absent, one of them is drawn.
+    magnification : float, optional
+        How many times larger everything is than the style draws it, as finer pixels show it.
     **parameters
         Values in place of drawn ones, by their name in
         :mod:`calzoo.simulation.axon_styles`, which has their limits too, for example
@@ -68,7 +71,7 @@ def simulate_axons(seed, shape=(32, 256, 256), *, style=None, **parameters):
     Raises
     ------
     CalzooError
-        If `shape`, `style`, or the name or value of a parameter is wrong.
+        If `shape`, `style`, `magnification`, or the name or value of a parameter is wrong.
 
     Examples
     --------
@@ -80,7 +83,7 @@ def simulate_axons(seed, shape=(32, 256, 256), *, style=None, **parameters):
     """
     shape = _checked_shape(shape)
     rng = np.random.default_rng(seed)
-    drawn = _draw_style(rng, style, parameters)
+    drawn = _draw_style(rng, style, magnification, parameters)
     tissue = draw_tissue(rng, shape, drawn)
     axons, instances = _draw_axons(rng, shape, drawn, tissue)
     bodies = draw_bodies(rng, shape, drawn) * tissue
@@ -106,14 +109,17 @@ def _checked_shape(shape):
     return tuple(int(side) for side in sides)
 
 
-def _draw_style(rng, style, parameters):
-    """Draw the parameters of a style and put the caller's in their place."""
+def _draw_style(rng, style, magnification, parameters):
+    """Draw the parameters of a style, magnify them, and put the caller's in their place."""
+    check_number("magnification", magnification, 0.2, 5)
     if style is None:
         style = str(rng.choice(list(STYLES)))
     if style not in STYLES:
         message = f"axon style must be one of {', '.join(STYLES)}, got {style!r}"
         raise CalzooError(message)
     drawn = {"name": style} | draw(rng, style)
+    if magnification != 1:
+        drawn = magnified(drawn, magnification)
     for name, value in parameters.items():
         if name not in drawn:
             near = difflib.get_close_matches(name, drawn, 1)
