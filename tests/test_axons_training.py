@@ -34,7 +34,9 @@ def test_the_style_does_not_decide_what_is_in_a_stack(monkeypatch):
     made = []
     nothing = SimpleNamespace(volume=None, instances=None)
     monkeypatch.setattr(
-        axons_simulated, "simulate_axons", lambda seed, shape, style: made.append((seed, style)) or nothing
+        axons_simulated,
+        "simulate_axons",
+        lambda seed, shape, style, **_: made.append((seed, style)) or nothing,
     )
     for number in range(300):
         simulated_recording(2, number, (4, 24, 24), {"confocal": 1, "lightsheet": 1})
@@ -45,6 +47,24 @@ def test_the_style_does_not_decide_what_is_in_a_stack(monkeypatch):
         free = [draw(np.random.default_rng(number), style)["background"] for number in range(300)]
         assert len(drawn) > 100
         assert 0.35 < np.mean(drawn < np.median(free)) < 0.65
+
+
+def test_half_of_the_stacks_are_magnified(monkeypatch):
+    made = []
+    nothing = SimpleNamespace(volume=None, instances=None)
+    monkeypatch.setattr(
+        axons_simulated,
+        "simulate_axons",
+        lambda *_, magnification, **__: made.append(magnification) or nothing,
+    )
+    for largest in (1.0, 2.5):
+        for number in range(400):
+            simulated_recording(2, number, (4, 24, 24), {"confocal": 1}, largest)
+    assert set(made[:400]) == {1.0}
+    larger = [factor for factor in made[400:] if factor > 1]
+    assert 0.42 < len(larger) / 400 < 0.58
+    assert max(larger) <= 2.5
+    assert np.median(larger) == pytest.approx(2.5**0.5, rel=0.1)
 
 
 def test_no_stack_is_one_that_the_command_writes():

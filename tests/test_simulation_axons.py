@@ -114,6 +114,31 @@ def test_a_given_parameter_replaces_the_drawn_one():
     assert simulate_axons(1, (2, 9, 9), style="confocal", anisotropy=2.5).style["anisotropy"] == 2.5
 
 
+def width(instances):
+    """Return how wide axons are in the plane, in pixels: twice their area over their perimeter."""
+    inside = instances > 0
+    edges = sum((np.diff(inside, axis=axis) != 0).sum() for axis in (1, 2))
+    return 2 * inside.sum() / (np.pi / 4 * edges)
+
+
+@pytest.mark.parametrize("style", ["confocal", "twophoton"])
+def test_magnified_axons_are_wider_and_as_noisy(style):
+    ratios = []
+    for seed in range(4):
+        once, twice = (
+            simulate_axons(seed, (8, 160, 160), style=style, margin="none", magnification=m) for m in (1, 2)
+        )
+        ratios.append(width(twice.instances) / width(once.instances))
+        assert once.style["photons"] == twice.style["photons"]
+        assert twice.style["diameter_px"] == 2 * once.style["diameter_px"]
+    assert np.median(ratios) == pytest.approx(2, rel=0.2)
+
+
+def test_a_magnification_that_means_nothing_is_refused():
+    with pytest.raises(CalzooError, match=r"magnification must be between 0\.2 and 5, got 0"):
+        simulate_axons(1, (4, 16, 16), style="confocal", magnification=0)
+
+
 def test_an_unknown_parameter_names_the_nearest():
     with pytest.raises(CalzooError, match="'diameter'; did you mean 'diameter_px'"):
         simulate_axons(0, SMALL, diameter=4)

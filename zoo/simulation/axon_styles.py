@@ -99,7 +99,7 @@ _DENSITIES = ("cells", "granules", "dark_cells")  # per million cubic pixels
 
 
 def magnified(style, factor):
-    """Return a style as finer pixels show it: everything is `factor` times larger, the light of a voxel the same.
+    """Return a style as finer pixels show it: all is `factor` times larger, the light of a voxel the same.
 
     Parameters
     ----------
