@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from calzoo.simulation.axon_geometry import walk
-from calzoo.simulation.axon_microscopes import digitise, expose
+from calzoo.simulation.axon_clutter import draw_bodies
+from calzoo.simulation.axon_geometry import visible_px, walk
+from calzoo.simulation.axon_microscopes import blur, digitise, expose
 from calzoo.simulation.axon_painting import Samples, paint_labels, paint_light
 from calzoo.simulation.fields import enlarge, log_uniform, smooth_field
 
@@ -47,6 +48,36 @@ def test_what_is_visible_widens_labels_in_quadrature():
     labels = paint_labels(samples([20, 20, 20], 3.0), (41, 41, 41), anisotropy=1, visible_px=(8.0, 4.5))
     across, along = labels[20, 20].sum(), labels[:, 20, 20].sum()
     assert (across, along) == (2 * 5 + 1, 2 * 8 + 1)  # radii 5.4 and 8.5
+
+
+def test_bright_axons_are_labelled_as_far_as_they_outshine_typical_ones():
+    style = {
+        "label_reach": 0.5,
+        "label_reach_axial": 1.0,
+        "psf_px": 2.0,
+        "psf_axial_px": 4.0,
+        "label_glow": 1.0,
+    }
+    dim, typical, bright = np.transpose(visible_px(style, np.array([0.5, 1.0, 5.0])))
+    np.testing.assert_allclose([dim, typical], [[4, 1], [4, 1]])
+    # There the Gaussian of the blur has fallen to what it is of a typical axon where its label ends.
+    sigma = np.array([4.0, 2.0])
+    np.testing.assert_allclose(
+        5 * np.exp(-((bright / sigma) ** 2) / 2), np.exp(-((typical / sigma) ** 2) / 2)
+    )
+    np.testing.assert_allclose(visible_px(style | {"label_glow": 0.0}, 5.0), [4, 1])
+
+
+def test_spots_are_seen_through_the_blur(rng):
+    """They shine as a typical axon does when blurred, whose brightness is then taken for 1."""
+    style = {
+        "anisotropy": 1.5, "diameter_px": 1.8, "psf_px": 1.0, "psf_axial_px": 4.0, "psf_growth": 1.0,
+        "cells": 0.0, "granules": 60.0, "vessels": 0,
+    }  # fmt: skip
+    light = blur(rng, draw_bodies(rng, (40, 90, 90), style), style)
+    summits = light[(light == ndimage.maximum_filter(light, 9)) & (light > 0.05)]
+    assert len(summits) > 10
+    assert 0.4 < np.median(summits) < 1.3
 
 
 def test_a_voxel_between_two_axons_belongs_to_the_nearer():

@@ -118,7 +118,7 @@ def _spread(rng, shape, style, density, least=1):
     """Draw positions in pixels: `density` bodies per million cubic pixels, and their margin."""
     size = np.array(shape) * [style["anisotropy"], 1, 1]
     number = max(rng.poisson(density * size.prod() / 1e6), least)
-    return rng.uniform(-5, size + 5, (min(number, 5000), 3))
+    return rng.uniform(-5, size + 5, (min(number, 20_000), 3))
 
 
 def _as_samples(position, radius, brightness):
@@ -145,11 +145,16 @@ def _cells(rng, shape, style, density, brightness):
 
 
 def _granules(rng, shape, style):
-    """Draw small round spots, as bright as axons but not long."""
+    """Draw small round spots, when blurred as bright as axons but not long."""
     position = _spread(rng, shape, style, style["granules"])
     number = len(position)
-    radius = style["diameter_px"] / 2 * rng.uniform(0.5, 1.3, number)
-    return _as_samples(position, np.maximum(radius, 0.6), np.exp(0.7 * rng.standard_normal(number) - 0.3))
+    radius = np.maximum(style["diameter_px"] / 2 * rng.uniform(0.5, 1.3, number), 0.6)
+    level = np.exp(0.7 * rng.standard_normal(number) - 0.3)
+    # Blur spreads the light of a spot in all directions, and must not hide it.
+    depth = np.maximum(radius, 0.55 * style["anisotropy"])
+    kept = (radius / np.hypot(radius, 1.4 * style["psf_px"])) ** 2
+    kept *= depth / np.hypot(depth, 1.4 * style["psf_axial_px"])
+    return _as_samples(position, radius, level / kept)
 
 
 def _vessels(rng, shape, style, number):

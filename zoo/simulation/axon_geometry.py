@@ -46,9 +46,16 @@ def grow_axons(rng, shape, style):
     return Samples.concatenate(parts)
 
 
-def visible_px(style):
-    """Return the blur (z, in-plane) in pixels that widens the labels of a style."""
-    return style["label_reach_axial"] * style["psf_axial_px"], style["label_reach"] * style["psf_px"]
+def visible_px(style, brightness=1.0):
+    """Return the blur (z, in-plane) in pixels that widens the labels of a style.
+
+    A Gaussian blur falls to the light of a typical axon the farther out, the brighter the axon is.
+    """
+    brighter = 2 * style["label_glow"] * np.log(np.maximum(brightness, 1))
+    return tuple(
+        np.sqrt(style[reach] ** 2 + brighter) * style[blur]
+        for reach, blur in (("label_reach_axial", "psf_axial_px"), ("label_reach", "psf_px"))
+    )
 
 
 def walk(rng, start, heading, steps, *, step, tortuosity, flatness, bend):
@@ -105,7 +112,7 @@ def _guess(style, size, wanted):
 def _label_volume(samples, size, style, number):
     """Return the volume in cubic pixels that the labels of each of `number` axons fill."""
     radius, depth = label_radii(
-        samples.radius, style["anisotropy"], style["axial_stretch"], visible_px(style)
+        samples.radius, style["anisotropy"], style["axial_stretch"], visible_px(style, samples.brightness)
     )
     inside = np.all((samples.position >= 0) & (samples.position < size), axis=1) & samples.labelled
     step, factor = _steps(style)

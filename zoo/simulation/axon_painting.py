@@ -85,15 +85,16 @@ def paint_labels(samples, shape, *, anisotropy, axial_stretch=1.0, visible_px=(0
     ----------
     samples, shape, anisotropy, axial_stretch
         As for :func:`paint_light`.
-    visible_px : tuple of float, optional
-        Blur in pixels, along z and within the plane, that widens what an observer sees
-        and labels; it adds to the radius in quadrature.
+    visible_px : tuple of float or of ndarray, (P,), optional
+        Blur in pixels, along z and within the plane, of all samples or of each, that widens what
+        an observer sees and labels; it adds to the radius in quadrature.
 
     Returns
     -------
     ndarray of int32, (Z, Y, X)
         The owner whose centre line is the nearest in units of its radius; 0 is none.
     """
+    visible_px = [np.broadcast_to(blur, len(samples))[samples.labelled] for blur in visible_px]
     samples = samples.take(samples.labelled)
     radius, depth = label_radii(samples.radius, anisotropy, axial_stretch, visible_px)
     labels = np.zeros(shape, np.int32)

@@ -12,6 +12,7 @@ what a voxel of a typical axon shows after blurring, density of bodies per milli
 ``axial_stretch``           depth of an axon over its width, before blurring
 ``label_reach``             how much of the in-plane blur observers label, in its sigma
 ``label_reach_axial``       the same across planes
+``label_glow``              0: all axons alike, 1: as far as bright ones outshine typical ones
 ``bundles``                 number of main directions
 ``slope``                   0: axons stay in a plane, 1: any direction
 ``alignment``               spread of the directions about the main ones
@@ -64,6 +65,12 @@ from calzoo.simulation.recordings import check_number
 def _sometimes(rng, odds, value, otherwise=0.0):
     """Return `value` in a part `odds` of the draws."""
     return value if rng.random() < odds else otherwise
+
+
+def _spots(rng):
+    """Return a density of small bright bodies: none, some, or as many as stained cells in cleared brains."""
+    density, kind = log_uniform(rng, 5, 150), rng.random()
+    return density if kind < 0.6 else 25 * density if kind < 0.8 else 0.0
 
 
 def _photons(contrast_to_noise, background):
@@ -133,6 +140,7 @@ def confocal(rng):
         "axial_stretch": rng.uniform(0.9, 1.5),
         "label_reach": rng.uniform(0.6, 1.2),
         "label_reach_axial": rng.uniform(0.7, 1.4),
+        "label_glow": 0.0,
         "bundles": int(rng.choice([1, 1, 1, 2])),
         "slope": rng.uniform(0.02, 0.2),
         "alignment": log_uniform(rng, 0.03, 0.3),
@@ -200,6 +208,7 @@ def lightsheet(rng):
         "label_reach": rng.uniform(0.2, 0.9),
         # Observers label plane by plane, also what shines in from the next planes.
         "label_reach_axial": rng.uniform(0.8, 1.5),
+        "label_glow": 1.0,
         "bundles": int(rng.integers(1, 5)),
         "slope": rng.uniform(0.5, 1),
         "alignment": log_uniform(rng, 0.3, 3),
@@ -228,7 +237,7 @@ def lightsheet(rng):
         "grain": log_uniform(rng, 0.01, 0.15),
         "boundary_level": _sometimes(rng, 0.35, rng.choice([0.0, rng.uniform(0.3, 0.9)]), 1.0),
         "cells": _sometimes(rng, 0.3, log_uniform(rng, 2, 30)),
-        "granules": _sometimes(rng, 0.6, log_uniform(rng, 5, 150)),
+        "granules": _spots(rng),
         "vessels": int(_sometimes(rng, 0.2, rng.integers(1, 3), 0)),
         "dark_cells": _sometimes(rng, 0.5, log_uniform(rng, 5, 100)),
         "dark_vessels": int(_sometimes(rng, 0.3, rng.integers(1, 4), 0)),
@@ -262,6 +271,7 @@ def twophoton(rng):
     style.update(
         anisotropy=rng.uniform(1.5, 5),
         axon_share=log_uniform(rng, 0.005, 0.15),
+        granules=min(style["granules"], 150.0),  # as wide as axons, more of them would fill the tissue
         diameter_px=log_uniform(rng, 1.8, 5),
         slope=rng.uniform(0.2, 0.7),
         tortuosity=rng.uniform(0.3, 1.5),
@@ -391,6 +401,7 @@ LIMITS = {
     "brightness_spread": (0, 3),
     "brightness_along": (0, 3),
     "dimmest": (0, 10),
+    "label_glow": (0, 1),
     "clarity": (0, 1000),
     "psf_px": (0, 20),
     "psf_axial_px": (0, 50),

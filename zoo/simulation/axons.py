@@ -138,7 +138,8 @@ def _draw_axons(rng, shape, drawn, tissue):
     samples = grow_axons(rng, shape, drawn)
     form = {name: drawn[name] for name in ("anisotropy", "axial_stretch")}
     light = paint_light(samples, shape, **form)
-    instances = paint_labels(samples, shape, **form, visible_px=visible_px(drawn))
+    visible = visible_px(drawn, samples.brightness)
+    instances = paint_labels(samples, shape, **form, visible_px=visible)
     if drawn["boundary_level"] < 0.05:
         light *= tissue
         instances *= tissue > 0.5
