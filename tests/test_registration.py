@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -813,6 +814,17 @@ def test_several_movies_go_into_a_folder_and_one_that_fails_stops_no_other(recor
     assert (folder / "raw.tif").exists()
     assert (folder / "raw.json").exists()
     assert "1 of 2 failed" in capsys.readouterr().err
+
+
+def test_movies_whose_results_would_share_a_file_are_refused_before_the_work(recorded, tmp_path, capsys):
+    raw, other = recorded[0], tmp_path / "raw.valid.tif"
+    shutil.copy(raw, other)
+    folder = tmp_path / "many"
+    command = ["register", str(raw), str(other), "-o", str(folder), "--model", str(RIGID), "--overwrite"]
+    assert main(command) == 1
+    said = f"different names, got {raw} and {other}, which would both write {folder / 'raw.valid.png'}; run"
+    assert said in capsys.readouterr().err
+    assert not list(folder.iterdir())
 
 
 def test_one_movie_goes_into_a_folder_that_is_there(recorded, tmp_path, capsys):
