@@ -89,8 +89,8 @@ def _refuse_clashes(inputs, written):
             other = of.setdefault(target, path)
             if other != path:
                 message = (
-                    f"expected inputs whose results have different names, got {other} and {path}, which would "
-                    f"both write {target}; run them with different -o."
+                    f"expected inputs whose results have different names, got {other} and {path}, which "
+                    f"would both write {target}; run them with different -o."
                 )
                 raise CalzooError(message)
 
