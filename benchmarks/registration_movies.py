@@ -7,8 +7,9 @@ has registered, again and again), and the flow of the even frames against that t
 frames are then moved with the same interpolation and scored where every way has seen the tissue: the
 correlation of each even frame with the mean of the odd ones, mean; and the crispness of the mean of the
 even frames (norm of the gradient after a Gaussian of 0.5 px, so that noise counts less).
-Ways: "none", "rigid" and "calzoo"; with --peer also those whose flows registration_peers.py has
-written to FOLDER from the same movies. Frames named *_sqrt8.tif are squared first.
+Ways: "none", "search" (the rigid search alone), "rigid" (--rigid) and "calzoo"; with --peer also those whose
+flows registration_peers.py has written to FOLDER from the same movies. Frames named *_sqrt8.tif are squared
+first.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from calzoo.imaging.movies import open_movie
-from calzoo.imaging.rigid import RigidSearch, rigid_template
+from calzoo.imaging.rigid import RigidFit, RigidSearch, rigid_template
 from calzoo.imaging.warping import looks_inside, warp
 from calzoo.inference.registration_network import Aligner, RegistrationNetwork
 
@@ -32,10 +33,14 @@ def read(path):
     return frames**2 if "_sqrt8" in Path(path).name else frames
 
 
-def rigid(template, frames):
-    """Return the flow of the rigid search alone."""
-    shifts, _ = RigidSearch(template)(frames)
-    return np.broadcast_to(shifts[:, None, None], (*frames.shape, 2)).astype(np.float32)
+def rigid(search):
+    """Return a function that gives the flow of frames that move as a whole."""
+
+    def register(template, frames):
+        shifts = search(template)(frames)[0]
+        return np.broadcast_to(shifts[:, None, None], (*frames.shape, 2)).astype(np.float32)
+
+    return register
 
 
 def calzoo(network):
@@ -74,7 +79,7 @@ def main():
     parser.add_argument("--interpolation", choices=list(ORDERS), default="linear")
     args = parser.parse_args()
     network = RegistrationNetwork.load(args.network, provider="cpu", threads=1)
-    ways = {"rigid": rigid, "calzoo": calzoo(network)}
+    ways = {"search": rigid(RigidSearch), "rigid": rigid(RigidFit), "calzoo": calzoo(network)}
     for path in args.movies:
         frames = read(path)
         odd, even = frames[1::2], frames[0::2]

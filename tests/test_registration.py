@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -360,17 +361,47 @@ def test_motion_that_the_network_does_not_know_is_that_of_the_frame(still, error
         assert off[:40].max() > 8
 
 
-def test_rigid_motion_is_the_mean_of_what_the_network_finds(still, shifts):
-    network = RegistrationNetwork(Doubtful(0.9), 1)
-    free = register_movie(moving(still, shifts), model=network, template=still, return_flow=True)
-    rigid = register_movie(moving(still, shifts), model=network, template=still, return_flow=True, rigid=True)
-    assert np.ptp(free.flow, axis=(1, 2)).max() > 15
-    np.testing.assert_array_equal(rigid.flow, np.broadcast_to(rigid.flow[:, :1, :1], rigid.flow.shape))
-    np.testing.assert_allclose(rigid.motion, shifts, atol=0.5)
-    np.testing.assert_allclose(
-        rigid.movie[INSIDE], warp(moving(still, shifts), rigid.flow)[INSIDE], rtol=1e-5
-    )
-    assert rigid.report["motion_px"]["deformation_95"] == pytest.approx(0, abs=1e-5)
+def test_rigid_motion_is_exact_and_takes_no_network(still, shifts):
+    shifts = shifts + np.float32((0.3, -0.4))
+    movie = moving(still, shifts)
+    result = register_movie(movie, template=still, return_flow=True, rigid=True, threads=2)
+    np.testing.assert_array_equal(result.flow, np.broadcast_to(result.flow[:, :1, :1], result.flow.shape))
+    np.testing.assert_allclose(result.motion, shifts, atol=0.03)
+    np.testing.assert_allclose(result.movie, warp(movie, result.flow), rtol=1e-4)
+    assert result.uncertainty.max() < 0.1
+    assert not result.bad.any()
+    assert result.provider == "cpu"
+    assert result.report["motion_px"]["deformation_95"] == pytest.approx(0, abs=1e-5)
+    one = Registrar(still, rigid=True)(movie[3])
+    np.testing.assert_allclose(one.frame, result.movie[3], atol=1e-3)
+    assert one.uncertainty == pytest.approx(result.uncertainty[3], rel=1e-3)
+
+
+def test_no_frame_leaves_the_template_of_a_dark_rigid_movie(rng, still):
+    """A frame fits better what it is a part of: those that are left out once would never come back."""
+    frames = rng.poisson(np.stack([still] * 24) / 2000)
+    result = register_movie(frames, rigid=True)
+    with_template = [np.corrcoef(frame.ravel(), result.template.ravel())[0, 1] for frame in frames]
+    assert np.ptp(with_template) < 0.1
+    assert not result.bad.any()
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        (
+            {"model": RIGID},
+            "no preset, model or provider, .* got a model on 'auto'; leave them out, or rigid",
+        ),
+        ({"preset": "mine"}, "got mine on 'auto'"),
+        ({"provider": "cuda"}, "got registration-2p on 'cuda'"),
+    ],
+)
+def test_a_network_for_rigid_motion_is_refused(still, shifts, named, message):
+    with pytest.raises(CalzooError, match=message):
+        register_movie(moving(still, shifts), rigid=True, **named)
+    with pytest.raises(CalzooError, match=message):
+        Registrar(still, rigid=True, **named)
 
 
 def test_what_the_network_knows_best_weighs_most_in_the_mean_flow():
@@ -815,6 +846,17 @@ def test_several_movies_go_into_a_folder_and_one_that_fails_stops_no_other(recor
     assert "1 of 2 failed" in capsys.readouterr().err
 
 
+def test_movies_whose_results_would_share_a_file_are_refused_before_the_work(recorded, tmp_path, capsys):
+    raw, other = recorded[0], tmp_path / "raw.valid.tif"
+    shutil.copy(raw, other)
+    folder = tmp_path / "many"
+    command = ["register", str(raw), str(other), "-o", str(folder), "--model", str(RIGID), "--overwrite"]
+    assert main(command) == 1
+    said = f"different names, got {raw} and {other}, which would both write {folder / 'raw.valid.png'}; run"
+    assert said in capsys.readouterr().err
+    assert not list(folder.iterdir())
+
+
 def test_one_movie_goes_into_a_folder_that_is_there(recorded, tmp_path, capsys):
     folder = tmp_path / "many.files"
     folder.mkdir()
@@ -876,6 +918,28 @@ def test_interrupted_work_goes_on_where_it_stopped(recorded, network, tmp_path, 
     done = seen[1]
     assert facts["frames_per_second"] == pytest.approx((14 - done) / facts["seconds"], rel=0.01, abs=0.1)
     assert not (tmp_path / "out.part").exists()
+
+
+def test_rigid_work_goes_on_and_is_skipped_when_it_is_finished(recorded, tmp_path, monkeypatch, capsys):
+    path, movie = recorded
+    command = ["register", str(path), "-o", str(tmp_path / "out.tif"), "--rigid", "--uncertainty"]
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "_finish", interrupt)
+        assert main(command) != 0
+    assert (tmp_path / "out.part").is_dir()
+    monkeypatch.setattr(files._Work, "add", interrupt)  # nothing is left to be added
+    assert main(command) == 0
+    assert main(command) == 0
+    assert "is finished" in capsys.readouterr().err
+    expected = register_movie(movie, rigid=True)
+    with open_movie(tmp_path / "out.tif") as registered:
+        np.testing.assert_array_equal(registered.frames(0, 14), expected.movie)
+    errors = np.load(tmp_path / "out.uncertainty.npy")
+    assert errors.shape == (14, 13, 15)
+    np.testing.assert_allclose(errors[:, 5, 5], expected.uncertainty, rtol=1e-3)
+    facts = json.loads((tmp_path / "out.json").read_text())
+    assert facts["model"] == {"name": None, "file": None, "sha256": None}
+    assert facts["report"] == expected.report
 
 
 def test_no_frame_is_counted_twice_whenever_work_is_interrupted(recorded, network, tmp_path, monkeypatch):

@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.rigid import CLEAR, RigidSearch, binned, rigid_template, shift_frames
+from calzoo.imaging.rigid import CLEAR, RigidFit, RigidSearch, binned, rigid_template, shift_frames
 
 
 def texture(rng, shape=(160, 192), sigma=2.0):
@@ -127,6 +127,52 @@ def test_a_template_that_is_no_picture_is_refused(shape):
     with pytest.raises(CalzooError, match=r"template \(Y, X\) of at least 4 x 4"):
         RigidSearch(np.zeros(shape))
     RigidSearch(np.eye(4))
+
+
+@pytest.mark.parametrize(("shape", "limit"), [((160, 192), 0.03), ((530, 600), 0.04)])
+def test_a_fit_finds_hundredths_of_a_pixel(rng, shape, limit):
+    picture = texture(rng, shape, 3.0)
+    shifts = np.array([(2.4, -1.65), (-0.5, 3.3), (0.25, 0.75), (-7.1, 6.0)])
+    frames = np.stack([ndimage.shift(picture, s, order=5, mode="reflect") for s in shifts])
+    template, frames = picture[24:-24, 24:-24], frames[:, 24:-24, 24:-24]
+    found, errors, clarity = RigidFit(template)(frames)
+    np.testing.assert_allclose(found, shifts, atol=limit)
+    searched, clear = RigidSearch(template)(frames)
+    assert np.abs(found - shifts).mean() < 0.5 * np.abs(searched - shifts).mean()
+    np.testing.assert_array_equal(clarity, clear)
+    assert errors.max() < 0.1
+
+
+def test_a_fit_knows_how_long_its_errors_are(rng):
+    picture = texture(rng, (400, 400), 3.0)
+    shifts = np.repeat([(6, -9), (-4, 3)], 12, axis=0)
+    template, *frames = views(picture / picture.mean(), [(0, 0), *shifts], (320, 320), (40, 40))
+    for photons in (3, 0.3):
+        noisy = rng.poisson(np.clip(np.stack(frames) * photons, 0, None))
+        found, errors, _ = RigidFit(template)(noisy)
+        true = np.linalg.norm(found - shifts, axis=1).mean()
+        assert 0.5 < errors.mean() / true < 2.5
+        assert true < 0.3
+
+
+@pytest.mark.parametrize("unit", [1, 2.0**-45, 2.0**40])
+def test_a_fit_of_equal_pictures_has_no_shift_in_any_unit(rng, unit):
+    template, frame = views(texture(rng), [(0, 0), (5, -3)]) * np.float32(unit)
+    found, errors, _ = RigidFit(template)(np.stack([template, frame]))
+    np.testing.assert_allclose(found, [(0, 0), (5, -3)], atol=0.02)
+    np.testing.assert_allclose(found[0], 0, atol=1e-6)
+    assert errors[0] < 1e-6
+
+
+def test_a_fit_of_what_has_no_peak_may_be_wrong_by_the_reach(rng):
+    template, far = views(texture(rng), [(0, 0), (-20, 20)])
+    frames = np.stack([np.full_like(far, 7), far, *rng.normal(size=(6, *far.shape))])
+    found, errors, clarity = RigidFit(template, reach=6)(frames)
+    np.testing.assert_array_equal(found[0], 0)
+    assert clarity[0] == 0
+    assert errors[0] == pytest.approx(6 * 2**0.5)
+    assert np.abs(found).max() <= 6
+    assert errors.max() <= errors[0]
 
 
 def test_bins_are_means_and_the_rest_is_cut_off(rng):

@@ -38,6 +38,15 @@ def test_warp_agrees_with_scipy(rng, image, order, mode):
     np.testing.assert_allclose(result, by_scipy(image, flow, order, mode), atol=5e-3)
 
 
+@pytest.mark.parametrize("vector", [(0, 0), (0.25, -0.7), (-3, 2.5), (-40.2, 0.0), (1e9, -1e20)])
+@pytest.mark.parametrize("mode", ["nearest", "constant", "reflect"])
+def test_one_vector_for_all_pixels_is_a_flow_like_others(rng, vector, mode):
+    for shape in ((37, 700), (1, 3)):
+        image, flow = rng.normal(size=shape), np.broadcast_to(np.float32(vector), (*shape, 2))
+        expected = warp(image, flow.copy(), mode=mode)
+        np.testing.assert_allclose(warp(image, flow, mode=mode), expected, atol=2e-4)
+
+
 def test_a_constant_outside_agrees_with_scipy(rng, image):
     flow = rng.normal(0, 20, size=(48, 64, 2)).astype(np.float32)
     result = warp(image, flow, mode="constant", fill=7)

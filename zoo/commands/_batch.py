@@ -50,11 +50,12 @@ def run_each(
     Raises
     ------
     CalzooError
-        If a result would take the place of one of the recordings.
+        If a result would take the place of one of the recordings, or of what another one gets.
     """
     failed = 0
     folders = _folders(inputs, output)
     written = [results(folder) for folder in folders]
+    _refuse_clashes(inputs, written)
     refuse_inputs([target for targets in written for target in targets], inputs)
     for path, folder, (result, record, *_) in zip(inputs, folders, written, strict=True):
         try:
@@ -78,6 +79,20 @@ def run_each(
     if failed:
         tell(f"{failed} of {len(inputs)} failed")
     return 1 if failed else 0
+
+
+def _refuse_clashes(inputs, written):
+    """Refuse recordings of which two would write a file of the same name: a.valid.png of a and of a.valid."""
+    of = {}
+    for path, targets in zip(inputs, written, strict=True):
+        for target in targets:
+            other = of.setdefault(target, path)
+            if other != path:
+                message = (
+                    f"expected inputs whose results have different names, got {other} and {path}, which "
+                    f"would both write {target}; run them with different -o."
+                )
+                raise CalzooError(message)
 
 
 def _named(path, error):

@@ -80,6 +80,16 @@ def add_movie_reading(parser, title="reading"):
     )
 
 
+def add_valid(parser):
+    """Add which part of a registered movie is looked at."""
+    parser.add_argument(
+        "--valid",
+        type=Path,
+        metavar="PICTURE",
+        help="OUT.valid.png of calzoo register: nothing is found where it is 0",
+    )
+
+
 def add_network(parser):
     """Add which network runs, and where."""
     group = parser.add_argument_group("network")

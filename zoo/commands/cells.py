@@ -54,6 +54,7 @@ def add_arguments(parser):
         metavar="META.json",
         help="also write cells.nwb (needs pynwb), with experimenter, subject, ... from a JSON file",
     )
+    _options.add_valid(parser)
     _options.add_movie_reading(parser)
     _options.add_network(parser)
 
@@ -62,6 +63,7 @@ def run(args):
     """Find cells in one recording after the other, all with the same networks."""
     from calzoo.commands._batch import run_each
     from calzoo.imaging.masks import count_of_cells
+    from calzoo.imaging.outputs import source_facts
     from calzoo.inference.cell_networks import ROLES, CellNetworks
     from calzoo.inference.cells import PRESET, network_hash, run_cells
 
@@ -76,6 +78,7 @@ def run(args):
         "traces": not args.no_traces,
         "baseline_s": args.baseline,
         "nwb": _metadata(args.nwb),
+        "valid": args.valid,
         **_options.movie_reading(args),
     }
 
@@ -90,7 +93,7 @@ def run(args):
         args.output,
         find,
         network=network_hash(networks),
-        options=options,
+        options={**options, "valid": args.valid and source_facts(args.valid)},
         overwrite=args.overwrite,
     )
 

@@ -44,6 +44,7 @@ def add_arguments(parser):
         action="store_true",
         help="also draw what the network sees and says (pictures.png), and histograms",
     )
+    _options.add_valid(parser)
     _options.add_movie_reading(parser)
     _options.add_network(parser)
 
@@ -65,6 +66,7 @@ def run(args):
         "score": args.score,
         "mask": args.mask,
         "details": args.details,
+        "valid": args.valid,
         **_options.movie_reading(args),
     }
 
@@ -83,6 +85,10 @@ def run(args):
         args.output,
         find,
         network=model.sha256,
-        options={**options, "mask": args.mask and source_facts(args.mask)},
+        options={
+            **options,
+            "mask": args.mask and source_facts(args.mask),
+            "valid": args.valid and source_facts(args.valid),
+        },
         overwrite=args.overwrite,
     )

@@ -48,7 +48,9 @@ def add_arguments(parser):
         help="also write OUT.uncertainty.npy, (T, Y/8, X/8) float32: expected error of the flow in pixels",
     )
     parser.add_argument(
-        "--rigid", action="store_true", help="move each frame as a whole, by the mean of its flow"
+        "--rigid",
+        action="store_true",
+        help="move each frame as a whole: exact to some hundredths of a pixel, fast, without a network",
     )
     parser.add_argument(
         "--template",
@@ -99,11 +101,11 @@ def run(args):
     """Register one movie after the other, all with the same network."""
     from calzoo.commands._batch import run_each, stem_of
     from calzoo.imaging.outputs import refuse_inputs
-    from calzoo.inference.registration import checked_options, run_registration
+    from calzoo.inference.registration import checked_options, estimator, run_registration
     from calzoo.inference.registration_files import SERIES, asked_options, result_files
-    from calzoo.inference.registration_network import RegistrationNetwork
 
-    network = RegistrationNetwork.load(
+    network = estimator(
+        args.rigid,
         _options.models(args).get("model"),
         args.preset or "registration-2p",
         provider=args.provider,
@@ -162,7 +164,7 @@ def run(args):
         args.inputs,
         output,
         register,
-        network=network.model.sha256,
+        network=network.origin["sha256"],
         options=asked_options(options, template, series, **writing),
         overwrite=args.overwrite,
         results=results,

@@ -296,13 +296,13 @@ def _picture(path):
     try:
         pixels = _read_tiff(path) if path.suffix.lower() in (".tif", ".tiff") else _read_image(path)
     except (OSError, ValueError) as error:  # those of Pillow are of these kinds
-        message = f"{path}: expected masks (.npz) or a picture of known cells, got a file that is neither."
+        message = f"{path}: expected masks (.npz) or a picture of the frame, got a file that is neither."
         raise CalzooError(message) from error
     if pixels.ndim == 3 and pixels.shape[-1] in (3, 4):
         pixels = pixels[..., :3].max(axis=-1)
     if pixels.ndim != 2:
         message = (
-            f"{path}: expected one picture (Y, X) of known cells, got an array of shape {pixels.shape}; give "
+            f"{path}: expected one picture (Y, X) of the frame, got an array of shape {pixels.shape}; give "
             "one page of it, or masks (.npz)."
         )
         raise CalzooError(message)

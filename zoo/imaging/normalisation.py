@@ -68,7 +68,7 @@ class Scaling:
             recorded = self.recorded(array)
             level = scaled[recorded].mean() if recorded.any() else 0.0
             for plane in np.ndindex(array.shape[:-2]):
-                _fill(scaled[plane], recorded[plane], level)
+                fill_nearest(scaled[plane], recorded[plane], level)
         return scaled
 
     def recorded(self, array):
@@ -190,8 +190,16 @@ def normalise(array, normalisation):
     return measure(lambda: _pieces(array), normalisation).apply(array)
 
 
-def _fill(plane, recorded, level):
-    """Give the unrecorded pixels of a plane, in place, the smoothed level of the nearest recorded one."""
+def fill_nearest(plane, recorded, level):
+    """Give the unrecorded pixels of a plane, in place, the smoothed level of the nearest recorded one.
+
+    Parameters
+    ----------
+    plane : ndarray of float, (Y, X)
+    recorded : ndarray of bool, (Y, X)
+    level : float
+        What they get where no pixel was recorded.
+    """
     if recorded.all():
         return
     if not recorded.any():

@@ -9,8 +9,11 @@ from scipy import fft
 from calzoo.errors import CalzooError
 
 SIDE = 128  # pixels of the smaller picture that is searched: enough for a pixel or two
+FIT_SIDE = 256  # of the one whose correlation is climbed
 REACH = 0.2  # of the smaller side: no search goes farther
 CLEAR = 5.0  # height of a peak, in standard deviations: those of noise and of other tissue are lower
+_STEPS = 2  # of Newton's method
+_FARTHEST = 2  # pixels of the picture that is climbed: as far as the search may be off
 
 
 class RigidSearch:
@@ -42,16 +45,10 @@ class RigidSearch:
         small = binned(template[None] * self._unit, self.factor)[0]
         self._flat = bool(_flat(small[None])[0])
         self._size = small.shape
-        self._taper = np.outer(*(_taper(side) for side in small.shape)).astype(np.float32)
-        spectrum = fft.rfft2(self._prepared(small[None]))[0]
-        power = np.abs(spectrum) ** 2
-        frequency = [np.fft.fftfreq(small.shape[0])[:, None], np.fft.rfftfreq(small.shape[1])]
-        low_pass = np.exp(-2 * (np.pi * 0.8) ** 2 * (frequency[0] ** 2 + frequency[1] ** 2))
-        # Half-way to phases alone: fine structure counts as much as coarse, noise in empty places does not.
-        weight = low_pass / np.sqrt(power + 0.05 * power.mean() + 1e-20)
-        self._spectrum = (np.conj(spectrum) * weight).astype(np.complex64)
+        self._correlation = _Correlation(small, blur=0.8)
         reach = REACH * min(self.shape) if reach is None else reach
         self._reach = [int(np.clip(np.ceil(reach / self.factor), 1, (side - 1) // 2)) for side in small.shape]
+        self.farthest = np.float32(self._reach) * self.factor  # along y and x, in pixels
 
     def __call__(self, frames):
         """Return the shifts of frames, and how clear each is.
@@ -70,8 +67,7 @@ class RigidSearch:
         """
         small = binned(frames if self._unit == 1 else frames * self._unit, self.factor)
         blank = _flat(small) | self._flat
-        small = self._prepared(small)
-        cross = fft.irfft2(fft.rfft2(small) * self._spectrum, self._size)
+        cross = fft.irfft2(self._correlation(small), self._size)
         # Of all places: within a short reach there is little beside the peak, clear or not.
         usual, spread = cross.mean(axis=(1, 2)), cross.std(axis=(1, 2)) + 1e-12
         ry, rx = self._reach
@@ -86,8 +82,129 @@ class RigidSearch:
         shifts[blank], clarity[blank] = 0, 0
         return shifts * self.factor, clarity
 
-    def _prepared(self, small):
-        return (small - small.mean(axis=(1, 2), keepdims=True)) * self._taper
+
+class RigidFit:
+    """Find rigid displacements to a small part of a pixel.
+
+    Where `RigidSearch` finds the peak, a correlation of pictures of about 256 pixels is climbed to its very
+    top, by Newton's method in the frequencies.
+
+    Parameters
+    ----------
+    template, reach
+        As for `RigidSearch`.
+
+    Raises
+    ------
+    CalzooError
+        As for `RigidSearch`.
+    """
+
+    def __init__(self, template, *, reach=None):
+        template = np.asarray(template, np.float32)
+        self._search = RigidSearch(template, reach=reach)
+        self._unit = unit_of(template[None])
+        self._factor = max(1, min(template.shape) // FIT_SIDE)
+        small = binned(template[None] * self._unit, self._factor)[0]
+        self._correlation = _Correlation(small, blur=1.4)
+        self._ky, self._kx = (2 * np.pi * k.ravel() for k in _frequencies(small.shape))
+        # Half of the frequencies stands for all: but for the first column, and the last of an even number.
+        self._twice = np.full(len(self._kx), 2, np.float32)
+        self._twice[0] = 1
+        if small.shape[1] % 2 == 0:
+            self._twice[-1] = 1
+
+    def __call__(self, frames):
+        """Return the shifts of frames, their expected errors, and how clear each is.
+
+        Parameters
+        ----------
+        frames : ndarray of shape (T, Y, X)
+
+        Returns
+        -------
+        shifts : ndarray of float32, (T, 2)
+            (dy, dx) in pixels.
+        errors : ndarray of float32, (T,)
+            Expected length of the error in pixels, from how little the phases of frame and template agree;
+            the length of the reach where the correlation has no top.
+        clarity : ndarray of float32, (T,)
+            As `RigidSearch` has it.
+        """
+        shifts, clarity = self._search(frames)
+        farthest = self._search.farthest
+        errors = np.full(len(shifts), np.linalg.norm(farthest), np.float32)
+        begin = shifts / self._factor
+        whole = np.rint(begin)
+        small = binned(frames if self._unit == 1 else frames * self._unit, self._factor)
+        # Moved first: the margin, which the window darkens, is the same in both then.
+        cross = self._correlation(shift_frames(small, whole)) * self._twice
+        for index in np.flatnonzero(clarity > 0):
+            top = self._climbed(cross[index], begin[index] - whole[index])
+            if top is not None:
+                shifts[index] = (whole[index] + top[0]) * self._factor
+                errors[index] = min(top[1] * self._factor, errors[index])
+        return np.clip(shifts, -farthest, farthest), errors, clarity
+
+    def _climbed(self, cross, place):
+        """Return the place near 0 where a correlation is highest, and its expected error, or None."""
+        for _ in range(_STEPS):
+            along_y, along_x = _derivatives(self._ky, place[0]), _derivatives(self._kx, place[1])
+            value = (along_y @ (cross @ along_x.T)).real.astype(np.float64)
+            slope = np.array([value[1, 0], value[0, 1]])
+            bend = np.array([[value[2, 0], value[1, 1]], [value[1, 1], value[0, 2]]])
+            if not (bend[0, 0] < 0 < np.linalg.det(bend)):
+                return None
+            place = place - np.linalg.solve(bend, slope)
+            if np.abs(place).max() > _FARTHEST:
+                return None
+        # Of equal pictures all phases are 0 here: what is left of each pulls the top to one side. Light has
+        # most noise where there is structure, which frequencies do not tell: that makes the error twice as
+        # long on simulated pairs.
+        pull = (along_y[0][:, None] * cross * along_x[0]).imag ** 2
+        both = self._ky @ pull @ self._kx
+        spread = np.array([[self._ky**2 @ pull.sum(axis=1), both], [both, pull.sum(axis=0) @ self._kx**2]])
+        inverse = np.linalg.inv(bend)
+        return place, 2 * float(np.sqrt(np.pi / 4 * np.trace(inverse @ spread @ inverse)))
+
+
+class _Correlation:
+    """The spectrum of correlations with one picture, of which phases count as far as it has structure.
+
+    Parameters
+    ----------
+    picture : ndarray of float32, (Y, X)
+    blur : float
+        Standard deviation in pixels of a Gaussian that takes out what is finer.
+    """
+
+    def __init__(self, picture, blur):
+        self._taper = np.outer(*(_taper(side) for side in picture.shape)).astype(np.float32)
+        spectrum = fft.rfft2(self._prepared(picture[None]))[0]
+        power = np.abs(spectrum) ** 2
+        frequency = _frequencies(picture.shape)
+        low_pass = np.exp(-2 * (np.pi * blur) ** 2 * (frequency[0] ** 2 + frequency[1] ** 2))
+        # Half-way to phases alone: fine structure counts as much as coarse, noise in empty places does not.
+        weight = low_pass / np.sqrt(power + 0.05 * power.mean() + 1e-20)
+        self._spectrum = (np.conj(spectrum) * weight).astype(np.complex64)
+
+    def __call__(self, pictures):
+        """Return the spectra, complex64 (T, Y, X // 2 + 1), of the correlations of pictures (T, Y, X)."""
+        return fft.rfft2(self._prepared(pictures)) * self._spectrum
+
+    def _prepared(self, pictures):
+        return (pictures - pictures.mean(axis=(1, 2), keepdims=True)) * self._taper
+
+
+def _derivatives(k, place):
+    """Return what waves of angular frequencies `k` are at a place, with their derivatives, (3, len(k))."""
+    wave = np.exp(1j * k * place)
+    return np.stack([wave, 1j * k * wave, -(k**2) * wave]).astype(np.complex64)
+
+
+def _frequencies(shape):
+    """Return the frequencies (Y, 1) and (X // 2 + 1,) of a real spectrum, in cycles per pixel."""
+    return np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])
 
 
 def unit_of(frames):
@@ -158,7 +275,7 @@ def shift_frames(frames, shifts):
     moved = np.empty_like(frames)
     for index, (dy, dx) in enumerate(np.rint(shifts).astype(int)):
         y, x = np.clip(rows + dy, 0, len(rows) - 1), np.clip(columns + dx, 0, len(columns) - 1)
-        moved[index] = frames[index][np.ix_(y, x)]
+        moved[index] = frames[index][y].take(x, axis=1)
     return moved
 
 

@@ -103,7 +103,7 @@ def without_shared(masks):
     return Masks(masks.shape, indptr, masks.row[alone], masks.col[alone])
 
 
-def neuropil_rings(masks, *, gap=2.0, pixels=350):
+def neuropil_rings(masks, *, gap=2.0, pixels=350, where=None):
     """Find the neuropil around each cell.
 
     Parameters
@@ -113,6 +113,8 @@ def neuropil_rings(masks, *, gap=2.0, pixels=350):
         Width in pixels of the band around each cell that is left out: its light is blurred.
     pixels : int, optional
         How many pixels to collect, the nearest first.
+    where : ndarray of bool, (Y, X), optional
+        Which pixels may be taken.
 
     Returns
     -------
@@ -122,6 +124,8 @@ def neuropil_rings(masks, *, gap=2.0, pixels=350):
         radius that a disk of them has.
     """
     free = masks.count() == 0
+    if where is not None:
+        free &= where
     found = []
     for rows, columns in masks:
         reach = int(np.ceil(gap + np.sqrt(4 * pixels / np.pi)))

@@ -103,7 +103,10 @@ def looks_inside(flow):
 def _warp_frame(image, flow, order, mode, fill):
     """Warp one frame."""
     look_up = _bilinear if order == 1 else _cubic
-    warped = look_up(image, flow, "reflect" if mode == "reflect" else "nearest")
+    if order == 1 and mode != "reflect" and flow.strides[:2] == (0, 0):  # one vector, broadcast
+        warped = _moved(image, *flow[0, 0])
+    else:
+        warped = look_up(image, flow, "reflect" if mode == "reflect" else "nearest")
     if mode == "constant":
         warped[~looks_inside(flow)] = fill
     return warped
@@ -128,6 +131,25 @@ def _bilinear(image, flow, mode):
         pixels = [padded.take(corner + step) for step in (0, 1, width + 2, width + 3)]
         warped[start : start + rows] = _mix(_mix(*pixels[:2], x), _mix(*pixels[2:], x), y)
     return warped
+
+
+def _moved(image, dy, dx):
+    """Mix the four pixels around each position where all of them look equally far: neighbours are slices."""
+    places, fractions = [], []
+    for side, distance in zip(image.shape, (dy, dx), strict=True):
+        distance = np.clip(distance, -side, side)
+        whole = int(np.floor(distance))
+        places.append(np.clip(np.arange(whole, whole + side + 1), 0, side - 1))
+        fractions.append(np.float32(distance - whole))
+    height, width = image.shape
+    step = max(1, BLOCK_PIXELS // width)
+    moved = np.empty(image.shape, np.float32)
+    for start in range(0, height, step):
+        rows = places[0][start : start + step + 1]
+        part = image[rows].take(places[1], axis=1).astype(np.float32, copy=False)
+        part = _mix(part[:, :-1], part[:, 1:].copy(), fractions[1])
+        moved[start : start + step] = _mix(part[:-1], part[1:].copy(), fractions[0])
+    return moved
 
 
 def _split(position, size):

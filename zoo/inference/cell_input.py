@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from calzoo.imaging.cell_pictures import KINDS, crops, resize
 from calzoo.imaging.diameters import aspect_of
-from calzoo.imaging.normalisation import measure
+from calzoo.imaging.normalisation import fill_nearest, measure
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class CellInput:
         return (here * masks).sum(axis=(1, 2)) / np.maximum(masks.sum(axis=(1, 2)), 1)
 
 
-def network_input(networks, pictures, pixel_um=None):
+def network_input(networks, pictures, pixel_um=None, valid=None):
     """Normalise pictures as the networks' cards say.
 
     Parameters
@@ -70,6 +71,8 @@ def network_input(networks, pictures, pixel_um=None):
         From `calzoo.imaging.picture_files.as_pictures`.
     pixel_um : tuple of float, optional
         Sides of a pixel in micrometres, (y, x); left out, pixels are taken for square.
+    valid : ndarray of bool, (Y, X), optional
+        Where pictures show what was recorded, as far as is known.
 
     Returns
     -------
@@ -78,12 +81,26 @@ def network_input(networks, pictures, pixel_um=None):
     shape = next(iter(pictures.values())).shape
     present = np.array([kind in pictures for kind in KINDS], np.float32)
     image = np.zeros((len(KINDS), *shape), np.float32)
-    recorded = np.ones(shape, bool)
+    recorded = np.ones(shape, bool) if valid is None else valid.copy()
     for channel, kind in enumerate(KINDS):
         if kind in pictures:
             picture = np.asarray(pictures[kind])
-            scaling = measure(lambda picture=picture: iter([picture]), networks.normalisation)
+            inner = _inner(valid, kind)
+            known = picture if valid is None else picture[inner]
+            scaling = measure(lambda known=known: iter([known]), networks.normalisation)
             image[channel] = scaling.apply(picture)
             recorded &= scaling.recorded(picture)
-    recorded = None if recorded.all() or not recorded.any() else recorded
+            if valid is not None:
+                fill_nearest(image[channel], scaling.recorded(picture) & inner, 0.0)
+    if not recorded.any():
+        recorded = valid
+    recorded = None if recorded is None or recorded.all() else recorded
     return CellInput(image, present, recorded, aspect_of(pixel_um))
+
+
+def _inner(valid, kind):
+    """Return where a picture is of valid pixels alone: to a correlation their neighbours belong too."""
+    if valid is None or kind != "correlation":
+        return valid
+    inner = ndimage.binary_erosion(valid, np.ones((3, 3)), border_value=1)
+    return inner if inner.any() else valid

@@ -26,7 +26,8 @@ from calzoo.imaging.peaks import local_maxima
 from calzoo.imaging.picture_files import as_pictures
 from calzoo.imaging.suite2p_folder import UNKNOWN_RATE_HZ
 from calzoo.imaging.summary import SummaryImages
-from calzoo.imaging.traces import Traces, extract_traces
+from calzoo.imaging.traces import Traces, extract_traces, neuropil_rings
+from calzoo.imaging.valid_area import as_valid, read_valid
 from calzoo.inference.cell_input import network_input
 from calzoo.inference.cell_masks import binarised, pasted, suppressed, with_prior
 from calzoo.inference.cell_networks import CellNetworks
@@ -158,6 +159,7 @@ def find_cells(
     score: float | None = None,
     prior: bool = False,
     traces: bool = True,
+    valid: NDArray[Any] | None = None,
 ) -> CellDetection:
     """Find the neurons of a movie, or of one picture.
 
@@ -190,6 +192,9 @@ def find_cells(
         Multiply each mask by the mean of all, which suppresses parts of neighbours.
     traces : bool, optional
         Whether to average the movie over the masks.
+    valid : ndarray of bool, (Y, X), optional
+        Which pixels a registered movie saw in all frames (`Registration.valid`): outside nothing is found
+        and nothing is measured.
 
     Returns
     -------
@@ -227,10 +232,13 @@ def find_cells(
     if movie is not None and shape != tuple(movie.shape[1:]):
         message = f"find_cells: the summary has {shape} pixels, the movie {tuple(movie.shape[1:])}."
         raise CalzooError(message)
-    found = detect(networks, pictures, diameter=diameter, pixel_um=size, score=score, prior=prior)
+    valid = as_valid(valid, shape)
+    found = detect(
+        networks, pictures, diameter=diameter, pixel_um=size, score=score, prior=prior, valid=valid
+    )
     measured = None
     if movie is not None and traces:
-        measured = traces_of(movie, found.masks)
+        measured = traces_of(movie, found.masks, valid)
     return replace(found, traces=measured, pixel_um=size, frame_rate_hz=rate)
 
 
@@ -281,7 +289,7 @@ def _check_baseline(seconds, traces):
         raise CalzooError(message)
 
 
-def detect(networks, pictures, *, diameter=None, pixel_um=None, score=None, prior=False):
+def detect(networks, pictures, *, diameter=None, pixel_um=None, score=None, prior=False, valid=None):
     """Find cells in pictures.
 
     Parameters
@@ -289,7 +297,7 @@ def detect(networks, pictures, *, diameter=None, pixel_um=None, score=None, prio
     networks : CellNetworks
     pictures : Mapping of str to ndarray, (Y, X)
         From `calzoo.imaging.picture_files.as_pictures`.
-    diameter, pixel_um, score, prior : optional
+    diameter, pixel_um, score, prior, valid : optional
         As for `find_cells`.
 
     Returns
@@ -299,7 +307,7 @@ def detect(networks, pictures, *, diameter=None, pixel_um=None, score=None, prio
     """
     _check_score(score)
     pixel_um, _ = scales_of(None, pixel_um)
-    seen = network_input(networks, pictures, pixel_um)
+    seen = network_input(networks, pictures, pixel_um, valid)
     diameter = diameter_px(diameter, pixel_um, least=_LEAST_PX)
     if diameter is None:
         first = networks.diameter_um / float(np.sqrt(np.prod(pixel_um))) if pixel_um else None
@@ -393,12 +401,12 @@ def _recentred(soft, places, threshold, shape):
     return np.clip(moved, 0, np.array(shape) - 1)
 
 
-def traces_of(movie, masks):
-    """Average a movie over masks and over the neuropil around them; also of no mask at all."""
+def traces_of(movie, masks, valid=None):
+    """Average a movie over masks and over the valid neuropil around them; also of no mask at all."""
     if not len(masks):
         nothing = np.empty((0, movie.shape[0]), np.float32)
         return Traces(nothing, nothing.copy(), np.empty(0, int), np.empty(0, int))
-    return extract_traces(movie, masks)
+    return extract_traces(movie, masks, rings=neuropil_rings(masks, where=valid))
 
 
 @dataclass(frozen=True)
@@ -435,6 +443,7 @@ def run_cells(
     traces=True,
     baseline_s=None,
     nwb=False,
+    valid=None,
     pixel_um=None,
     frame_rate_hz=None,
     **reading,
@@ -460,6 +469,8 @@ def run_cells(
         known it is taken to be 10 Hz. See `calzoo.imaging.traces.trace_delta_f_over_f`.
     nwb : bool or mapping, optional
         Also write cells.nwb, with metadata where a mapping is given; needs pynwb.
+    valid : path, optional
+        A picture that is not 0 where a registered movie is valid (OUT.valid.png); see `find_cells`.
     pixel_um, frame_rate_hz, **reading : optional
         As for `calzoo.open_movie`; of a picture only its pixel size can be given, in place of its TIFF's.
 
@@ -474,7 +485,7 @@ def run_cells(
     """
     from calzoo.imaging.movies import open_movie
     from calzoo.imaging.nwb_output import check_nwb
-    from calzoo.imaging.outputs import output_folder, refuse_others
+    from calzoo.imaging.outputs import output_folder, refuse_others, source_facts
     from calzoo.imaging.picture_files import picture_pixel_um, read_pictures
 
     began = time.perf_counter()
@@ -497,16 +508,20 @@ def run_cells(
     options = {"diameter": diameter, "score": score, "prior": prior}
     asked = {**options, "summary": summary, "traces": traces, "nwb": nwb, "pixel_um": pixel_um}
     asked |= {"baseline_s": baseline_s, "frame_rate_hz": frame_rate_hz, **reading}
+    asked["valid"] = valid and source_facts(valid)
     with contextlib.ExitStack() as files:
         length, rate = None, None
         if summary:
             pictures = read_pictures(path)
+            shape = next(iter(pictures.values())).shape
             pixel_um = pixel_um or picture_pixel_um(path)
         else:
             movie = files.enter_context(
                 open_movie(path, pixel_um=pixel_um, frame_rate_hz=frame_rate_hz, **reading)
             )
+            shape = movie.shape[1:]
             length, rate, pixel_um = movie.shape[0], movie.frame_rate_hz, movie.pixel_um
+        area = read_valid(valid, shape)
         baseline_frames = _baseline_frames(rate, baseline_s)
         if pixel_um is None:
             print(
@@ -514,11 +529,13 @@ def run_cells(
                 file=sys.stderr,
             )
         # Before the work: where nothing can be written, hours of it would be lost.
-        folder = files.enter_context(output_folder(out, stale=STALE, inputs=[path]))
+        folder = files.enter_context(
+            output_folder(out, stale=STALE, inputs=[path, *([valid] if valid else [])])
+        )
         if summary:
-            found = find_cells(summary=pictures, model=networks, pixel_um=pixel_um, **options)
+            found = find_cells(summary=pictures, model=networks, pixel_um=pixel_um, valid=area, **options)
         else:
-            found = find_cells(movie, model=networks, threads=threads, traces=traces, **options)
+            found = find_cells(movie, model=networks, threads=threads, traces=traces, valid=area, **options)
         facts = {
             "input": path,
             "kind": "pictures" if summary else "movie",

@@ -22,6 +22,7 @@ from calzoo.imaging.diameters import aspect_of, diameter_px
 from calzoo.imaging.frames import MovieLike, as_movie, sides_of
 from calzoo.imaging.masks import Masks, count_of_cells
 from calzoo.imaging.movies import scales_of
+from calzoo.imaging.valid_area import as_valid, read_valid, steady_outside
 from calzoo.inference.center_network import OUTPUTS, CenterNetwork
 from calzoo.inference.models import Model, Provider
 from calzoo.inference.progress import progress_bar
@@ -138,6 +139,7 @@ def find_centers(
     score: float | None = None,
     pixel_um: Sequence[float] | None = None,
     frame_rate_hz: float | None = None,
+    valid: NDArray[Any] | None = None,
 ) -> Centers:
     """Find the centres of the cells of a one-photon movie.
 
@@ -166,6 +168,9 @@ def find_centers(
     frame_rate_hz : float, optional
         Frames per second; by default that of the movie. Faster ones than ten are averaged for the
         search, while traces keep every frame.
+    valid : ndarray of bool, (Y, X), optional
+        Which pixels a registered movie saw in all frames (`Registration.valid`): outside nothing is found
+        and nothing is measured.
 
     Returns
     -------
@@ -187,6 +192,8 @@ def find_centers(
     movie = as_movie(movie, at_least=2)
     size, rate = scales_of(movie, pixel_um, frame_rate_hz)
     aspect = aspect_of(size)
+    valid = as_valid(valid, movie.shape[1:])
+    movie = movie if valid is None else steady_outside(movie, valid)
     network = CenterNetwork.load(model, preset, provider=provider, threads=threads)
     score, count = _limits(network, score, count)
     workers = threads or 2
@@ -195,12 +202,16 @@ def find_centers(
     width = network.measured_diameter(slow, threads=workers, aspect=aspect) if width is None else width
     grid = grid_for(movie.shape[1:], width, aspect)
     heat = projected(network, slow, grid, workers)
-    pixels = local_maxima(heat[..., 0], distance=network.apart * CELL_PX, threshold=score, count=count)
-    seen = heat[tuple(pixels.T)].reshape(-1, 3)
+    pixels = local_maxima(heat[..., 0], distance=network.apart * CELL_PX, threshold=score)
     points = np.clip(grid.to_frame(refine(heat[..., 0], pixels)), 0, np.array(movie.shape[1:]) - 1)
+    inside = ... if valid is None else valid[tuple(np.rint(points).astype(int).T)]
+    pixels, points = pixels[inside][:count], points[inside][:count]
+    seen = heat[tuple(pixels.T)].reshape(-1, 3)
     radii = (np.clip(seen[:, 2], 0.3 * CELL_PX / 2, 3 * CELL_PX / 2) * grid.mean_step).astype(np.float32)
     activity = extract_activity(movie, points, radii, aspect)
     masks = cell_masks(_on_frame(heat[..., 1], grid), points, radii, aspect=aspect)
+    if valid is not None:
+        masks = Masks.from_pixels(masks.shape, [(y[valid[y, x]], x[valid[y, x]]) for y, x in masks])
     return Centers(
         points,
         seen[:, 0],
@@ -259,6 +270,7 @@ def run_centers(
     mask=None,
     judge=None,
     details=False,
+    valid=None,
     **reading,
 ):
     """Find the centres of the cells of a recording, into a folder.
@@ -282,6 +294,8 @@ def run_centers(
         mapping; the title of on_mask.png takes "chance_corrected" from it.
     details : bool, optional
         Draw what the network sees of the first window and makes of it, and histograms.
+    valid : path, optional
+        A picture that is not 0 where a registered movie is valid (OUT.valid.png); see `find_centers`.
     **reading
         As for `open_movie`.
 
@@ -308,27 +322,35 @@ def run_centers(
     names = [*_FILES, *(["on_mask.png"] if mask is not None else []), *(_DETAILS if details else [])]
     refuse_others(out, names)
     asked = {"diameter": diameter, "count": count, "score": score, "details": details}
-    asked["mask"] = mask and source_facts(mask)
+    asked |= {"mask": mask and source_facts(mask), "valid": valid and source_facts(valid)}
     with contextlib.ExitStack() as files:
         movie = files.enter_context(open_movie(path, **reading))
         network = CenterNetwork.load(model, preset, provider=provider, threads=threads)
         known = None if mask is None else read_mask(mask, movie.shape[1:])
+        area = read_valid(valid, movie.shape[1:])
         if movie.pixel_um is None:
             print(f"calzoo: {path}: the pixel size is not known, columns in um stay empty.", file=sys.stderr)
-        inputs = [path] if mask is None else [path, mask]
+        inputs = [path, *(file for file in (mask, valid) if file is not None)]
         # Before the work: where nothing can be written, hours of it would be lost.
         folder = files.enter_context(output_folder(out, stale=STALE, inputs=inputs))
         found = find_centers(
-            movie, model=network, threads=threads, diameter=diameter, count=count, score=score
+            movie,
+            model=network,
+            threads=threads,
+            diameter=diameter,
+            count=count,
+            score=score,
+            valid=area,
         )
         write_centers(folder, found, pixel_um=movie.pixel_um, frame_rate_hz=movie.frame_rate_hz)
         verdict = None if known is None or judge is None else judge(found.points, known)
-        _draw(folder, found, movie, name=shown_name(path))
+        shown = movie if area is None else steady_outside(movie, area)
+        _draw(folder, found, shown, name=shown_name(path))
         if known is not None:
             corrected = (verdict or {}).get("chance_corrected")
             draw_on_mask(folder / "on_mask.png", known, found.points, corrected=corrected)
         if details:
-            _draw_details(folder, found, movie, network)
+            _draw_details(folder, found, shown, network)
         write_run_json(
             folder,
             input=path,

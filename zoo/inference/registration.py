@@ -17,11 +17,13 @@ from calzoo.imaging.frames import MovieLike, as_movie, refuse_masked, refuse_nam
 from calzoo.imaging.rigid import CLEAR, RigidSearch, rigid_template
 from calzoo.imaging.scanning import correct_scan_offset, fill_lines, find_bad_lines, scan_offset
 from calzoo.inference.models import Model, Provider, load_model
-from calzoo.inference.registration_network import Aligned, Aligner, RegistrationNetwork, check_template
-from calzoo.inference.registration_quality import Quality, uncertainty_limit
+from calzoo.inference.registration_network import Aligned, RegistrationNetwork, align_all, check_template
+from calzoo.inference.registration_quality import Quality
+from calzoo.inference.registration_rigid import RigidMotion
 
 SAMPLE_BYTES = 96 * 2**20  # float32 frames that the template is made of
 SAMPLE_FRAMES = 200
+_PRESET = "registration-2p"  # the network where none is named
 Interpolation = Literal["linear", "cubic"]
 NOISE = 0.1  # of frames is clear at most where there is nothing that could be registered
 
@@ -49,7 +51,7 @@ class Registration:
     report : Mapping
         What OUT.json says; see docs/registration.md.
     provider : str
-        What ran the network.
+        What found the motion.
     others : tuple of ndarray
         Further channels, moved like the first.
     scan_offset : float
@@ -126,7 +128,7 @@ class Registrar:
         self,
         template: NDArray[Any],
         *,
-        preset: str = "registration-2p",
+        preset: str = _PRESET,
         model: str | os.PathLike[str] | Model | None = None,
         provider: Provider = "auto",
         threads: int | None = None,
@@ -137,18 +139,15 @@ class Registrar:
     ):
         options = checked_options(reach=reach, highpass=highpass, interpolation=interpolation)
         # One frame at a time is soonest ready if all threads work on it.
-        if not isinstance(model, Model):
+        if not (rigid or isinstance(model, Model)):
             model = load_model(preset if model is None else model, provider=provider, threads=threads)
-        prepare = _preparation(options["highpass"], None)
-        network = RegistrationNetwork(model, 1)
-        self._limit = uncertainty_limit(network.card)
-        self._align = Aligner(
-            network,
+        network = estimator(rigid, model, preset, provider=provider, threads=threads)
+        self._limit = network.limit
+        self._align = network.aligner(
             template,
             reach=options["reach"],
-            prepare=prepare,
+            prepare=_preparation(options["highpass"], None),
             interpolation=interpolation,
-            rigid=rigid,
         )
 
     def __call__(self, frame: NDArray[Any]) -> Registered:
@@ -184,7 +183,7 @@ class Registrar:
 def register_movie(
     movie: NDArray[Any] | MovieLike,
     *,
-    preset: str = "registration-2p",
+    preset: str = _PRESET,
     model: str | os.PathLike[str] | Model | None = None,
     provider: Provider = "auto",
     threads: int | None = None,
@@ -218,7 +217,8 @@ def register_movie(
     joint : bool, optional
         Estimate the motion on all channels together, each scaled to its contrast; needs `others`.
     rigid : bool, optional
-        Move each frame as a whole, by the mean of its flow.
+        Move each frame as a whole, by a correlation that is exact to some hundredths of a pixel: no network
+        is run, so none may be given. Expected errors are those of the shift.
     reach : float, optional
         Largest rigid displacement in pixels, along each axis; by default a fifth of the smaller side.
     smoothing : float, optional
@@ -257,11 +257,10 @@ def register_movie(
     """
     job = _Job(
         movie,
-        RegistrationNetwork.load(model, preset, provider=provider, threads=threads),
+        estimator(rigid, model, preset, provider=provider, threads=threads),
         template=template,
         others=others,
         joint=joint,
-        rigid=rigid,
         reach=reach,
         smoothing=smoothing,
         interpolation=interpolation,
@@ -289,7 +288,7 @@ def register_movie(
         bad=quality.bad,
         valid=quality.valid,
         report=quality.report(),
-        provider=job.network.model.provider,
+        provider=job.network.provider,
         others=tuple(moved[1:]),
         scan_offset=job.offset,
     )
@@ -397,7 +396,6 @@ class _Job:
         template=None,
         others=(),
         joint=False,
-        rigid=False,
         reach=None,
         smoothing=0.0,
         interpolation="linear",
@@ -406,7 +404,6 @@ class _Job:
     ):
         options = checked_options(
             joint=joint,
-            rigid=rigid,
             reach=reach,
             smoothing=smoothing,
             interpolation=interpolation,
@@ -458,15 +455,13 @@ class _Job:
             if lines is not None:  # else their light would be in the template, wherever frames move it
                 sample = fill_lines(sample, *lines).frames(0, len(sample))
             guess = _is_noise(sample, reach, prepare)
-            template = _template(network, sample, reach, prepare, rigid)
+            template = _template(network, sample, reach, prepare)
         self.template = check_template(template)
-        self.align = Aligner(
-            network, self.template, reach=reach, prepare=prepare, interpolation=interpolation, rigid=rigid
-        )
+        self.align = network.aligner(self.template, reach=reach, prepare=prepare, interpolation=interpolation)
         self.quality = Quality(
             self.template,
             self.movie.shape[0],
-            network.card,
+            network.limit,
             guess=guess,
             lines=lines,
             offset=self.offset,
@@ -496,7 +491,7 @@ class _Job:
                 yield self._seen(channels)
 
         start = first
-        for frames, found in self.align.all(seen()):
+        for frames, found in align_all(self.align, seen(), self.network.workers):
             channels = ahead.pop(0)
             moved = [found.registered] if plain else [self.align.warp(channels[0], found.flow)]
             moved += [self.align.warp(c, found.flow) for c in channels[1:]]
@@ -523,7 +518,6 @@ class _Job:
 
     def _smoothed_pieces(self, first, size, halo):
         """Yield pieces whose flow is a Gaussian mean over time, of frames whose own can be trusted."""
-        limit = uncertainty_limit(self.network.card)
         count = self.movie.shape[0]
         kernel = np.exp(-0.5 * (np.arange(-halo, halo + 1) / self.smoothing) ** 2).astype(np.float32)
         block = max(size, 2 * halo)
@@ -532,13 +526,14 @@ class _Job:
             low, high = max(start - halo, 0), min(stop + halo, count)
             channels = self._recorded(low, high)
             seen = self._seen(channels)
-            parts = [
-                found for _, found in self.align.all(seen[i : i + size] for i in range(0, len(seen), size))
-            ]
+            parts = _aligned(self.network, self.align, seen)
             flows = np.concatenate([p.flow for p in parts])
             # Blank frames have no clarity; for what is left out its neighbours speak.
             known = np.concatenate(
-                [(p.clarity >= CLEAR) & (p.uncertainty.mean(axis=(1, 2)) <= limit) for p in parts]
+                [
+                    (p.clarity >= CLEAR) & (p.uncertainty.mean(axis=(1, 2)) <= self.network.limit)
+                    for p in parts
+                ]
             )
             smooth = np.empty((stop - start, *flows.shape[1:]), np.float32)
             for index in range(start, stop):
@@ -573,6 +568,34 @@ class _Job:
         if not self.joint:
             return channels[0]
         return sum(np.float32(w) * c for w, c in zip(self.weights, channels, strict=True))
+
+
+def estimator(rigid, model=None, preset=_PRESET, *, provider="auto", threads=None):
+    """Return what finds motion: a `RegistrationNetwork`, or for rigid motion a `RigidMotion`.
+
+    Parameters
+    ----------
+    rigid : bool
+    model, preset, provider, threads : optional
+        As for `register_movie`; a model may be what this function returned.
+
+    Raises
+    ------
+    CalzooError
+        If the network cannot be used, or one is named for rigid motion.
+    """
+    if not rigid:
+        return RegistrationNetwork.load(model, preset, provider=provider, threads=threads)
+    if isinstance(model, RigidMotion):
+        return model
+    if model is not None or preset != _PRESET or provider not in ("auto", "cpu"):
+        named = preset if model is None else "a model"
+        message = (
+            "rigid (--rigid): expected no preset, model or provider, as frames are moved as a whole without "
+            f"a network, got {named} on {provider!r}; leave them out, or rigid."
+        )
+        raise CalzooError(message)
+    return RigidMotion(threads)
 
 
 def checked_options(
@@ -670,21 +693,25 @@ def _is_noise(sample, reach, prepare):
     return bool(clear < NOISE * seen)
 
 
-def _template(network, sample, reach, prepare, rigid, rounds=2):
-    """Make a template of some frames: by rigid search, then twice the mean of what the network registered."""
+def _template(network, sample, reach, prepare, rounds=2):
+    """Make a template of some frames: by rigid search, then twice the mean of what was registered."""
     template = rigid_template(sample)
     for _ in range(rounds):
-        align = Aligner(network, template, reach=reach, prepare=prepare, rigid=rigid)
-        size = network.batch
-        parts = [found for _, found in align.all(sample[i : i + size] for i in range(0, len(sample), size))]
+        parts = _aligned(network, network.aligner(template, reach=reach, prepare=prepare), sample)
         unsure = np.concatenate([p.uncertainty.mean(axis=(1, 2)) for p in parts])
         clear = np.concatenate([p.clarity for p in parts]) >= CLEAR
         moved = np.concatenate([p.registered for p in parts])
-        kept = unsure <= np.median(unsure) * 1.25
+        kept = unsure <= np.median(unsure) * network.spread
         if (kept & clear).any():  # else there is nothing better
             kept &= clear
         template = moved[kept].mean(axis=0)
     return template
+
+
+def _aligned(network, align, frames):
+    """Return what is found of frames (T, Y, X), in pieces."""
+    pieces = (frames[i : i + network.batch] for i in range(0, len(frames), network.batch))
+    return [found for _, found in align_all(align, pieces, network.workers)]
 
 
 def _joint_weights(samples):

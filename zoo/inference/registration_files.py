@@ -27,8 +27,7 @@ from calzoo.imaging.outputs import (
 from calzoo.imaging.parts import check_part, clear_part, hold_part, make_part, part_path, release_part
 from calzoo.imaging.writers import VolumeWriter
 from calzoo.inference.progress import progress_bar
-from calzoo.inference.registration import RegistrationRun, _Job, checked_options
-from calzoo.inference.registration_network import RegistrationNetwork
+from calzoo.inference.registration import RegistrationRun, _Job, checked_options, estimator
 
 #: What can be kept of every frame: fields of `Aligned`, each in OUT.NAME.npy.
 SERIES = ("flow", "uncertainty")
@@ -52,10 +51,9 @@ def register_file(path, out, *, series, open_options, all_channels, overwrite, *
         [path] if isinstance(path, (str, os.PathLike)) else path,
     )
     model, preset = options.pop("model", None), options.pop("preset", "registration-2p")
-    network = RegistrationNetwork.load(
-        model, preset, provider=options.pop("provider", "auto"), threads=options.pop("threads", None)
-    )
+    provider, threads = options.pop("provider", "auto"), options.pop("threads", None)
     template, options = options.pop("template", None), checked_options(**options)
+    network = estimator(options["rigid"], model, preset, provider=provider, threads=threads)
     with contextlib.ExitStack() as files:
         movies, channels = _open(path, open_options, all_channels, files)
         folder = out.with_suffix(".part")
@@ -65,9 +63,10 @@ def register_file(path, out, *, series, open_options, all_channels, overwrite, *
             "shape": [len(movies), *movies[0].shape],
             "channels": channels,
             "first_frame": hashlib.sha256(np.ascontiguousarray(movies[0].frames(0, 1))).hexdigest(),
-            "network": network.model.sha256,
+            "network": network.origin["sha256"],
             "options": asked,
         }
+        del options["rigid"]  # the network stands for it
         work = _Work(folder, facts, overwrite)
         if not (overwrite or work.done):
             refuse_existing(result_files(out, series))
@@ -83,7 +82,7 @@ def register_file(path, out, *, series, open_options, all_channels, overwrite, *
             speed = round((job.movie.shape[0] - before) / seconds, 1)  # of this call
             _finish(job, work, out, movies[0], report, path, (seconds, speed))
     shutil.rmtree(folder, ignore_errors=True)
-    return RegistrationRun(out, report, network.model.provider)
+    return RegistrationRun(out, report, network.provider)
 
 
 def result_files(out, series=SERIES):
@@ -257,13 +256,13 @@ def _finish(job, work, out, movie, report, path, timing):
     voxel = None if movie.pixel_um is None else (None, *movie.pixel_um)
     channels = work.frames.shape[1]
     shape = work.frames.shape if channels > 1 else (work.frames.shape[0], *work.frames.shape[2:])
-    quality, model = job.quality, job.network.model
+    quality = job.quality
     facts = {
         "input": str(path),
         "source": work.facts["source"],
         "shape": list(job.movie.shape),
-        "model": {"name": model.card.name, "file": model.path.name, "sha256": model.sha256},
-        "provider": model.provider,
+        "model": job.network.origin,
+        "provider": job.network.provider,
         "seconds": timing[0],
         "frames_per_second": timing[1],
         "scan_offset_px": job.offset,

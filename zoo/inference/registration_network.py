@@ -22,6 +22,7 @@ SMALLEST = 32  # pixels of a side
 #: Expected errors in pixels between which the flow of a place gives way to that of its frame. Where there
 #: is nothing to see the network invents motion, line by line, and says that it does not know.
 SURE, UNSURE = 1.0, 1.5
+ORDERS = {"linear": 1, "cubic": 3}  # of the interpolation
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Aligned:
     uncertainty : ndarray of float32, (n, y, x)
         Expected length of the error of the network's flow in pixels, on a coarser grid.
     shifts : ndarray of float32, (n, 2)
-        The rigid displacement that the search began with.
+        The rigid displacement that was found first.
     clarity : ndarray of float32, (n,)
         Of the rigid search; see `calzoo.imaging.rigid.RigidSearch`.
     """
@@ -57,12 +58,28 @@ class RegistrationNetwork:
     model : Model
     workers : int
         Batches that are computed at once, each on one thread.
+
+    Attributes
+    ----------
+    batch : int
+        Frames that are best computed at a time.
+    limit : float
+        Expected error in pixels from which on a frame is bad.
+    spread : float
+        How many times the usual expected error frames of a template have at most.
+    provider : str
+        What runs the network.
+    origin : dict
+        Name, file and sha256 of the network, as OUT.json has them.
     """
 
     def __init__(self, model, workers):
         _check(model)
         self.model, self.card, self.workers = model, model.card, workers
         self.batch = 1 if _KNOWN in model.optional else _BATCHES.get(model.provider, 4)
+        self.limit = float(self.card.postprocessing.get("bad_uncertainty_px", 1.5))
+        self.spread, self.provider = 1.25, model.provider
+        self.origin = {"name": self.card.name, "file": model.path.name, "sha256": model.sha256}
 
     @classmethod
     def load(cls, model=None, preset="registration-2p", *, provider="auto", threads=None):
@@ -81,6 +98,10 @@ class RegistrationNetwork:
             return cls(loaded, threads or os.cpu_count() or 1)
         return cls(load_model(loaded.path, provider=loaded.provider, threads=threads), 1)
 
+    def aligner(self, template, **options):
+        """Return an `Aligner` with a template."""
+        return Aligner(self, template, **options)
+
 
 class Aligner:
     """Bring frames to a template.
@@ -94,13 +115,10 @@ class Aligner:
     prepare : callable, optional
         What is done to frames (n, Y, X) before motion is estimated; the frames themselves are moved.
     interpolation : {"linear", "cubic"}, optional
-    rigid : bool, optional
-        Replace each flow by its mean, as `trusted` does where nothing is known.
     """
 
-    def __init__(self, network, template, *, reach=None, prepare=None, interpolation="linear", rigid=False):
+    def __init__(self, network, template, *, reach=None, prepare=None, interpolation="linear"):
         self.network, self.prepare, self.interpolation = network, prepare, interpolation
-        self._replaced = mean_flow if rigid else trusted
         self.template = check_template(template)
         seen = self.template[None] if prepare is None else prepare(self.template[None])
         self._unit = np.float32(unit_of(seen))
@@ -126,13 +144,7 @@ class Aligner:
         -------
         Aligned
         """
-        frames = np.ascontiguousarray(frames, np.float32)
-        if frames.shape[1:] != self.shape:
-            message = (
-                f"expected frames of the template's shape {self.shape}, got {frames.shape[1:]}; cut or pad "
-                "one of them."
-            )
-            raise CalzooError(message)
+        frames = fitting(frames, self.shape)
         seen = frames if self.prepare is None else self.prepare(frames)
         if self._unit != 1:
             seen = seen * self._unit
@@ -143,7 +155,7 @@ class Aligner:
         cell = found["flow"].shape[2] // found["uncertainty"].shape[2]
         uncertainty = found["uncertainty"][:, 0, : -(-height // cell), : -(-width // cell)]
         fields = list(flow)
-        known = [self._replaced(field, error, cell) for field, error in zip(fields, uncertainty, strict=True)]
+        known = [trusted(field, error, cell) for field, error in zip(fields, uncertainty, strict=True)]
         changed = [n for n, field in enumerate(fields) if known[n] is not field]
         if changed:
             flow = np.stack(known)
@@ -160,37 +172,54 @@ class Aligner:
 
     def warp(self, frames, flow):
         """Look frames (n, Y, X) up along a flow (n, Y, X, 2)."""
-        return warp(frames, flow, order=1 if self.interpolation == "linear" else 3)
-
-    def all(self, pieces):
-        """Yield ``(piece, Aligned)`` for pieces of a movie, in their order, computed side by side.
-
-        Parameters
-        ----------
-        pieces : iterable of ndarray, (n, Y, X)
-        """
-        if self.network.workers == 1:
-            yield from ((piece, self(piece)) for piece in pieces)
-            return
-        with ThreadPoolExecutor(self.network.workers) as pool:
-            waiting = []
-            try:
-                for piece in pieces:
-                    waiting.append((piece, pool.submit(self, piece)))
-                    if len(waiting) > 2 * self.network.workers:
-                        first, future = waiting.pop(0)
-                        yield first, future.result()
-                for first, future in waiting:
-                    yield first, future.result()
-            finally:
-                for _, future in waiting:
-                    future.cancel()
+        return warp(frames, flow, order=ORDERS[self.interpolation])
 
     def _padded(self, frames):
         """Repeat the last row and column up to the divisor: flat, so that no motion is seen there."""
         if not any(self._short):
             return frames
         return np.pad(frames, ((0, 0), (0, self._short[0]), (0, self._short[1])), mode="edge")
+
+
+def align_all(align, pieces, workers):
+    """Yield ``(piece, Aligned)`` for pieces of a movie, in their order, computed side by side.
+
+    Parameters
+    ----------
+    align : callable
+        An `Aligner`, or another one.
+    pieces : iterable of ndarray, (n, Y, X)
+    workers : int
+        Pieces that are computed at once.
+    """
+    if workers == 1:
+        yield from ((piece, align(piece)) for piece in pieces)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = []
+        try:
+            for piece in pieces:
+                waiting.append((piece, pool.submit(align, piece)))
+                if len(waiting) > 2 * workers:
+                    first, future = waiting.pop(0)
+                    yield first, future.result()
+            for first, future in waiting:
+                yield first, future.result()
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def fitting(frames, shape):
+    """Return frames as float32; refuse those of another shape than the template's."""
+    frames = np.ascontiguousarray(frames, np.float32)
+    if frames.shape[1:] != shape:
+        message = (
+            f"expected frames of the template's shape {shape}, got {frames.shape[1:]}; "
+            "cut or pad one of them."
+        )
+        raise CalzooError(message)
+    return frames
 
 
 def trusted(flow, uncertainty, cell):

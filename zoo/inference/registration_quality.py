@@ -19,8 +19,8 @@ class Quality:
     template : ndarray of float32, (Y, X)
     count : int
         Frames of the movie.
-    card : Card
-        Its postprocessing says from which uncertainty on a frame is bad.
+    limit : float
+        Expected error in pixels from which on a frame is bad.
     guess : bool, optional
         The template shows nothing that frames have in common, so that no frame is clear.
     lines : pair of ndarray of bool, (Y,) and (X,), optional
@@ -50,8 +50,8 @@ class Quality:
 
     _COLUMNS = ("deformation", "uncertainty", "before", "after", "inside", "clarity")
 
-    def __init__(self, template, count, card, *, guess=False, lines=None, offset=0.0):
-        self.template, self.card, self.guess = template, card, guess
+    def __init__(self, template, count, limit, *, guess=False, lines=None, offset=0.0):
+        self.template, self.limit, self.guess = template, limit, guess
         self.motion = np.zeros((count, 2), np.float32)
         for name in self._COLUMNS:
             setattr(self, name, np.full(count, np.nan, np.float32))
@@ -104,13 +104,12 @@ class Quality:
 
         ``raw(start, stop)`` and ``read(start, stop)`` give frames before and after.
         """
-        limit = uncertainty_limit(self.card)
         self.unclear = (self.clarity < CLEAR) | self.guess
         known = self.after[np.isfinite(self.after)]
         usual = np.median(known) if len(known) else 0.0
         spread = 1.4826 * np.median(np.abs(known - usual)) if len(known) else 0.0
         lost = self.after < min(usual - 6 * max(spread, 0.01), 0.7 * usual)
-        unsure = self.unclear | (self.uncertainty > limit)
+        unsure = self.unclear | (self.uncertainty > self.limit)
         self.bad = self.blank | ~np.isfinite(self.after) | unsure | lost | (self.inside < 0.5)
         good = np.flatnonzero(~self.bad)
         self._average(raw, read)
@@ -212,11 +211,6 @@ def _correlation(first, second):
     first, second = (p.astype(np.float64) - p.mean(dtype=np.float64) for p in (first, second))
     norm = float(np.linalg.norm(first) * np.linalg.norm(second))
     return float(np.vdot(first, second)) / norm if norm > 0 else np.nan
-
-
-def uncertainty_limit(card):
-    """Return from which uncertainty on, in pixels, a frame is bad."""
-    return float(card.postprocessing.get("bad_uncertainty_px", 1.5))
 
 
 def crispness(picture, kept=...):
