@@ -21,15 +21,10 @@ from calzoo.imaging.scanning import correct_scan_offset
 from calzoo.imaging.warping import warp
 from calzoo.imaging.writers import VolumeWriter, write_movie
 from calzoo.inference.models import load_model
-from calzoo.inference.registration import (
-    Registrar,
-    _as,
-    _joint_weights,
-    checked_options,
-    register_movie,
-    run_registration,
-)
+from calzoo.inference.registration import Registrar, register_movie, run_registration
+from calzoo.inference.registration_job import _as, _joint_weights
 from calzoo.inference.registration_network import Aligner, RegistrationNetwork, mean_flow, trusted
+from calzoo.inference.registration_options import checked_options
 from calzoo.inference.registration_quality import Quality, _middle
 
 RIGID = Path(__file__).resolve().parent / "models" / "rigid.onnx"
@@ -1046,10 +1041,10 @@ def test_the_result_must_be_a_tiff(recorded, network, tmp_path):
 
 def test_memory_does_not_hold_the_movie(recorded, network, tmp_path, monkeypatch):
     """Frames are asked for a few at a time, but for the sample that the template is made of."""
-    import calzoo.inference.registration as registration
+    from calzoo.inference import registration_template
 
     path, _movie = recorded
-    monkeypatch.setattr(registration, "SAMPLE_FRAMES", 4)
+    monkeypatch.setattr(registration_template, "SAMPLE_FRAMES", 4)
     asked = []
     opened = files.open_movie
 

@@ -101,8 +101,9 @@ def run(args):
     """Register one movie after the other, all with the same network."""
     from calzoo.commands._batch import run_each, stem_of
     from calzoo.imaging.outputs import refuse_inputs
-    from calzoo.inference.registration import checked_options, estimator, run_registration
+    from calzoo.inference.registration import run_registration
     from calzoo.inference.registration_files import SERIES, asked_options, result_files
+    from calzoo.inference.registration_options import checked_options, estimator
 
     network = estimator(
         args.rigid,

@@ -1,31 +1,26 @@
 """Register movies: a template, the motion of every frame, the moved frames, and how well it went."""
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.frames import MovieLike, as_movie, refuse_masked, refuse_name, sides_of
-from calzoo.imaging.rigid import CLEAR, RigidSearch, rigid_template
-from calzoo.imaging.scanning import correct_scan_offset, fill_lines, find_bad_lines, scan_offset
+from calzoo.imaging.frames import MovieLike, refuse_masked, sides_of
+from calzoo.imaging.rigid import CLEAR
 from calzoo.inference.models import Model, Provider, load_model
-from calzoo.inference.registration_network import Aligned, RegistrationNetwork, align_all, check_template
-from calzoo.inference.registration_quality import Quality
-from calzoo.inference.registration_rigid import RigidMotion
-
-SAMPLE_BYTES = 96 * 2**20  # float32 frames that the template is made of
-SAMPLE_FRAMES = 200
-_PRESET = "registration-2p"  # the network where none is named
-Interpolation = Literal["linear", "cubic"]
-NOISE = 0.1  # of frames is clear at most where there is nothing that could be registered
+from calzoo.inference.registration_job import RegistrationJob
+from calzoo.inference.registration_options import (
+    PRESET,
+    Interpolation,
+    checked_options,
+    estimator,
+    preparation,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +123,7 @@ class Registrar:
         self,
         template: NDArray[Any],
         *,
-        preset: str = _PRESET,
+        preset: str = PRESET,
         model: str | os.PathLike[str] | Model | None = None,
         provider: Provider = "auto",
         threads: int | None = None,
@@ -146,7 +141,7 @@ class Registrar:
         self._align = network.aligner(
             template,
             reach=options["reach"],
-            prepare=_preparation(options["highpass"], None),
+            prepare=preparation(options["highpass"], None),
             interpolation=interpolation,
         )
 
@@ -183,7 +178,7 @@ class Registrar:
 def register_movie(
     movie: NDArray[Any] | MovieLike,
     *,
-    preset: str = _PRESET,
+    preset: str = PRESET,
     model: str | os.PathLike[str] | Model | None = None,
     provider: Provider = "auto",
     threads: int | None = None,
@@ -255,7 +250,7 @@ def register_movie(
     >>> registrar(movie[0]).flow.shape
     (96, 96, 2)
     """
-    job = _Job(
+    job = RegistrationJob(
         movie,
         estimator(rigid, model, preset, provider=provider, threads=threads),
         template=template,
@@ -292,24 +287,6 @@ def register_movie(
         others=tuple(moved[1:]),
         scan_offset=job.offset,
     )
-
-
-@dataclass(frozen=True)
-class RegistrationRun:
-    """What `run_registration` wrote.
-
-    Attributes
-    ----------
-    path : pathlib.Path
-        The movie.
-    report : Mapping
-    provider : str
-        What ran the network.
-    """
-
-    path: Path
-    report: Mapping
-    provider: str
 
 
 def run_registration(
@@ -371,396 +348,3 @@ def run_registration(
         overwrite=overwrite,
         **options,
     )
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Some neighbouring frames that are finished: each channel moved, in its data type, and what was found.
-
-    Whoever keeps them gives `measured` to ``quality.add``: what is not kept must not be counted.
-    """
-
-    frames: list
-    found: Aligned
-    measured: tuple
-
-
-class _Job:
-    """One movie, one network, one template."""
-
-    def __init__(
-        self,
-        movie,
-        network,
-        *,
-        template=None,
-        others=(),
-        joint=False,
-        reach=None,
-        smoothing=0.0,
-        interpolation="linear",
-        highpass=None,
-        bidirectional=None,
-    ):
-        options = checked_options(
-            joint=joint,
-            reach=reach,
-            smoothing=smoothing,
-            interpolation=interpolation,
-            highpass=highpass,
-            bidirectional=bidirectional,
-        )
-        reach, highpass, bidirectional = options["reach"], options["highpass"], options["bidirectional"]
-        self.network, self.smoothing = network, options["smoothing"]
-        self.joint = options["joint"]
-        if self.joint and not others:
-            message = (
-                "joint: expected several channels to estimate the motion on together, got one; leave joint "
-                "(--joint) out, or give the other channels (others=, of a file all_channels=True)."
-            )
-            raise CalzooError(message)
-        self.inputs = [as_movie(m, at_least=2) for m in (movie, *others)]
-        self.movie = self.inputs[0]
-        if any(m.shape != self.movie.shape for m in self.inputs):
-            shapes = [m.shape for m in self.inputs]
-            message = f"expected channels of one shape, got {shapes}."
-            raise CalzooError(message)
-        refuse_name(template, "a template (Y, X)")
-        if template is not None and np.shape(template) != self.movie.shape[1:]:
-            message = (
-                f"expected a template of the movie's shape {self.movie.shape[1:]}, got {np.shape(template)}; "
-                "cut or pad one of them."
-            )
-            raise CalzooError(message)
-        sample = _sample(self.movie)
-        check_template(sample[0])  # is a frame large enough?
-        self.offset = 0.0
-        if bidirectional is not None:
-            _check_offset(bidirectional, self.movie.shape[2])
-            mean = sample.mean(axis=0)
-            self.offset = scan_offset(mean) if bidirectional == "auto" else bidirectional
-        self.channels = self.inputs
-        if self.offset:
-            self.channels = [correct_scan_offset(m, self.offset) for m in self.inputs]
-            sample = _sample(self.channels[0])
-        lines = find_bad_lines(sample.mean(axis=0), sample.std(axis=0))
-        self.bad_lines = [np.flatnonzero(bad).tolist() for bad in lines]
-        lines = lines if any(self.bad_lines) else None
-        prepare = _preparation(highpass, lines)
-        self.weights = _joint_weights([_sample(c) for c in self.channels]) if self.joint else None
-        if self.joint:
-            sample = self._seen([_sample(c) for c in self.channels])
-        guess = False
-        if template is None:
-            if lines is not None:  # else their light would be in the template, wherever frames move it
-                sample = fill_lines(sample, *lines).frames(0, len(sample))
-            guess = _is_noise(sample, reach, prepare)
-            template = _template(network, sample, reach, prepare)
-        self.template = check_template(template)
-        self.align = network.aligner(self.template, reach=reach, prepare=prepare, interpolation=interpolation)
-        self.quality = Quality(
-            self.template,
-            self.movie.shape[0],
-            network.limit,
-            guess=guess,
-            lines=lines,
-            offset=self.offset,
-        )
-
-    def shape_of(self, name):
-        """Return the shape of a field of `Aligned` for one frame."""
-        return getattr(self.align(self.template[None]), name).shape[1:]
-
-    def pieces(self, first=0):
-        """Yield finished pieces from frame `first` on, in their order."""
-        size, halo = self.network.batch, int(np.ceil(3 * self.smoothing))
-        plain = not self.smoothing and not self.joint
-
-        def read():
-            for start in range(first, self.movie.shape[0], size):
-                yield self._recorded(start, start + size)
-
-        if halo:
-            yield from self._smoothed_pieces(first, size, halo)
-            return
-        pieces, ahead = read(), []
-
-        def seen():
-            for channels in pieces:
-                ahead.append(channels)
-                yield self._seen(channels)
-
-        start = first
-        for frames, found in align_all(self.align, seen(), self.network.workers):
-            channels = ahead.pop(0)
-            moved = [found.registered] if plain else [self.align.warp(channels[0], found.flow)]
-            moved += [self.align.warp(c, found.flow) for c in channels[1:]]
-            yield self._piece(start, frames, moved, found)
-            start += len(frames)
-
-    def finish(self, read):
-        """Complete the quality with what moves still; ``read(start, stop)`` gives registered channels."""
-        quality = self.quality
-        quality.finish(
-            lambda start, stop: self._seen(self._recorded(start, stop)),
-            lambda start, stop: self._seen(read(start, stop)),
-            self.align,
-        )
-        seen, unclear = (~quality.blank).sum(), (quality.unclear & ~quality.blank).sum()
-        if seen and unclear >= (1 - NOISE) * seen:
-            warnings.warn(
-                f"{_name(self.movie)}: expected frames that show the template's tissue, got {unclear} of "
-                f"{seen} that cannot be told from noise; their motion is a guess, and they are bad frames. "
-                "Average frames before, or choose another channel or template.",
-                stacklevel=2,
-            )
-        return quality
-
-    def _smoothed_pieces(self, first, size, halo):
-        """Yield pieces whose flow is a Gaussian mean over time, of frames whose own can be trusted."""
-        count = self.movie.shape[0]
-        kernel = np.exp(-0.5 * (np.arange(-halo, halo + 1) / self.smoothing) ** 2).astype(np.float32)
-        block = max(size, 2 * halo)
-        for start in range(first, count, block):
-            stop = min(start + block, count)
-            low, high = max(start - halo, 0), min(stop + halo, count)
-            channels = self._recorded(low, high)
-            seen = self._seen(channels)
-            parts = _aligned(self.network, self.align, seen)
-            flows = np.concatenate([p.flow for p in parts])
-            # Blank frames have no clarity; for what is left out its neighbours speak.
-            known = np.concatenate(
-                [
-                    (p.clarity >= CLEAR) & (p.uncertainty.mean(axis=(1, 2)) <= self.network.limit)
-                    for p in parts
-                ]
-            )
-            smooth = np.empty((stop - start, *flows.shape[1:]), np.float32)
-            for index in range(start, stop):
-                left, right = max(index - halo, low), min(index + halo + 1, high)
-                weights = kernel[left - index + halo : right - index + halo] * known[left - low : right - low]
-                smooth[index - start] = (
-                    np.tensordot(weights / weights.sum(), flows[left - low : right - low], 1)
-                    if weights.any()
-                    else flows[index - low]
-                )
-            inner = slice(start - low, stop - low)
-            moved = [self.align.warp(c[inner], smooth) for c in channels]
-            yield self._piece(start, seen[inner], moved, _joined_parts(parts, smooth, moved[0], inner))
-
-    def _piece(self, start, seen, moved, found):
-        kept = [_as(m, c.dtype) for m, c in zip(moved, self.inputs, strict=True)]
-        return Piece(kept, found, (start, seen, self._seen(moved), found))
-
-    def _recorded(self, start, stop):
-        """Return frames of each channel, odd lines moved back."""
-        try:
-            return [c.frames(start, stop).astype(np.float32) for c in self.channels]
-        except OSError as error:  # said here, as whoever writes takes it for an error of writing
-            message = (
-                f"{_name(self.movie)}: frames from {start} on cannot be read ({error.strerror or error}); "
-                "check the disk or the network that the file lies on, then give the same command again."
-            )
-            raise CalzooError(message) from error
-
-    def _seen(self, channels):
-        """Return the frames that are compared with the template."""
-        if not self.joint:
-            return channels[0]
-        return sum(np.float32(w) * c for w, c in zip(self.weights, channels, strict=True))
-
-
-def estimator(rigid, model=None, preset=_PRESET, *, provider="auto", threads=None):
-    """Return what finds motion: a `RegistrationNetwork`, or for rigid motion a `RigidMotion`.
-
-    Parameters
-    ----------
-    rigid : bool
-    model, preset, provider, threads : optional
-        As for `register_movie`; a model may be what this function returned.
-
-    Raises
-    ------
-    CalzooError
-        If the network cannot be used, or one is named for rigid motion.
-    """
-    if not rigid:
-        return RegistrationNetwork.load(model, preset, provider=provider, threads=threads)
-    if isinstance(model, RigidMotion):
-        return model
-    if model is not None or preset != _PRESET or provider not in ("auto", "cpu"):
-        named = preset if model is None else "a model"
-        message = (
-            "rigid (--rigid): expected no preset, model or provider, as frames are moved as a whole without "
-            f"a network, got {named} on {provider!r}; leave them out, or rigid."
-        )
-        raise CalzooError(message)
-    return RigidMotion(threads)
-
-
-def checked_options(
-    *,
-    joint=False,
-    rigid=False,
-    reach=None,
-    smoothing=0.0,
-    interpolation="linear",
-    highpass=None,
-    bidirectional=None,
-):
-    """Return the options of a registration, numbers as Python's own; refuse what cannot be meant.
-
-    Parameters
-    ----------
-    joint, rigid, reach, smoothing, interpolation, highpass, bidirectional : optional
-        As for `register_movie`.
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    CalzooError
-        If one of them cannot be used.
-    """
-    if interpolation not in ("linear", "cubic"):
-        message = f"interpolation must be 'linear' or 'cubic', got {interpolation!r}."
-        raise CalzooError(message)
-    if not (_is_number(smoothing) and smoothing >= 0):
-        message = f"smoothing must be a number of frames from 0 on, got {smoothing!r}."
-        raise CalzooError(message)
-    for name, value, what in (("reach", reach, "a displacement"), ("highpass", highpass, "a width")):
-        if value is not None and not (_is_number(value) and value > 0):
-            message = f"{name} must be {what} in pixels above 0, or None, got {value!r}."
-            raise CalzooError(message)
-    is_auto = bidirectional is None or (isinstance(bidirectional, str) and bidirectional == "auto")
-    if not (is_auto or _is_number(bidirectional)):
-        message = f"bidirectional must be a number of pixels or 'auto', got {bidirectional!r}."
-        raise CalzooError(message)
-    return {
-        "joint": bool(joint),
-        "rigid": bool(rigid),
-        "reach": None if reach is None else float(reach),
-        "smoothing": float(smoothing),
-        "interpolation": interpolation,
-        "highpass": None if highpass is None else float(highpass),
-        "bidirectional": bidirectional if is_auto else float(bidirectional),
-    }
-
-
-def _check_offset(offset, width):
-    """Refuse an offset of odd lines that no scanner has."""
-    if offset != "auto" and abs(offset) > width / 4:
-        message = (
-            "bidirectional (--bidirectional): expected an offset of odd lines of at most a quarter of the "
-            f"width, {width / 4:g} of {width} pixels, got {offset:g}; give it in pixels, or 'auto' (no "
-            "number) to measure it."
-        )
-        raise CalzooError(message)
-
-
-def _is_number(value):
-    """Tell whether a value is a finite number, Python's or NumPy's."""
-    return isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(value))
-
-
-def _sample(movie):
-    """Return up to 200 frames, evenly spread, as float32."""
-    frame_bytes = 4 * int(np.prod(movie.shape[1:]))
-    count = int(np.clip(SAMPLE_BYTES // frame_bytes, 2, SAMPLE_FRAMES))
-    if movie.shape[0] <= count:
-        return movie.frames(0, movie.shape[0]).astype(np.float32)
-    # Runs of four, as neighbours look alike.
-    starts = np.linspace(0, movie.shape[0] - 4, max(count // 4, 1)).astype(int)
-    return np.concatenate([movie.frames(s, s + 4) for s in starts]).astype(np.float32)
-
-
-def _is_noise(sample, reach, prepare):
-    """Tell whether frames have nothing in common: a template of every other one is not found in the rest.
-
-    A template that a frame is part of is always found in it, also if both are noise.
-    """
-    if len(sample) < 4:
-        return False
-    template = rigid_template(sample[::2])[None]
-    search = RigidSearch((template if prepare is None else prepare(template))[0], reach=reach)
-    rest, clear, seen = sample[1::2], 0, 0
-    for start in range(0, len(rest), 16):
-        frames = rest[start : start + 16]
-        _, clarity = search(frames if prepare is None else prepare(frames))
-        clear, seen = clear + (clarity >= CLEAR).sum(), seen + (clarity > 0).sum()
-    return bool(clear < NOISE * seen)
-
-
-def _template(network, sample, reach, prepare, rounds=2):
-    """Make a template of some frames: by rigid search, then twice the mean of what was registered."""
-    template = rigid_template(sample)
-    for _ in range(rounds):
-        parts = _aligned(network, network.aligner(template, reach=reach, prepare=prepare), sample)
-        unsure = np.concatenate([p.uncertainty.mean(axis=(1, 2)) for p in parts])
-        clear = np.concatenate([p.clarity for p in parts]) >= CLEAR
-        moved = np.concatenate([p.registered for p in parts])
-        kept = unsure <= np.median(unsure) * network.spread
-        if (kept & clear).any():  # else there is nothing better
-            kept &= clear
-        template = moved[kept].mean(axis=0)
-    return template
-
-
-def _aligned(network, align, frames):
-    """Return what is found of frames (T, Y, X), in pieces."""
-    pieces = (frames[i : i + network.batch] for i in range(0, len(frames), network.batch))
-    return [found for _, found in align_all(align, pieces, network.workers)]
-
-
-def _joint_weights(samples):
-    """Return what makes the noise of all channels equal: from the spread of pixels around neighbours."""
-    weights = []
-    for sample in samples:
-        some = sample[:: -(-len(sample) // 16)]  # of all frames, as the first may be blank
-        noise = np.median([(frame - ndimage.gaussian_filter(frame, 1)).std() for frame in some])
-        weights.append(1 / float(noise) if noise > 0 else 0.0)
-    return weights
-
-
-def _preparation(highpass, lines):
-    """Return what is done to frames before motion is estimated, or None."""
-    if highpass is None and lines is None:
-        return None
-
-    def prepare(frames):
-        frames = np.asarray(frames, np.float32)
-        if lines is not None:
-            frames = fill_lines(frames, *lines).frames(0, len(frames))
-        if highpass is not None:
-            sigma = (0, highpass, highpass)
-            frames = frames - ndimage.gaussian_filter(frames, sigma, mode="nearest", truncate=2.5)
-        return frames
-
-    return prepare
-
-
-def _joined_parts(parts, flow, moved, inner):
-    whole = {
-        n: np.concatenate([getattr(p, n) for p in parts])[inner] for n in ("uncertainty", "shifts", "clarity")
-    }
-    return Aligned(registered=moved, flow=flow, **whole)
-
-
-def _name(movie):
-    """Return what a message calls a movie: its file, or what it is."""
-    path = getattr(movie, "path", None)
-    return "the movie" if path is None else str(path)
-
-
-def _as(frames, dtype):
-    """Return frames in a data type, rounded and cut off where it is one of whole numbers."""
-    if dtype.kind == "f":
-        return frames.astype(dtype, copy=False)
-    limits = np.iinfo(dtype)
-    top = np.float32(limits.max)
-    if int(top) > limits.max:  # of 32 and 64 bits: rounded up, it would wrap
-        top = np.nextafter(top, np.float32(0))
-    whole = np.rint(frames)
-    return np.clip(whole, limits.min, top, out=whole).astype(dtype)

@@ -8,6 +8,9 @@ import math
 import os
 import shutil
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -27,7 +30,8 @@ from calzoo.imaging.outputs import (
 from calzoo.imaging.parts import check_part, clear_part, hold_part, make_part, part_path, release_part
 from calzoo.imaging.writers import VolumeWriter
 from calzoo.inference.progress import progress_bar
-from calzoo.inference.registration import RegistrationRun, _Job, checked_options, estimator
+from calzoo.inference.registration_job import RegistrationJob
+from calzoo.inference.registration_options import checked_options, estimator
 
 #: What can be kept of every frame: fields of `Aligned`, each in OUT.NAME.npy.
 SERIES = ("flow", "uncertainty")
@@ -36,6 +40,24 @@ _SAVE_SECONDS = 5.0  # between notes of how far the work has come
 #: Data types that Fiji opens as TIFF, and what holds int8; all others are written as float32.
 _KEPT = ("uint8", "uint16", "int16", "int32", "float32")
 _WRITTEN_AS = {"bool": "uint8", "int8": "int16"}
+
+
+@dataclass(frozen=True)
+class RegistrationRun:
+    """What `run_registration` wrote.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The movie.
+    report : Mapping
+    provider : str
+        What ran the network.
+    """
+
+    path: Path
+    report: Mapping
+    provider: str
 
 
 def register_file(path, out, *, series, open_options, all_channels, overwrite, **options):
@@ -71,7 +93,7 @@ def register_file(path, out, *, series, open_options, all_channels, overwrite, *
         if not (overwrite or work.done):
             refuse_existing(result_files(out, series))
         template = work.template(template)  # begun work keeps the one it was begun with
-        job = _Job(movies[0], network, template=template, others=movies[1:], **options)
+        job = RegistrationJob(movies[0], network, template=template, others=movies[1:], **options)
         dtype = _file_type(job.inputs)
         files.callback(release_part, folder)
         with written(folder):
