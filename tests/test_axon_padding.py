@@ -84,3 +84,22 @@ def test_a_run_finds_in_a_padded_scaled_stack_what_it_finds_without_the_padding(
     np.testing.assert_array_equal(found[1][:, :, :60], found[0][:, :, :60])
     assert not found[1][:, :, 64:].any()
     assert SimpleNamespace(axon=(found[0] == 1).sum()).axon > 1000
+
+
+class Everywhere(Eyes):
+    """A network that sees an axon in every voxel."""
+
+    def run(self, feeds):
+        chance = super().run(feeds)["probability"]
+        return {"probability": chance[:, [1, 0, 2]]}
+
+
+@pytest.mark.parametrize("factors", [(1.0, 1.0, 1.0), (1.0, 0.5, 0.5)])
+def test_axons_do_not_go_on_where_nothing_was_recorded(rng, factors):
+    volume, recorded = padded_stack(rng)
+    network = AxonNetwork(Everywhere())
+    grid = network.plan(volume.shape, factors)
+    for padding, expected in ((0.0, recorded), (None, np.ones_like(recorded))):
+        scaling = Scaling(offset=400.0, span=200.0, clip=(-1.0, 3.0), padding=padding)
+        classes = np.concatenate(list(network.classes(as_volume(volume), scaling, grid)))
+        np.testing.assert_array_equal(classes == 1, expected)

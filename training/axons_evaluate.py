@@ -13,7 +13,7 @@ import numpy as np
 from calzoo.imaging.borders import semantic_from_instances
 from calzoo.imaging.growth import AXON, GROWTH, grow
 from calzoo.imaging.images import open_volume
-from calzoo.imaging.normalisation import normalise
+from calzoo.imaging.normalisation import measure
 from calzoo.imaging.specks import numbering, surroundings, without_specks
 from calzoo.metrics.matching import instance_f1
 from calzoo.metrics.segmentation import cl_dice, confusion, scores_by_class
@@ -56,8 +56,10 @@ def keras_segmenter(run, *, overlap=0.25):
     model, recipe = build_model(run), run.recipe
 
     def segment(volume):
-        image = normalise(volume, recipe.normalisation())
+        scaling = measure(lambda: iter(volume), recipe.normalisation())
+        image = scaling.apply(volume)
         semantic = recipe.predict(model, image, overlap=overlap).argmax(-1).astype(np.uint8)
+        semantic[~scaling.recorded(volume)] = 0
         return separate_axons(semantic, recipe.min_voxels)
 
     return segment

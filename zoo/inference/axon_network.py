@@ -70,8 +70,18 @@ class AxonNetwork:
         Yields
         ------
         ndarray of uint8, (n, Y, X)
-            0 background, 1 axon, 2 border, in the voxels of `volume`.
+            0 background, 1 axon, 2 border, in the voxels of `volume`; background where nothing was recorded.
         """
+        start = 0
+        for slab in self._seen(volume, scaling, grid):
+            stop = start + len(slab)
+            if scaling.padding is not None:  # where nothing was recorded axons seem to go on
+                slab[~scaling.recorded(volume.planes(start, stop))] = BACKGROUND
+            yield slab
+            start = stop
+
+    def _seen(self, volume, scaling, grid):
+        """Yield the class of every voxel, slab by slab, also where nothing was recorded."""
         scaled = grid.shape != tuple(volume.shape)
         scale = scaling.apply
         if scaled and scaling.padding is not None:
