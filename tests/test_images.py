@@ -397,9 +397,12 @@ def test_nan_and_infinity_are_refused_with_their_place(tmp_path, name, value):
             volume.planes(2, 5)
 
 
-def test_large_finite_values_are_finite():
-    data = np.full(SHAPE, np.finfo("float32").max, "float32")
+@pytest.mark.parametrize("sign", [1, -1])
+def test_large_values_are_finite_but_their_squares_are_not(sign):
+    data = np.full(SHAPE, sign * 1e17, "float32")
     np.testing.assert_array_equal(as_volume(data).read(), data)
+    with pytest.raises(CalzooError, match=r"pixel values up to 1e\+17, .* got 1.01e\+17"):
+        as_volume(data * np.float32(1.01)).read()
 
 
 def test_a_picture_is_no_volume_unless_it_is_called_one(tmp_path, stack):

@@ -200,3 +200,30 @@ def test_the_name_of_a_movie_is_not_written(tmp_path):
     with pytest.raises(calzoo.CalzooError, match="got the name of a file; open it"):
         calzoo.write_movie(tmp_path / "b.tif", "a.tif")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("checkout_is_the_cache")
+@pytest.mark.parametrize("from_file", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "function",
+    [
+        calzoo.segment_axons,
+        calzoo.find_cells,
+        calzoo.find_centers,
+        calzoo.register_movie,
+        calzoo.decode_stimuli,
+        calzoo.summary_images,
+    ],
+)
+def test_values_whose_squares_overflow_are_refused(rng, tmp_path, function, dtype, from_file):
+    pytest.importorskip("onnxruntime")
+    given = (rng.random((50, 64, 64)) * (1e30 if dtype == "float32" else 1e300)).astype(dtype)
+    if from_file:
+        np.save(tmp_path / "large.npy", given)
+        opener = calzoo.open_volume if function is calzoo.segment_axons else calzoo.open_movie
+        given = opener(tmp_path / "large.npy")
+    with pytest.raises(
+        calzoo.CalzooError, match=r"pixel values up to 1e\+17, .* got [\d.]+e\+\d+\. Divide all"
+    ):
+        function(given)

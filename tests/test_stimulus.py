@@ -212,10 +212,13 @@ def test_noise_is_that_of_a_pixel_of_mean_brightness(rng):
     [
         (np.zeros((4, 4)), r"expected frames \(T, Y, X\), got .*\(4, 4\)"),
         (np.zeros((0, 8, 8)), "expected frames"),
-        (np.full((3, 8, 8), np.nan), "NaN or infinity in frame 0"),
-        (np.where(np.arange(3)[:, None, None] < 2, np.ones((3, 8, 8)), np.inf), "infinity in frame 2"),
+        (np.full((3, 8, 8), np.nan), "frame 0 of the movie holds NaN or infinity"),
+        (
+            np.where(np.arange(3)[:, None, None] < 2, np.ones((3, 8, 8)), np.inf),
+            "frame 2 of the movie holds NaN",
+        ),
         (np.zeros((3, 8, 8), complex), "expected intensities .*complex128"),
-        (Lazy(np.full((3, 8, 8), np.nan)), "NaN or infinity in frame 0"),
+        (Lazy(np.full((3, 8, 8), np.nan)), "frame 0 of the movie holds NaN or infinity"),
     ],
 )
 def test_what_is_no_movie_is_refused(frames, match):
