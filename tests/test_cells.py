@@ -140,9 +140,10 @@ def test_pixel_size_is_where_the_estimate_begins(rng):
 
 
 @pytest.mark.usefixtures("no_doubt")
-def test_wrong_pixel_size_in_a_file_does_no_harm(rng):
+@pytest.mark.parametrize("side", [0.02, 1e6, 1e-9])
+def test_wrong_pixel_size_in_a_file_does_no_harm(rng, side):
     picture, _ = cell_fakes.disks(rng, (200, 200), 10.0, 20)
-    found = find_cells(summary=picture, model=cell_fakes.fake_networks(), pixel_um=(0.02, 0.02))
+    found = find_cells(summary=picture, model=cell_fakes.fake_networks(), pixel_um=(side, side))
     assert found.diameter_px == pytest.approx(10.0, rel=0.15)
 
 

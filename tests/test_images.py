@@ -204,6 +204,7 @@ def test_ome_planes_come_in_the_order_of_the_metadata(tmp_path, rng, order, comp
     np.testing.assert_array_equal(read(tmp_path / "a.ome.tif", channel=1), expected)
 
 
+@pytest.mark.filterwarnings("ignore:.*a pixel is said to be")
 @pytest.mark.parametrize(
     ("unit", "um"), [("micron", 1), ("\\u00B5m", 1), ("nm", 1e-3), ("mm", 1e3), ("cm", 1e4), ("inch", 25400)]
 )
@@ -403,6 +404,12 @@ def test_large_values_are_finite_but_their_squares_are_not(sign):
     np.testing.assert_array_equal(as_volume(data).read(), data)
     with pytest.raises(CalzooError, match=r"pixel values up to 1e\+17, .* got 1.01e\+17"):
         as_volume(data * np.float32(1.01)).read()
+
+
+def test_a_pixel_of_a_millimetre_is_doubted(stack):
+    with pytest.warns(UserWarning, match="array: a pixel is said to be 1000 um wide"):
+        as_volume(stack, voxel_um=(1, 1, 1000))
+    as_volume(stack, voxel_um=(1000, 1, None))  # planes may be far apart
 
 
 def test_a_picture_is_no_volume_unless_it_is_called_one(tmp_path, stack):

@@ -265,6 +265,13 @@ def test_a_frame_rate_is_above_zero(tmp_path, movie, value):
     refused(as_npy(tmp_path, movie), "frame rate: expected frames per second, above 0", frame_rate_hz=value)
 
 
+def test_a_pixel_of_a_millimetre_is_doubted(tmp_path, movie):
+    path = as_npy(tmp_path, movie)
+    with pytest.warns(UserWarning, match=r"npy: a pixel is said to be 1000 um wide; is it micrometres\?"):
+        open_movie(path, pixel_um=(1000, 1)).close()
+    open_movie(path, pixel_um=(100, 1)).close()
+
+
 @pytest.mark.parametrize("value", [(1,), (1, 0), "ab", 3])
 def test_a_pixel_has_two_sides(tmp_path, movie, value):
     refused(as_npy(tmp_path, movie), "pixel size: expected two lengths", pixel_um=value)

@@ -1,11 +1,13 @@
 """Read how wide something is: in pixels or in micrometres."""
 
 import re
+import warnings
 
 import numpy as np
 
 from calzoo.errors import CalzooError
 
+_LARGEST_PIXEL_UM = 100.0
 _SIZE = re.compile(r"\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*(px|um|µm)?\s*", re.IGNORECASE)
 
 
@@ -91,3 +93,21 @@ def aspect_of(pixel_um):
         return 1.0, 1.0  # to the last bit
     mean = float(np.sqrt(pixel_um[0] * pixel_um[1]))
     return pixel_um[0] / mean, pixel_um[1] / mean
+
+
+def warn_of_large_pixels(name, sides_um):
+    """Warn of pixels (y, x) wider than any microscope's: metadata may give them in another unit.
+
+    Parameters
+    ----------
+    name : str
+        What the message calls the recording.
+    sides_um : tuple of (float or None) or None
+    """
+    largest = max((side for side in sides_um or () if side is not None), default=0.0)
+    if largest > _LARGEST_PIXEL_UM:
+        warnings.warn(
+            f"{name}: a pixel is said to be {largest:g} um wide; is it micrometres? Give the size with "
+            "--voxel, voxel_um or pixel_um.",
+            stacklevel=4,
+        )

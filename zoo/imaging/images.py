@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calzoo.errors import CalzooError
+from calzoo.imaging.diameters import warn_of_large_pixels
 from calzoo.imaging.frames import refuse_file, refuse_masked
 from calzoo.imaging.readers import axes as axis_names
 from calzoo.imaging.readers import files, folders, npy, ome_zarr, tiff
@@ -54,6 +55,7 @@ class Volume:
         self.shape = (len(numbers), *pages.page_shape)
         self.dtype = np.dtype("uint8") if pages.dtype == bool else pages.dtype
         self.voxel_um = voxel_um
+        warn_of_large_pixels(pages.name, voxel_um and voxel_um[1:])
         self.n_channels = n_channels
         self.channel_names = pages.facts.channel_names
         self.path = pages.path
