@@ -406,6 +406,12 @@ def test_large_values_are_finite_but_their_squares_are_not(sign):
         as_volume(data * np.float32(1.01)).read()
 
 
+@pytest.mark.parametrize("path", [None, np.zeros((3, 8, 8)), ["a.tif"], b"a.tif"])
+def test_what_names_no_file_is_refused(path):
+    with pytest.raises(CalzooError, match=f"a file or folder, got {type(path).__name__}; what is an array"):
+        open_volume(path)
+
+
 def test_a_pixel_of_a_millimetre_is_doubted(stack):
     with pytest.warns(UserWarning, match="array: a pixel is said to be 1000 um wide"):
         as_volume(stack, voxel_um=(1, 1, 1000))

@@ -145,6 +145,12 @@ def test_what_names_no_file_is_refused(path):
         open_movie(path)
 
 
+@pytest.mark.parametrize("plane", [1.0, "1"])
+def test_a_plane_has_a_whole_number(tmp_path, movie, plane):
+    expected = f"npy: expected the number of a plane, counted from 0, got {plane!r}"
+    refused(as_npy(tmp_path, movie), expected, plane=plane)
+
+
 @pytest.mark.parametrize("shape", [(8,), (8, 0), 8, "88", (8.5, 2)])
 def test_what_is_no_frame_shape_is_refused(tmp_path, shape):
     with pytest.raises(CalzooError, match="frame_shape: expected height and width in pixels, above 0, got"):

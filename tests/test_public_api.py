@@ -227,3 +227,26 @@ def test_values_whose_squares_overflow_are_refused(rng, tmp_path, function, dtyp
         calzoo.CalzooError, match=r"pixel values up to 1e\+17, .* got [\d.]+e\+\d+\. Divide all"
     ):
         function(given)
+
+
+@pytest.mark.usefixtures("checkout_is_the_cache")
+@pytest.mark.parametrize(
+    "function",
+    [
+        calzoo.segment_axons,
+        calzoo.find_cells,
+        calzoo.find_centers,
+        calzoo.register_movie,
+        calzoo.Registrar,
+        calzoo.decode_stimuli,
+        calzoo.summary_images,
+        lambda rows: calzoo.write_movie("ragged.tif", rows),
+        lambda rows: calzoo.find_cells(summary=rows),
+        lambda rows: calzoo.find_centers(np.zeros((50, 64, 64)), valid=rows),
+        lambda rows: calzoo.register_movie(np.zeros((20, 64, 64)), template=rows),
+    ],
+)
+def test_lists_of_different_lengths_are_refused(function):
+    pytest.importorskip("onnxruntime")
+    with pytest.raises(calzoo.CalzooError, match="an array, got list that makes none; are rows of different"):
+        function([[1, 2, 3], [4, 5]])

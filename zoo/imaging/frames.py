@@ -110,8 +110,7 @@ def as_movie(movie: NDArray[Any] | MovieLike, *, at_least: int = 1) -> MovieLike
     """
     if not hasattr(movie, "frames"):
         refuse_file(movie, "open_movie")
-        refuse_masked(movie)
-        array = np.asanyarray(movie)
+        array = as_array(movie)
         if array.dtype.kind not in "buif":
             message = f"a movie holds real numbers, got an array of {array.dtype}"
             raise CalzooError(message)
@@ -130,23 +129,37 @@ def as_movie(movie: NDArray[Any] | MovieLike, *, at_least: int = 1) -> MovieLike
     return movie
 
 
-def refuse_masked(array):
-    """Refuse an array with masked values, of which what lies under the mask would be taken.
+def as_array(values):
+    """Return what was given as an array.
 
     Parameters
     ----------
-    array : object
+    values : array_like
+
+    Returns
+    -------
+    ndarray
 
     Raises
     ------
     CalzooError
+        If values are masked, of which what lies under the mask would be taken, or make no array, as lists
+        of different lengths.
     """
-    if np.ma.is_masked(array):
+    if np.ma.is_masked(values):
         message = (
-            f"expected values everywhere, got a masked array with {np.ma.count_masked(array)} masked values; "
-            "fill them first, e.g. with array.filled(0)."
+            f"expected values everywhere, got a masked array with {np.ma.count_masked(values)} masked "
+            "values; fill them first, e.g. with array.filled(0)."
         )
         raise CalzooError(message)
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError) as error:
+        message = (
+            f"expected an array, got {type(values).__name__} that makes none; are rows of different lengths? "
+            "Give an array of numbers."
+        )
+        raise CalzooError(message) from error
 
 
 def refuse_file(given, opener):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.diameters import warn_of_large_pixels
-from calzoo.imaging.frames import refuse_file, refuse_masked
+from calzoo.imaging.frames import as_array, refuse_file
 from calzoo.imaging.readers import axes as axis_names
 from calzoo.imaging.readers import files, folders, npy, ome_zarr, tiff
 from calzoo.imaging.readers.pages import ArrayPages, Facts, finite
@@ -187,8 +187,7 @@ def as_volume(array, *, axes=None, channel=None, voxel_um=None):
         volume.voxel_um = voxel_size(voxel_um)
         return volume
     refuse_file(array, "open_volume")
-    refuse_masked(array)
-    array = np.asarray(array)
+    array = as_array(array)
     letters = npy.letters_of("array", array.shape, axes)
     facts = Facts(is_stack=array.ndim > 2)
     return _volume(ArrayPages(array, letters, facts=facts), axes, channel, voxel_um)

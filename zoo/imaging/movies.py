@@ -397,7 +397,11 @@ def _plane_number(pages, plane, count):
             f"one with --plane (0 to {count - 1})."
         )
         raise CalzooError(message)
-    number = plane or 0
+    try:
+        number = 0 if plane is None else operator.index(plane)
+    except TypeError as error:
+        message = f"{pages.name}: expected the number of a plane, counted from 0, got {plane!r}."
+        raise CalzooError(message) from error
     if not -count <= number < count:
         message = f"{pages.name}: no plane {plane}: there are {count}, counted from 0; correct --plane."
         raise CalzooError(message)

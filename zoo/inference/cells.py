@@ -19,7 +19,7 @@ from calzoo.imaging.cell_files import OF_MOVIES, STALE, cell_table, write_cells
 from calzoo.imaging.cell_pictures import resize, scaled_shape
 from calzoo.imaging.cell_summary import cell_pictures
 from calzoo.imaging.diameters import diameter_px
-from calzoo.imaging.frames import MovieLike, as_movie, sides_of
+from calzoo.imaging.frames import MovieLike, as_array, as_movie, refuse_file, sides_of
 from calzoo.imaging.masks import Masks, count_of_cells
 from calzoo.imaging.movies import scales_of
 from calzoo.imaging.peaks import local_maxima
@@ -253,9 +253,12 @@ def _warn_of_few(frames):
 
 
 def _checked_movie(movie):
-    if not hasattr(movie, "frames") and np.ndim(movie) == 2:
+    if not hasattr(movie, "frames"):
+        refuse_file(movie, "open_movie")
+        movie = as_array(movie)
+    if len(movie.shape) == 2:
         message = (
-            f"find_cells: expected a movie (T, Y, X), got one picture {np.shape(movie)}; give it as summary= "
+            f"find_cells: expected a movie (T, Y, X), got one picture {movie.shape}; give it as summary= "
             "(--summary on the command line)."
         )
         raise CalzooError(message)

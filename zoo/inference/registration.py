@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.frames import MovieLike, as_movie, refuse_masked, refuse_name, sides_of
+from calzoo.imaging.frames import MovieLike, as_array, as_movie, refuse_name, sides_of
 from calzoo.imaging.rigid import CLEAR, RigidSearch, rigid_template
 from calzoo.imaging.scanning import correct_scan_offset, fill_lines, find_bad_lines, scan_offset
 from calzoo.inference.models import Model, Provider, load_model
@@ -25,6 +25,7 @@ SAMPLE_BYTES = 96 * 2**20  # float32 frames that the template is made of
 SAMPLE_FRAMES = 200
 _PRESET = "registration-2p"  # the network where none is named
 Interpolation = Literal["linear", "cubic"]
+_WIDEST = 1000  # frames or pixels that are smoothed over: what is wider takes too much memory
 NOISE = 0.1  # of frames is clear at most where there is nothing that could be registered
 
 
@@ -162,8 +163,7 @@ class Registrar:
         CalzooError
             If it is not a frame of the template's shape, or holds NaN or infinity.
         """
-        refuse_masked(frame)
-        frame = np.asarray(frame)
+        frame = as_array(frame)
         if frame.ndim != 2:
             message = f"expected one frame (Y, X), got an array of shape {frame.shape}."
             raise CalzooError(message)
@@ -222,12 +222,13 @@ def register_movie(
     reach : float, optional
         Largest rigid displacement in pixels, along each axis; by default a fifth of the smaller side.
     smoothing : float, optional
-        Standard deviation in frames of a Gaussian over time that the flow is smoothed with. Frames that
-        are blank, not clear or too uncertain get the flow of their neighbours, and give them none.
+        Standard deviation in frames, at most 1000, of a Gaussian over time that the flow is smoothed with.
+        Frames that are blank, not clear or too uncertain get the flow of their neighbours, and give
+        them none.
     interpolation : {"linear", "cubic"}, optional
         Of the moved frames.
     highpass : float, optional
-        Width in pixels of what is seen of the frames when motion is estimated; wider
+        Width in pixels, at most 1000, of what is seen of the frames when motion is estimated; wider
         structures are taken out. For one-photon movies about the diameter of a cell.
     bidirectional : float or "auto", optional
         By how many pixels odd lines lie to the right of even ones, at most a quarter of the width; "auto"
@@ -426,9 +427,10 @@ class _Job:
             message = f"expected channels of one shape, got {shapes}."
             raise CalzooError(message)
         refuse_name(template, "a template (Y, X)")
-        if template is not None and np.shape(template) != self.movie.shape[1:]:
+        template = None if template is None else as_array(template)
+        if template is not None and template.shape != self.movie.shape[1:]:
             message = (
-                f"expected a template of the movie's shape {self.movie.shape[1:]}, got {np.shape(template)}; "
+                f"expected a template of the movie's shape {self.movie.shape[1:]}, got {template.shape}; "
                 "cut or pad one of them."
             )
             raise CalzooError(message)
@@ -633,6 +635,10 @@ def checked_options(
     for name, value, what in (("reach", reach, "a displacement"), ("highpass", highpass, "a width")):
         if value is not None and not (_is_number(value) and value > 0):
             message = f"{name} must be {what} in pixels above 0, or None, got {value!r}."
+            raise CalzooError(message)
+    for name, value, unit in (("smoothing", smoothing, "frames"), ("highpass", highpass, "pixels")):
+        if (value or 0) > _WIDEST:
+            message = f"{name} must be at most {_WIDEST} {unit}, got {value!r}; leave it out."
             raise CalzooError(message)
     is_auto = bidirectional is None or (isinstance(bidirectional, str) and bidirectional == "auto")
     if not (is_auto or _is_number(bidirectional)):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from calzoo.errors import CalzooError
 from calzoo.imaging import normalisation
-from calzoo.imaging.frames import refuse_file, refuse_masked, refuse_not_finite, sides_of, taken
+from calzoo.imaging.frames import as_array, refuse_file, refuse_not_finite, sides_of, taken
 from calzoo.imaging.movies import Movie
 from calzoo.imaging.rest import RestTrack
 from calzoo.imaging.stimuli import Stimuli
@@ -334,8 +334,7 @@ def checked_movie(movie):
     """Return an opened movie as it is, and what NumPy can read as an array; refuse other than three axes."""
     if not hasattr(movie, "frames"):
         refuse_file(movie, "open_movie")
-        refuse_masked(movie)
-        movie = np.asanyarray(movie)
+        movie = as_array(movie)
     if len(movie.shape) != 3 or 0 in movie.shape:
         message = f"expected frames (T, Y, X), got shape {tuple(movie.shape)}; give a movie."
         raise CalzooError(message)
