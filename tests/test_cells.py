@@ -147,6 +147,25 @@ def test_wrong_pixel_size_in_a_file_does_no_harm(rng, side):
     assert found.diameter_px == pytest.approx(10.0, rel=0.15)
 
 
+def test_cells_wider_than_half_of_the_picture_are_refused(rng):
+    options = {"model": cell_fakes.fake_networks(), "diameter": "50um", "pixel_um": (0.5, 2.0)}
+    picture = rng.random((80, 40))  # of 40 um x 80 um
+    with pytest.raises(CalzooError, match=r"at most 40 pixels, half of the longer side, got 50 of '50um'"):
+        find_cells(summary=picture, **options)
+    with pytest.raises(CalzooError, match=r"at most 40 pixels, half of the longer side, got 50 of '50um'"):
+        find_cells(Unread((60, 80, 40)), **options)
+
+
+class Unread:
+    """A movie that nobody may read."""
+
+    def __init__(self, shape):
+        self.shape, self.dtype = shape, np.dtype("uint16")
+
+    def frames(self, start, stop):
+        raise AssertionError
+
+
 def test_cell_at_the_edge_is_cut_off_there(rng):
     picture, truth = cell_fakes.disks(rng, (96, 96), 12.0, 4, edge=1.5)
     y, x = np.indices((96, 96))

@@ -424,8 +424,12 @@ def test_a_picture_is_no_volume_unless_it_is_called_one(tmp_path, stack):
     for name in ("a.tif", "a.npy"):
         refused(tmp_path / name, "got one picture of 24 x 32 pixels")
     np.testing.assert_array_equal(read(tmp_path / "a.tif", axes="ZYX"), stack[:1])
-    with pytest.raises(CalzooError, match="got one picture"):
+    with pytest.raises(CalzooError, match=r"got one picture .*pass axes='ZYX' if"):
         as_volume(stack[0])
+    with pytest.raises(CalzooError, match=r"pass them, e\.g\. axes='ZCYX'"):
+        as_volume(stack[None])
+    with pytest.raises(CalzooError, match=r"choose one with channel= \(0 to 1\)"):
+        as_volume(np.stack([stack, stack]), axes="czyx")
 
 
 def test_complex_numbers_are_no_grey_values(tmp_path):

@@ -17,8 +17,9 @@ def diameter_px(
     *,
     name="diameter",
     examples="12, 12px or 10um",
-    unknown="the pixel size is not known; give it (--voxel Y,X)",
+    unknown="the pixel size is not known; give it (pixel_um, --voxel Y,X)",
     least=0.0,
+    most=np.inf,
 ):
     """Return a diameter in pixels.
 
@@ -33,6 +34,8 @@ def diameter_px(
         the pixel size is needed and not known.
     least : float, optional
         Pixels that it has at least: what is smaller would be enlarged beyond all memory.
+    most : float, optional
+        Pixels that it has at most: half of the longer side of the picture.
 
     Returns
     -------
@@ -42,7 +45,7 @@ def diameter_px(
     Raises
     ------
     CalzooError
-        If it is no size above 0, below `least`, or in micrometres without a pixel size.
+        If it is no size above 0, below `least` or above `most`, or in micrometres without a pixel size.
 
     Examples
     --------
@@ -68,6 +71,12 @@ def diameter_px(
     if value < least:
         message = (
             f"{name}: expected at least {least:g} pixels, got {value:.2g} of {diameter!r}; is it the unit?"
+        )
+        raise CalzooError(message)
+    if value > most:
+        message = (
+            f"{name}: expected at most {most:g} pixels, half of the longer side, got {value:.4g} of "
+            f"{diameter!r}; is it the unit?"
         )
         raise CalzooError(message)
     return value

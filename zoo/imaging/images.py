@@ -253,7 +253,8 @@ def _plane_axis(pages, is_stack):
         height, width = pages.page_shape
         message = (
             f"{pages.name}: expected a volume (a stack of planes), got one picture of {height} x {width} "
-            "pixels; give the whole stack, or pass --axes ZYX if one plane is all there is."
+            "pixels; give the whole stack, or pass "
+            f"{axis_names.asked(pages.name, 'axes', 'ZYX')} if one plane is all there is."
         )
         raise CalzooError(message)
     if len(others) == 1 and others[0] in axis_names.UNNAMED and "z" not in sizes:
@@ -262,7 +263,7 @@ def _plane_axis(pages, is_stack):
         example = pages.axes.upper().replace("T", "Z")
         message = (
             f"{pages.name}: expected planes, got time points: {axis_names.described(pages)}; if they are "
-            f"planes that were saved as time points, pass --axes {example}."
+            f"planes that were saved as time points, pass {axis_names.asked(pages.name, 'axes', example)}."
         )
     elif "t" in others:
         message = (
@@ -272,7 +273,8 @@ def _plane_axis(pages, is_stack):
     else:
         message = (
             f"{pages.name}: which axis counts the planes? The file does not say: "
-            f"{axis_names.described(pages)}; pass one letter per axis, e.g. --axes CZYX or TZYX."
+            f"{axis_names.described(pages)}; pass one letter per axis, e.g. "
+            f"{axis_names.asked(pages.name, 'axes', 'CZYX')}."
         )
     raise CalzooError(message)
 
@@ -292,7 +294,7 @@ def voxel_size(voxel_um):
     if len(sizes) != 3 or any(v is not None and not (math.isfinite(v) and v > 0) for v in sizes):
         message = (
             f"voxel size: expected three lengths in micrometres (z, y, x), all above 0, got {voxel_um!r}; "
-            "e.g. --voxel 2,0.5,0.5."
+            "e.g. (2, 0.5, 0.5), on the command line --voxel 2,0.5,0.5."
         )
         raise CalzooError(message)
     return sizes

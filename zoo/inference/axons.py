@@ -317,7 +317,7 @@ class _Job:
         self.channels, self.chosen, self.network = channels, chosen, network
         self.volume = channels[chosen]
         card, voxel_um = network.card, self.volume.voxel_um
-        self.factors = scale_factors(card, voxel_um, axon_diameter)
+        self.factors = scale_factors(card, voxel_um, axon_diameter, self.volume.shape)
         self.grid = network.plan(self.volume.shape, self.factors)
         self.least = least_voxels(card, voxel_um, self.factors, min_voxels, min_um3)
         self.growth = int(card.postprocessing.get("grow", GROWTH))
