@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from calzoo.inference import axon_lengths
 from calzoo.inference.axon_lengths import lengths_of
 from calzoo.inference.axon_table import table_of
+from calzoo.inference.axons import segment_axons
 from calzoo.inference.instances import Measures
 from calzoo.inference.scratch import Scratch
 
@@ -106,3 +108,36 @@ def test_axons_that_touch_at_an_edge_keep_their_own_lengths():
     labels = np.zeros((12, 12, 60), np.int32)
     labels[1:6, 1:6, 2:58], labels[6:11, 6:11, 2:58] = 1, 2
     np.testing.assert_allclose(measured(labels)[0][1:], 56, rtol=0.05)
+
+
+def test_holes_in_an_axon_do_not_change_its_length(rng):
+    labels = tube((48, 48, 100), (1, 1, 1), (0.5, 0, 1), 80, 9)
+    hollow = labels.copy()
+    hollow[tube(labels.shape, (1, 1, 1), (0.5, 0, 1), 50, 5) > 0] = 0
+    hollow[24, :, 50] = hollow[:, 24, 40] = 0  # tunnels through and through
+    hollow[ndimage.binary_erosion(hollow) & (rng.random(labels.shape) < 0.01)] = 0
+    assert measured(hollow)[0][1] == pytest.approx(measured(labels)[0][1], rel=0.03)
+
+
+@pytest.mark.parametrize("depth", [32, 48])
+def test_a_hollow_axon_at_the_end_of_a_slab_keeps_its_length(depth):
+    labels = tube((60, 40, 100), (1, 1, 1), (0, 0, 1), 80, 9, centre=(34, 20, 50))
+    labels[tube(labels.shape, (1, 1, 1), (0, 0, 1), 70, 5, centre=(34, 20, 50)) > 0] = 0
+    assert measured(labels, depth=depth)[0][1] == pytest.approx(80, rel=0.05)
+
+
+def test_an_axon_that_is_a_ring_keeps_its_hole():
+    place = np.stack(np.indices((20, 60, 60)), axis=-1) - [10, 30, 30]
+    across = np.hypot(np.linalg.norm(place[..., 1:], axis=-1) - 20, place[..., 0])
+    assert measured((across <= 3).astype(np.int32))[0][1] == pytest.approx(2 * math.pi * 20, rel=0.05)
+
+
+@pytest.mark.usefixtures("checkout_is_the_cache")
+@pytest.mark.parametrize("radius", [6, 7])
+def test_the_released_network_measures_thick_axons(rng, radius):
+    pytest.importorskip("onnxruntime")
+    axon = tube((36, 64, 144), (1, 1, 1), (0.12, 0.2, 1), 110, radius)
+    light = ndimage.gaussian_filter(axon * 100.0, 0.6) + 10
+    found = segment_axons(rng.poisson(light).astype(np.uint16), voxel_um=(1, 1, 1), provider="cpu")
+    assert found.table["length_um"][0] == pytest.approx(110, rel=0.1)
+    assert found.table["radius_um"][0] == pytest.approx(radius, rel=0.1)

@@ -259,17 +259,26 @@ CARD = load_model(SMOOTH["model"], provider="cpu").card
     ],
 )
 def test_rows_and_columns_follow_the_axons(diameter, voxel_um, factors):
-    assert scale_factors(CARD, voxel_um, diameter) == pytest.approx(factors)
+    assert scale_factors(CARD, voxel_um, diameter, (9, 64, 64)) == pytest.approx(factors)
 
 
 def test_diameters_that_mean_nothing_are_refused():
     for diameter in ("thick", -3, "0px", "nan", "infum"):
         with pytest.raises(CalzooError, match=r"a size above 0, such as 6, 6px or 1.5um; got "):
-            scale_factors(CARD, (1, 1, 1), diameter)
+            scale_factors(CARD, (1, 1, 1), diameter, (9, 64, 64))
     with pytest.raises(
         CalzooError, match="'2um' is in micrometres, but the voxel size is not known; give it"
     ):
-        scale_factors(CARD, None, "2um")
+        scale_factors(CARD, None, "2um", (9, 64, 64))
+
+
+def test_axons_wider_than_half_of_the_stack_are_refused():
+    with pytest.raises(
+        CalzooError,
+        match=r"axon diameter: expected at most 32 pixels, half .* got 100 of '50um'; is it the unit",
+    ):
+        scale_factors(CARD, (1, 2, 0.5), "50um", (9, 40, 64))
+    assert scale_factors(CARD, None, 32, (9, 40, 64))[1] < 1
 
 
 def test_the_smallest_axon_follows_card_caller_and_scale():

@@ -140,10 +140,30 @@ def test_pixel_size_is_where_the_estimate_begins(rng):
 
 
 @pytest.mark.usefixtures("no_doubt")
-def test_wrong_pixel_size_in_a_file_does_no_harm(rng):
+@pytest.mark.parametrize("side", [0.02, 1e6, 1e-9])
+def test_wrong_pixel_size_in_a_file_does_no_harm(rng, side):
     picture, _ = cell_fakes.disks(rng, (200, 200), 10.0, 20)
-    found = find_cells(summary=picture, model=cell_fakes.fake_networks(), pixel_um=(0.02, 0.02))
+    found = find_cells(summary=picture, model=cell_fakes.fake_networks(), pixel_um=(side, side))
     assert found.diameter_px == pytest.approx(10.0, rel=0.15)
+
+
+def test_cells_wider_than_half_of_the_picture_are_refused(rng):
+    options = {"model": cell_fakes.fake_networks(), "diameter": "50um", "pixel_um": (0.5, 2.0)}
+    picture = rng.random((80, 40))  # of 40 um x 80 um
+    with pytest.raises(CalzooError, match=r"at most 40 pixels, half of the longer side, got 50 of '50um'"):
+        find_cells(summary=picture, **options)
+    with pytest.raises(CalzooError, match=r"at most 40 pixels, half of the longer side, got 50 of '50um'"):
+        find_cells(Unread((60, 80, 40)), **options)
+
+
+class Unread:
+    """A movie that nobody may read."""
+
+    def __init__(self, shape):
+        self.shape, self.dtype = shape, np.dtype("uint16")
+
+    def frames(self, start, stop):
+        raise AssertionError
 
 
 def test_cell_at_the_edge_is_cut_off_there(rng):

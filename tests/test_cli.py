@@ -528,7 +528,7 @@ def test_an_axon_diameter_in_micrometres_needs_the_voxel_size(tmp_path, capsys):
     pytest.importorskip("onnxruntime")
     np.save(tmp_path / "a.npy", np.zeros((8, 48, 60), np.uint16))
     assert axons(tmp_path / "a.npy", "-o", tmp_path / "out", "--axon-diameter", "1.5um") == 1
-    assert "the voxel size is not known; give it (--voxel Z,Y,X)" in capsys.readouterr().err
+    assert "the voxel size is not known; give it (voxel_um, --voxel Z,Y,X)" in capsys.readouterr().err
 
 
 @pytest.fixture

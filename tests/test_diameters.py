@@ -29,7 +29,7 @@ def test_what_is_smaller_than_anything_can_be_is_refused():
 
 def test_micrometres_need_the_pixel_size():
     with pytest.raises(
-        CalzooError, match=r"the pixel size is not known; give it \(--voxel Y,X\), or give the"
+        CalzooError, match=r"the pixel size is not known; give it \(pixel_um, --voxel Y,X\), or give the"
     ):
         diameter_px("10um", None)
 

@@ -204,6 +204,7 @@ def test_ome_planes_come_in_the_order_of_the_metadata(tmp_path, rng, order, comp
     np.testing.assert_array_equal(read(tmp_path / "a.ome.tif", channel=1), expected)
 
 
+@pytest.mark.filterwarnings("ignore:.*a pixel is said to be")
 @pytest.mark.parametrize(
     ("unit", "um"), [("micron", 1), ("\\u00B5m", 1), ("nm", 1e-3), ("mm", 1e3), ("cm", 1e4), ("inch", 25400)]
 )
@@ -397,9 +398,24 @@ def test_nan_and_infinity_are_refused_with_their_place(tmp_path, name, value):
             volume.planes(2, 5)
 
 
-def test_large_finite_values_are_finite():
-    data = np.full(SHAPE, np.finfo("float32").max, "float32")
+@pytest.mark.parametrize("sign", [1, -1])
+def test_large_values_are_finite_but_their_squares_are_not(sign):
+    data = np.full(SHAPE, sign * 1e17, "float32")
     np.testing.assert_array_equal(as_volume(data).read(), data)
+    with pytest.raises(CalzooError, match=r"pixel values up to 1e\+17, .* got 1.01e\+17"):
+        as_volume(data * np.float32(1.01)).read()
+
+
+@pytest.mark.parametrize("path", [None, np.zeros((3, 8, 8)), ["a.tif"], b"a.tif"])
+def test_what_names_no_file_is_refused(path):
+    with pytest.raises(CalzooError, match=f"a file or folder, got {type(path).__name__}; what is an array"):
+        open_volume(path)
+
+
+def test_a_pixel_of_a_millimetre_is_doubted(stack):
+    with pytest.warns(UserWarning, match="array: a pixel is said to be 1000 um wide"):
+        as_volume(stack, voxel_um=(1, 1, 1000))
+    as_volume(stack, voxel_um=(1000, 1, None))  # planes may be far apart
 
 
 def test_a_picture_is_no_volume_unless_it_is_called_one(tmp_path, stack):
@@ -408,8 +424,12 @@ def test_a_picture_is_no_volume_unless_it_is_called_one(tmp_path, stack):
     for name in ("a.tif", "a.npy"):
         refused(tmp_path / name, "got one picture of 24 x 32 pixels")
     np.testing.assert_array_equal(read(tmp_path / "a.tif", axes="ZYX"), stack[:1])
-    with pytest.raises(CalzooError, match="got one picture"):
+    with pytest.raises(CalzooError, match=r"got one picture .*pass axes='ZYX' if"):
         as_volume(stack[0])
+    with pytest.raises(CalzooError, match=r"pass them, e\.g\. axes='ZCYX'"):
+        as_volume(stack[None])
+    with pytest.raises(CalzooError, match=r"choose one with channel= \(0 to 1\)"):
+        as_volume(np.stack([stack, stack]), axes="czyx")
 
 
 def test_complex_numbers_are_no_grey_values(tmp_path):

@@ -115,6 +115,8 @@ def test_a_missing_group_is_named(tmp_path, stack):
 
 
 def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(CalzooError, match=r"expected the name of an \.npz file, got int"):
+        read_masks(3)
     with pytest.raises(CalzooError, match=r"gone\.npz: there is no such file"):
         read_masks(tmp_path / "gone.npz")
 

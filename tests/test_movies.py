@@ -145,6 +145,12 @@ def test_what_names_no_file_is_refused(path):
         open_movie(path)
 
 
+@pytest.mark.parametrize("plane", [1.0, "1"])
+def test_a_plane_has_a_whole_number(tmp_path, movie, plane):
+    expected = f"npy: expected the number of a plane, counted from 0, got {plane!r}"
+    refused(as_npy(tmp_path, movie), expected, plane=plane)
+
+
 @pytest.mark.parametrize("shape", [(8,), (8, 0), 8, "88", (8.5, 2)])
 def test_what_is_no_frame_shape_is_refused(tmp_path, shape):
     with pytest.raises(CalzooError, match="frame_shape: expected height and width in pixels, above 0, got"):
@@ -263,6 +269,13 @@ def test_what_is_not_known_is_none(tmp_path, movie):
 @pytest.mark.parametrize("value", [0, -1, "fast", np.nan, np.inf])
 def test_a_frame_rate_is_above_zero(tmp_path, movie, value):
     refused(as_npy(tmp_path, movie), "frame rate: expected frames per second, above 0", frame_rate_hz=value)
+
+
+def test_a_pixel_of_a_millimetre_is_doubted(tmp_path, movie):
+    path = as_npy(tmp_path, movie)
+    with pytest.warns(UserWarning, match=r"npy: a pixel is said to be 1000 um wide; is it micrometres\?"):
+        open_movie(path, pixel_um=(1000, 1)).close()
+    open_movie(path, pixel_um=(100, 1)).close()
 
 
 @pytest.mark.parametrize("value", [(1,), (1, 0), "ab", 3])

@@ -200,3 +200,53 @@ def test_the_name_of_a_movie_is_not_written(tmp_path):
     with pytest.raises(calzoo.CalzooError, match="got the name of a file; open it"):
         calzoo.write_movie(tmp_path / "b.tif", "a.tif")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("checkout_is_the_cache")
+@pytest.mark.parametrize("from_file", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "function",
+    [
+        calzoo.segment_axons,
+        calzoo.find_cells,
+        calzoo.find_centers,
+        calzoo.register_movie,
+        calzoo.decode_stimuli,
+        calzoo.summary_images,
+    ],
+)
+def test_values_whose_squares_overflow_are_refused(rng, tmp_path, function, dtype, from_file):
+    pytest.importorskip("onnxruntime")
+    given = (rng.random((50, 64, 64)) * (1e30 if dtype == "float32" else 1e300)).astype(dtype)
+    if from_file:
+        np.save(tmp_path / "large.npy", given)
+        opener = calzoo.open_volume if function is calzoo.segment_axons else calzoo.open_movie
+        given = opener(tmp_path / "large.npy")
+    with pytest.raises(
+        calzoo.CalzooError, match=r"pixel values up to 1e\+17, .* got [\d.]+e\+\d+\. Divide all"
+    ):
+        function(given)
+
+
+@pytest.mark.usefixtures("checkout_is_the_cache")
+@pytest.mark.parametrize(
+    "function",
+    [
+        calzoo.segment_axons,
+        calzoo.find_cells,
+        calzoo.find_centers,
+        calzoo.register_movie,
+        calzoo.Registrar,
+        calzoo.decode_stimuli,
+        calzoo.summary_images,
+        lambda rows: calzoo.write_movie("ragged.tif", rows),
+        lambda rows: calzoo.find_cells(summary=rows),
+        lambda rows: calzoo.find_centers(np.zeros((50, 64, 64)), valid=rows),
+        lambda rows: calzoo.register_movie(np.zeros((20, 64, 64)), template=rows),
+    ],
+)
+def test_lists_of_different_lengths_are_refused(function):
+    pytest.importorskip("onnxruntime")
+    with pytest.raises(calzoo.CalzooError, match="an array, got list that makes none; are rows of different"):
+        function([[1, 2, 3], [4, 5]])

@@ -20,6 +20,7 @@ from calzoo.imaging.outputs import write_run_json, write_table
 from calzoo.imaging.rest import RestTrack, noise_level, rest_picture, scaled
 from calzoo.imaging.stimuli import read_stimuli
 from calzoo.imaging.stimulus_report import write_comparison
+from calzoo.simulation.stimulus import simulate_stimulus
 from calzoo.stimulus import folders
 from calzoo.stimulus.analysis import analyse_stimuli, blocks, predictions
 from calzoo.stimulus.comparison import check_trials, compare_analyses, comparison_table, overlapping_trials
@@ -211,10 +212,13 @@ def test_noise_is_that_of_a_pixel_of_mean_brightness(rng):
     [
         (np.zeros((4, 4)), r"expected frames \(T, Y, X\), got .*\(4, 4\)"),
         (np.zeros((0, 8, 8)), "expected frames"),
-        (np.full((3, 8, 8), np.nan), "NaN or infinity in frame 0"),
-        (np.where(np.arange(3)[:, None, None] < 2, np.ones((3, 8, 8)), np.inf), "infinity in frame 2"),
+        (np.full((3, 8, 8), np.nan), "frame 0 of the movie holds NaN or infinity"),
+        (
+            np.where(np.arange(3)[:, None, None] < 2, np.ones((3, 8, 8)), np.inf),
+            "frame 2 of the movie holds NaN",
+        ),
         (np.zeros((3, 8, 8), complex), "expected intensities .*complex128"),
-        (Lazy(np.full((3, 8, 8), np.nan)), "NaN or infinity in frame 0"),
+        (Lazy(np.full((3, 8, 8), np.nan)), "frame 0 of the movie holds NaN or infinity"),
     ],
 )
 def test_what_is_no_movie_is_refused(frames, match):
@@ -236,6 +240,26 @@ def test_a_constant_movie_shows_no_stimulus():
     result = decode_stimuli(np.full((4, 16, 16), 7, np.uint8), model=MODEL)
     assert not result.found.any()
     assert np.isfinite(result.cams).all()
+
+
+@pytest.mark.usefixtures("checkout_is_the_cache")
+def test_frames_without_light_show_no_stimulus():
+    """The released network takes the lack of light for the answer of one cell."""
+    frames = simulate_stimulus(0, trials=1).frames[:8]
+    expected = decode_stimuli(frames, rest=frames[0])
+    dark = frames.copy()
+    dark[[1, 4]] = 0
+    for found, where in (
+        (decode_stimuli(dark, rest=frames[0]), [1, 4]),
+        (decode_stimuli(0 * dark), slice(8)),
+    ):
+        assert (found.probability[where].round(6) == [0] * 12 + [1]).all()
+        assert not found.found[where].any()
+        assert not found.cams[where].any()
+    lit = [0, 2, 3, 5, 6, 7]
+    found = decode_stimuli(dark, rest=frames[0])
+    np.testing.assert_array_equal(found.logits[lit], expected.logits[lit])
+    np.testing.assert_array_equal(found.cams[lit], expected.cams[lit])
 
 
 def test_options_that_do_not_fit_are_refused(recorded):

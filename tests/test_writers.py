@@ -232,6 +232,29 @@ def test_a_movie_keeps_its_rate_and_pixels(tmp_path, stack):
         assert (movie.frame_rate_hz, movie.pixel_um) == (None, None)
 
 
+@pytest.mark.parametrize("name", ["a.npy", "a.h5", "a.png", "a", "a.tif.gz"])
+def test_a_movie_is_written_under_the_name_of_a_tiff_only(tmp_path, stack, name):
+    with pytest.raises(CalzooError, match=rf"a TIFF file for the result \(OUT.tif\), got .*{name}"):
+        write_movie(tmp_path / name, stack)
+    with pytest.raises(CalzooError, match=r"a TIFF file for the result \(OUT.tif\), got int"):
+        write_movie(3, stack)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_movie_is_replaced_only_where_that_is_asked_for_and_never_by_itself(tmp_path, stack):
+    path = tmp_path / "a.TIF"
+    write_movie(path, stack)
+    with pytest.raises(CalzooError, match=r"a name that is free, .*\(overwrite=True\)"):
+        write_movie(path, stack[:2])
+    with open_movie(path) as movie:
+        np.testing.assert_array_equal(movie.frames(0, 5), stack)
+        with pytest.raises(CalzooError, match="got an input, which is never replaced"):
+            write_movie(path, movie, overwrite=True)
+    write_movie(path, stack[:2], overwrite=True)
+    with open_movie(path) as movie:
+        np.testing.assert_array_equal(movie.frames(0, 2), stack[:2])
+
+
 def test_rates_of_numpy_are_written_as_numbers(tmp_path, stack):
     class Rate(float):  # as NumPy 2 shows its numbers
         def __repr__(self):

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from calzoo.errors import CalzooError
 from calzoo.imaging.frames import as_movie, chunks
 from calzoo.imaging.summary import find_flashes
 
@@ -17,7 +16,6 @@ FRAMES, BYTES = 240, 512 * 2**20
 _FEWEST = 32
 #: ... but never over more seconds, where the frame rate is known: transients would be lost.
 LONGEST_BIN_S = 1.0
-_LARGEST = 1e17  # the sum of squares of a few hundred frames must be a float32
 _BAND_PIXELS = 8192
 _NEIGHBOURS = ((0, 1), (1, -1), (1, 0), (1, 1))  # one of each pair of opposite neighbours
 
@@ -47,7 +45,6 @@ def cell_pictures(movie, *, threads=2):
     size = bin_size(movie)
     with ThreadPoolExecutor(threads or 2) as pool:
         bins = _binned(movie, size, pool)
-        _check_size(bins)
         height, width = movie.shape[1:]
         rows = max(_BAND_PIXELS // width, 1)
         bands = [(top, min(top + rows, height)) for top in range(0, height, rows)]
@@ -69,17 +66,6 @@ def cell_pictures(movie, *, threads=2):
         products = list(pool.map(lambda band: _products(bins, *band), bands))
     correlation = _neighbour_mean(np.concatenate(products, axis=1))
     return {"correlation": correlation, "brightness": mean, "deviation": deviation}
-
-
-def _check_size(bins):
-    """Refuse numbers whose squares become infinite; NaN and infinity are met where pictures are checked."""
-    largest = max(float(bins.max()), -float(bins.min()))
-    if _LARGEST < largest < np.inf:
-        message = (
-            f"expected a movie of numbers below {_LARGEST:g}, got {largest:.3g}, whose square no float32 "
-            "holds; divide the movie by a number, which changes no result."
-        )
-        raise CalzooError(message)
 
 
 def bin_size(movie):

@@ -40,7 +40,6 @@ CELL_SIGMA, SURROUND_SIGMA = 2.2, 5.0
 _SHARP = 1.0  # sigma of the fine Gaussian, in pixels of the grid
 _LAG = 3  # pixels of the grid between which correlation is measured
 _VOTE = 4.0  # a summit counts from so many standard deviations of the noise on
-_LARGEST = 1e17  # a window of squares of such values can be summed up in single precision
 _PIECE = 2**19  # pixels that are filtered together: what caches hold
 
 
@@ -91,32 +90,13 @@ class Grid:
         Returns
         -------
         sharp, cell : ndarray of float32, (n, h, w)
-
-        Raises
-        ------
-        CalzooError
-            If values are too large to be squared and summed up.
         """
-        _refuse_large(frames)
         fine = _both(frames.astype(np.float32, copy=False), self._fine)
         surround = _both(fine, self._surround)
         cell = _both(fine, self._cell)
         cell -= surround
         fine -= surround
         return fine, cell
-
-
-def _refuse_large(frames):
-    """Raise CalzooError where sums of squares would leave the range of single precision."""
-    if frames.dtype.kind != "f" or not frames.size:
-        return
-    largest = max(float(frames.max()), -float(frames.min()))
-    if largest > _LARGEST:
-        message = (
-            f"expected pixel values up to {_LARGEST:g}, whose squares can be summed up; got {largest:.3g}. "
-            "Divide the movie by a constant."
-        )
-        raise CalzooError(message)
 
 
 def grid_for(frame_shape, diameter_px, aspect=(1.0, 1.0)):

@@ -1,11 +1,13 @@
 """Read how wide something is: in pixels or in micrometres."""
 
 import re
+import warnings
 
 import numpy as np
 
 from calzoo.errors import CalzooError
 
+_LARGEST_PIXEL_UM = 100.0
 _SIZE = re.compile(r"\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*(px|um|µm)?\s*", re.IGNORECASE)
 
 
@@ -15,8 +17,9 @@ def diameter_px(
     *,
     name="diameter",
     examples="12, 12px or 10um",
-    unknown="the pixel size is not known; give it (--voxel Y,X)",
+    unknown="the pixel size is not known; give it (pixel_um, --voxel Y,X)",
     least=0.0,
+    most=np.inf,
 ):
     """Return a diameter in pixels.
 
@@ -31,6 +34,8 @@ def diameter_px(
         the pixel size is needed and not known.
     least : float, optional
         Pixels that it has at least: what is smaller would be enlarged beyond all memory.
+    most : float, optional
+        Pixels that it has at most: half of the longer side of the picture.
 
     Returns
     -------
@@ -40,7 +45,7 @@ def diameter_px(
     Raises
     ------
     CalzooError
-        If it is no size above 0, below `least`, or in micrometres without a pixel size.
+        If it is no size above 0, below `least` or above `most`, or in micrometres without a pixel size.
 
     Examples
     --------
@@ -68,6 +73,12 @@ def diameter_px(
             f"{name}: expected at least {least:g} pixels, got {value:.2g} of {diameter!r}; is it the unit?"
         )
         raise CalzooError(message)
+    if value > most:
+        message = (
+            f"{name}: expected at most {most:g} pixels, half of the longer side, got {value:.4g} of "
+            f"{diameter!r}; is it the unit?"
+        )
+        raise CalzooError(message)
     return value
 
 
@@ -91,3 +102,21 @@ def aspect_of(pixel_um):
         return 1.0, 1.0  # to the last bit
     mean = float(np.sqrt(pixel_um[0] * pixel_um[1]))
     return pixel_um[0] / mean, pixel_um[1] / mean
+
+
+def warn_of_large_pixels(name, sides_um):
+    """Warn of pixels (y, x) wider than any microscope's: metadata may give them in another unit.
+
+    Parameters
+    ----------
+    name : str
+        What the message calls the recording.
+    sides_um : tuple of (float or None) or None
+    """
+    largest = max((side for side in sides_um or () if side is not None), default=0.0)
+    if largest > _LARGEST_PIXEL_UM:
+        warnings.warn(
+            f"{name}: a pixel is said to be {largest:g} um wide; is it micrometres? Give the size with "
+            "--voxel, voxel_um or pixel_um.",
+            stacklevel=4,
+        )

@@ -10,6 +10,7 @@ from calzoo.errors import CalzooError
 
 # Enough frames that starting a piece costs nothing, few enough that a few of them fit in any memory.
 CHUNK_BYTES = 128 * 2**20
+LARGEST = 1e17  # of a pixel: the squares of a few hundred frames can be summed up in single precision
 CHUNK_FRAMES = 135  # a multiple of 27: the running median takes frames by threes of threes of threes
 
 
@@ -109,8 +110,7 @@ def as_movie(movie: NDArray[Any] | MovieLike, *, at_least: int = 1) -> MovieLike
     """
     if not hasattr(movie, "frames"):
         refuse_file(movie, "open_movie")
-        refuse_masked(movie)
-        array = np.asanyarray(movie)
+        array = as_array(movie)
         if array.dtype.kind not in "buif":
             message = f"a movie holds real numbers, got an array of {array.dtype}"
             raise CalzooError(message)
@@ -129,23 +129,37 @@ def as_movie(movie: NDArray[Any] | MovieLike, *, at_least: int = 1) -> MovieLike
     return movie
 
 
-def refuse_masked(array):
-    """Refuse an array with masked values, of which what lies under the mask would be taken.
+def as_array(values):
+    """Return what was given as an array.
 
     Parameters
     ----------
-    array : object
+    values : array_like
+
+    Returns
+    -------
+    ndarray
 
     Raises
     ------
     CalzooError
+        If values are masked, of which what lies under the mask would be taken, or make no array, as lists
+        of different lengths.
     """
-    if np.ma.is_masked(array):
+    if np.ma.is_masked(values):
         message = (
-            f"expected values everywhere, got a masked array with {np.ma.count_masked(array)} masked values; "
-            "fill them first, e.g. with array.filled(0)."
+            f"expected values everywhere, got a masked array with {np.ma.count_masked(values)} masked "
+            "values; fill them first, e.g. with array.filled(0)."
         )
         raise CalzooError(message)
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError) as error:
+        message = (
+            f"expected an array, got {type(values).__name__} that makes none; are rows of different lengths? "
+            "Give an array of numbers."
+        )
+        raise CalzooError(message) from error
 
 
 def refuse_file(given, opener):
@@ -216,19 +230,29 @@ def cut(movie, frames):
 
 
 def refuse_not_finite(frames, start=0):
-    """Raise CalzooError if a value is NaN or infinite; `start` is the number of the first frame."""
-    if frames.dtype.kind != "f":
+    """Raise CalzooError if a value is NaN, infinite or too large; `start` is the first frame's number."""
+    if frames.dtype.kind != "f" or not frames.size:
         return
-    # NaN and infinity survive a sum, and the sum of finite numbers is finite (short of 1e308).
-    with np.errstate(invalid="ignore", over="ignore"):
-        total = frames.sum(dtype=np.float64)
-    if np.isfinite(total):
+    with np.errstate(invalid="ignore"):
+        low, high = frames.min(), frames.max()  # both pass NaN on, and infinity is one of them
+    if np.isfinite(low) and np.isfinite(high):
+        refuse_large(low, high)
         return
     bad = np.flatnonzero(~np.isfinite(frames).all(axis=(1, 2)))
-    if bad.size:
+    message = (
+        f"frame {start + bad[0]} of the movie holds NaN or infinity. "
+        "Replace such values (numpy.nan_to_num), or cut the frames or borders that hold them."
+    )
+    raise CalzooError(message)
+
+
+def refuse_large(low, high):
+    """Raise CalzooError where sums of squares of values from `low` to `high` leave the range of float32."""
+    largest = max(float(high), -float(low))
+    if largest > LARGEST:
         message = (
-            f"frame {start + bad[0]} of the movie holds NaN or infinity. "
-            "Replace such values (numpy.nan_to_num), or cut the frames or borders that hold them."
+            f"expected pixel values up to {LARGEST:g}, whose squares can be summed up; got {largest:.3g}. "
+            "Divide all of them by a constant."
         )
         raise CalzooError(message)
 

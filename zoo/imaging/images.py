@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.frames import refuse_file, refuse_masked
+from calzoo.imaging.diameters import warn_of_large_pixels
+from calzoo.imaging.frames import as_array, refuse_file
 from calzoo.imaging.readers import axes as axis_names
 from calzoo.imaging.readers import files, folders, npy, ome_zarr, tiff
 from calzoo.imaging.readers.pages import ArrayPages, Facts, finite
@@ -54,6 +55,7 @@ class Volume:
         self.shape = (len(numbers), *pages.page_shape)
         self.dtype = np.dtype("uint8") if pages.dtype == bool else pages.dtype
         self.voxel_um = voxel_um
+        warn_of_large_pixels(pages.name, voxel_um and voxel_um[1:])
         self.n_channels = n_channels
         self.channel_names = pages.facts.channel_names
         self.path = pages.path
@@ -185,8 +187,7 @@ def as_volume(array, *, axes=None, channel=None, voxel_um=None):
         volume.voxel_um = voxel_size(voxel_um)
         return volume
     refuse_file(array, "open_volume")
-    refuse_masked(array)
-    array = np.asarray(array)
+    array = as_array(array)
     letters = npy.letters_of("array", array.shape, axes)
     facts = Facts(is_stack=array.ndim > 2)
     return _volume(ArrayPages(array, letters, facts=facts), axes, channel, voxel_um)
@@ -252,7 +253,8 @@ def _plane_axis(pages, is_stack):
         height, width = pages.page_shape
         message = (
             f"{pages.name}: expected a volume (a stack of planes), got one picture of {height} x {width} "
-            "pixels; give the whole stack, or pass --axes ZYX if one plane is all there is."
+            "pixels; give the whole stack, or pass "
+            f"{axis_names.asked(pages.name, 'axes', 'ZYX')} if one plane is all there is."
         )
         raise CalzooError(message)
     if len(others) == 1 and others[0] in axis_names.UNNAMED and "z" not in sizes:
@@ -261,7 +263,7 @@ def _plane_axis(pages, is_stack):
         example = pages.axes.upper().replace("T", "Z")
         message = (
             f"{pages.name}: expected planes, got time points: {axis_names.described(pages)}; if they are "
-            f"planes that were saved as time points, pass --axes {example}."
+            f"planes that were saved as time points, pass {axis_names.asked(pages.name, 'axes', example)}."
         )
     elif "t" in others:
         message = (
@@ -271,7 +273,8 @@ def _plane_axis(pages, is_stack):
     else:
         message = (
             f"{pages.name}: which axis counts the planes? The file does not say: "
-            f"{axis_names.described(pages)}; pass one letter per axis, e.g. --axes CZYX or TZYX."
+            f"{axis_names.described(pages)}; pass one letter per axis, e.g. "
+            f"{axis_names.asked(pages.name, 'axes', 'CZYX')}."
         )
     raise CalzooError(message)
 
@@ -291,7 +294,7 @@ def voxel_size(voxel_um):
     if len(sizes) != 3 or any(v is not None and not (math.isfinite(v) and v > 0) for v in sizes):
         message = (
             f"voxel size: expected three lengths in micrometres (z, y, x), all above 0, got {voxel_um!r}; "
-            "e.g. --voxel 2,0.5,0.5."
+            "e.g. (2, 0.5, 0.5), on the command line --voxel 2,0.5,0.5."
         )
         raise CalzooError(message)
     return sizes

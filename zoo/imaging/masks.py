@@ -9,7 +9,6 @@ import os
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from scipy import sparse
 from calzoo.errors import CalzooError
 from calzoo.imaging.frames import sides_of
 from calzoo.imaging.outputs import output_file
-from calzoo.imaging.readers.files import existing
+from calzoo.imaging.readers.files import as_path, existing
 
 FIELDS = ("shape", "indptr", "row", "col")
 
@@ -242,7 +241,7 @@ def read_masks(path: str | os.PathLike[str], group: str | None = None) -> Masks:
     >>> read_masks("masks.npz")
     Masks(2 in 2 x 3 pixels)
     """
-    path = Path(path)
+    path = as_path(path, "the name of an .npz file")
     if not path.is_file():
         message = f"{path}: there is no such file"
         raise CalzooError(message)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calzoo.errors import CalzooError
+from calzoo.imaging.diameters import warn_of_large_pixels
 from calzoo.imaging.readers import axes as axis_names
 from calzoo.imaging.readers import files, folders, hdf5, npy, ome_zarr, suite2p, tiff, video
 from calzoo.imaging.readers.joined import JoinedPages, check_alike
@@ -65,6 +66,7 @@ class Movie:
         self.dtype = np.dtype("uint8") if pages.dtype == bool else pages.dtype
         self.frame_rate_hz = frame_rate_hz
         self.pixel_um = pixel_um
+        warn_of_large_pixels(pages.name, pixel_um)
         self.n_channels, self.n_planes = n_channels, n_planes
         self.channel_names = pages.facts.channel_names
         self.path = pages.path
@@ -395,7 +397,11 @@ def _plane_number(pages, plane, count):
             f"one with --plane (0 to {count - 1})."
         )
         raise CalzooError(message)
-    number = plane or 0
+    try:
+        number = 0 if plane is None else operator.index(plane)
+    except TypeError as error:
+        message = f"{pages.name}: expected the number of a plane, counted from 0, got {plane!r}."
+        raise CalzooError(message) from error
     if not -count <= number < count:
         message = f"{pages.name}: no plane {plane}: there are {count}, counted from 0; correct --plane."
         raise CalzooError(message)

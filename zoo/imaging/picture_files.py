@@ -6,7 +6,7 @@ import numpy as np
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.cell_pictures import KINDS
-from calzoo.imaging.frames import refuse_masked, refuse_name
+from calzoo.imaging.frames import as_array, refuse_name
 
 #: Names in an .npz file that are understood, by the channel of the networks; the first one found is taken.
 NAMES = {
@@ -103,16 +103,13 @@ def as_pictures(summary):
             "deviation": summary.standard_deviation,
         }
     elif hasattr(summary, "items"):
-        for array in summary.values():
-            refuse_masked(array)
-        pictures = {name: np.asarray(array) for name, array in summary.items() if array is not None}
+        pictures = {name: as_array(array) for name, array in summary.items() if array is not None}
         unknown = sorted(set(pictures) - set(KINDS))
         if unknown or not pictures:
             message = f"expected pictures named {', '.join(KINDS)}, got {', '.join(unknown) or 'none'}."
             raise CalzooError(message)
     else:
-        refuse_masked(summary)
-        pictures = _from_array(np.asarray(summary))
+        pictures = _from_array(as_array(summary))
     # Zeros of a picture count as never recorded, which those of a mask are not.
     pictures = {n: p.astype(np.uint8) + np.uint8(1) if p.dtype == bool else p for n, p in pictures.items()}
     for name, picture in pictures.items():

@@ -3,7 +3,7 @@
 import numpy as np
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.frames import ComputedMovie, refuse_masked, refuse_name
+from calzoo.imaging.frames import ComputedMovie, as_array, refuse_name
 from calzoo.imaging.normalisation import fill_nearest
 
 _SAMPLES = 64  # frames that tell how bright the margin is
@@ -33,8 +33,7 @@ def as_valid(valid, shape, *, name="valid"):
     if valid is None:
         return None
     refuse_name(valid, "a valid area (Y, X)")
-    refuse_masked(valid)
-    valid = np.asarray(valid)
+    valid = as_array(valid)
     if valid.shape != tuple(shape) or valid.dtype.kind not in "bui":
         message = (
             f"{name}: expected the valid area of frames {tuple(shape)}, bool, got {valid.shape}, "

@@ -15,8 +15,9 @@ from calzoo import __version__
 from calzoo.errors import CalzooError
 from calzoo.imaging.frames import MovieLike, as_movie
 from calzoo.imaging.images import voxel_size
-from calzoo.imaging.outputs import check_target, in_bytes, written
+from calzoo.imaging.outputs import check_target, in_bytes, refuse_existing, refuse_inputs, written
 from calzoo.imaging.parts import clear_part, part_path
+from calzoo.imaging.readers.files import as_path
 
 # What ImageJ's own reader opens. It shows int32 (labels) as 32-bit float, exact up to 2**24.
 _DTYPES = ("uint8", "uint16", "int16", "int32", "float32")
@@ -66,7 +67,7 @@ class VolumeWriter:
     """
 
     def __init__(self, path, shape, dtype, voxel_um=None, axes="zyx", *, frame_rate_hz=None):
-        self.path = Path(path)
+        self.path = as_path(path, "the name of a TIFF file to write")
         self.shape = tuple(int(n) for n in shape)
         self.dtype = _writable(path, dtype)
         self.axes = _checked_axes(path, axes, self.shape)
@@ -283,36 +284,53 @@ def _converted(path, planes, dtype):
     return out
 
 
+def tiff_name(path) -> Path:
+    """Return the name of a TIFF file to write as a Path, or raise CalzooError."""
+    path = as_path(path, "the name of a TIFF file for the result (OUT.tif)")
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        message = f"expected the name of a TIFF file for the result (OUT.tif), got {path}."
+        raise CalzooError(message)
+    return path
+
+
 def write_movie(
     path: str | os.PathLike[str],
     movie: NDArray[Any] | MovieLike,
     *,
     frame_rate_hz: float | None = None,
     pixel_um: Sequence[float] | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write a movie as a TIFF that Fiji opens with the right frame rate and pixel size.
 
     Parameters
     ----------
     path : str or os.PathLike
-        The file.
+        The file, OUT.tif or OUT.tiff.
     movie : numpy.ndarray, shape (T, Y, X), or Movie
         Data types as for `VolumeWriter`. A Movie is read some frames at a time.
     frame_rate_hz : float, optional
         Frames per second; by default the movie's own.
     pixel_um : tuple of float, optional
         Side of a pixel in micrometres, (y, x); by default the movie's own.
+    overwrite : bool, optional
+        Replace a file that is there, unless the movie is read from it.
 
     Raises
     ------
     CalzooError
-        As `VolumeWriter`.
+        As `VolumeWriter`; if the name is not that of a TIFF file, or there is a file and `overwrite` is
+        False.
 
     Examples
     --------
     >>> write_movie("movie.tif", np.zeros((20, 32, 48), np.uint16), frame_rate_hz=30, pixel_um=(0.8, 0.8))
     """
-    movie = as_movie(movie)
+    path, movie = tiff_name(path), as_movie(movie)
+    if not overwrite:
+        refuse_existing([path])
+    source = getattr(movie, "path", None)
+    refuse_inputs([path], [] if source is None else [source])
     rate = getattr(movie, "frame_rate_hz", None) if frame_rate_hz is None else frame_rate_hz
     pixel = getattr(movie, "pixel_um", None) if pixel_um is None else pixel_um
     voxel = None if pixel is None else (None, *pixel)

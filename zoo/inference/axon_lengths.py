@@ -4,7 +4,9 @@ from itertools import product
 
 import numpy as np
 
-_HALO = 8  # planes on each side of a slab that is thinned: more than the radius of an axon
+from calzoo.inference.holes import without_holes
+
+_HALO = 10  # planes on each side of a slab that is thinned: more than the radius of an axon
 _DEPTH = 32  # planes at a time, at least: the halo is thinned twice
 # One of each pair of opposite neighbours.
 _STEPS = [step for step in product((-1, 0, 1), repeat=3) if step > (0, 0, 0)]
@@ -16,17 +18,17 @@ _STRIDE = 0.25  # voxels, on the way from the end of a line to the end of its ax
 def lengths_of(labels, names, depth, voxel_um=None):
     """Measure the centre line of every axon, slab by slab.
 
-    Axons are thinned to lines. As thinning also eats the ends, by about a radius, the faces
-    of the stack go on for some voxels while it works, and a line that ends within the
-    stack is drawn on, straight, to where its axon ends. As its steps lead from voxel to
-    voxel, a line is smoothed before it is measured.
+    Axons are thinned to lines, once their holes are filled. As thinning also eats the
+    ends, by about a radius, the faces of the stack go on for some voxels while it works,
+    and a line that ends within the stack is drawn on, straight, to where its axon ends. As
+    its steps lead from voxel to voxel, a line is smoothed before it is measured.
 
     Parameters
     ----------
-    labels : Scratch
-        Preliminary labels of the axon class.
+    labels : GrownLabels or Scratch
+        Labels with the border between axons given back; read by ``planes(start, stop)``.
     names : ndarray of int32
-        Preliminary label to axon, 0 for none.
+        Label to axon, 0 for none.
     depth : int
         Planes at a time, if more than a few; each slab is thinned with some planes more on both sides.
     voxel_um : tuple of (float or None) or None
@@ -70,7 +72,7 @@ def _pieces(planes, margins, start, stop):
     low = margins[:, 0] + [start, 0, 0]
     high = low + [stop - start, *planes.shape[1:]]
     faces = margins[:, 0] - 0.5, margins[:, 0] + planes.shape - 0.5
-    planes = np.pad(planes, margins, mode="edge")
+    planes = without_holes(np.pad(planes, margins, mode="edge"))
     points, owners, links = _lines(planes)
     ends = np.bincount(links.ravel(), minlength=len(points)) == 1
     smooth = np.where(ends[:, None], points, _averaged(points, links, _ROUNDS, ends))

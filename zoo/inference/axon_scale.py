@@ -14,7 +14,7 @@ def is_known(voxel_um):
     return voxel_um is not None and None not in voxel_um
 
 
-def scale_factors(card, voxel_um, axon_diameter):
+def scale_factors(card, voxel_um, axon_diameter, shape):
     """Return by how much each axis of a stack is lengthened before the network sees it.
 
     Rows and columns follow the thickness of the axons. Planes stay as they are
@@ -29,6 +29,8 @@ def scale_factors(card, voxel_um, axon_diameter):
         (z, y, x); voxels are taken for cubes where it is not known.
     axon_diameter : float, str or None
         In pixels (``6``, ``"6px"``) or micrometres (``"1.5um"``); None: nothing is scaled.
+    shape : tuple of int
+        Of the stack, (Z, Y, X).
 
     Returns
     -------
@@ -38,8 +40,8 @@ def scale_factors(card, voxel_um, axon_diameter):
     Raises
     ------
     CalzooError
-        If the thickness is no length above 0, is in micrometres and the pixel size
-        is not known, or the card does not say what the network expects.
+        If the thickness is no length above 0 and up to half of the longer side, is in micrometres and the
+        pixel size is not known, or the card does not say what the network expects.
     """
     if axon_diameter is None:
         return (1.0, 1.0, 1.0)
@@ -54,8 +56,9 @@ def scale_factors(card, voxel_um, axon_diameter):
     told = {
         "name": "axon diameter",
         "examples": "6, 6px or 1.5um",
-        "unknown": "the voxel size is not known; give it (--voxel Z,Y,X)",
+        "unknown": "the voxel size is not known; give it (voxel_um, --voxel Z,Y,X)",
         "least": 0.25,
+        "most": 0.5 * max(shape[1:]),
     }
     rows, columns = (expected / diameter_px(axon_diameter, side, **told) for side in (y_um, x_um))
     spacing = z_um / x_um if z_um and x_um else 1.0  # of planes, in pixels
@@ -98,7 +101,7 @@ def least_voxels(card, voxel_um, factors, min_voxels=None, min_um3=None):
         if voxel is None:
             message = (
                 f"smallest axon: {min_um3} um^3 was asked for, but the voxel size is not known; "
-                "give it (--voxel Z,Y,X), or give a number of voxels."
+                "give it (voxel_um, --voxel Z,Y,X), or give a number of voxels."
             )
             raise CalzooError(message)
         return min_um3 / voxel

@@ -21,7 +21,7 @@ from calzoo.inference.axon_lengths import lengths_of
 from calzoo.inference.axon_network import AxonNetwork
 from calzoo.inference.axon_scale import is_known, least_voxels, scale_factors
 from calzoo.inference.axon_table import table_of
-from calzoo.inference.instances import CONNECTIVITY, Components, Measures, grown_slabs
+from calzoo.inference.instances import CONNECTIVITY, Components, GrownLabels, Measures
 from calzoo.inference.models import Model, Provider
 from calzoo.inference.scratch import Scratch
 
@@ -317,7 +317,7 @@ class _Job:
         self.channels, self.chosen, self.network = channels, chosen, network
         self.volume = channels[chosen]
         card, voxel_um = network.card, self.volume.voxel_um
-        self.factors = scale_factors(card, voxel_um, axon_diameter)
+        self.factors = scale_factors(card, voxel_um, axon_diameter, self.volume.shape)
         self.grid = network.plan(self.volume.shape, self.factors)
         self.least = least_voxels(card, voxel_um, self.factors, min_voxels, min_um3)
         self.growth = int(card.postprocessing.get("grow", GROWTH))
@@ -345,25 +345,26 @@ class _Job:
         began = time.perf_counter()
         roots = self._components.roots()
         measures = Measures.empty(int(roots.max(initial=0)), len(self.channels))
-        for start, _, grown in grown_slabs(classes, labels, roots, self.depth, self.growth):
+        axon_labels = GrownLabels(classes, labels, roots, self.growth)
+        for start, grown in axon_labels.slabs(self.depth):
             stop = start + len(grown)
             intensities = [channel.planes(start, stop) for channel in self.channels]
             measures.add(grown, start, intensities)
             if view is not None:
                 view.add_image(intensities[self.chosen])
         names = numbering(measures.voxels, self.least)
-        for start, found, grown in grown_slabs(classes, labels, roots, self.depth, self.growth):
+        for start, grown in axon_labels.slabs(self.depth):
             axons = names[grown]
-            first, last = max(start - WIDTH, 0), start + len(found) + WIDTH  # clipped at the volume's end
-            near = surroundings(names[roots[labels.planes(first, last)]] > 0)
-            semantic = without_specks(found, axons, near[start - first :][: len(found)])
+            first, stop = max(start - WIDTH, 0), start + len(axons)
+            near = surroundings(names[roots[labels.planes(first, stop + WIDTH)]] > 0)  # clipped at the end
+            semantic = without_specks(classes.planes(start, stop), axons, near[start - first :][: len(axons)])
             write_semantic(semantic)
             write_instances(axons)
             if view is not None:
                 view.add_classes(semantic)
                 view.add_labels(axons)
         voxel_um = self.volume.voxel_um
-        lengths = lengths_of(labels, names[roots], self.depth, voxel_um)
+        lengths = lengths_of(axon_labels, names, self.depth, voxel_um)
         channels = self.volume.channel_names
         table = table_of(measures, names, lengths, self.volume.shape, voxel_um, channels)
         self.seconds["instances"] = round(time.perf_counter() - began, 3)

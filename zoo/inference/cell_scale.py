@@ -39,8 +39,8 @@ def possible_diameters(networks, seen, *, first=None):
     Parameters
     ----------
     networks, seen, first
-        As for `estimate_diameter`. The pixel size in a file may be wrong: where nothing stands out of
-        noise about `first`, all diameters are tried.
+        As for `estimate_diameter`. The pixel size in a file may be wrong: where `first` is no diameter that
+        is looked for, or nothing stands out of noise about it, all diameters are tried.
 
     Returns
     -------
@@ -48,14 +48,14 @@ def possible_diameters(networks, seen, *, first=None):
         In pixels of the recording. One; or, where what is seen does not stand out of noise, several that
         cells may have, the most usual first.
     """
+    if first is not None and not SMALLEST <= first <= LARGEST:
+        first = None
     for begin in dict.fromkeys([first, None]):
         diameter, sure = estimate_diameter(networks, seen, first=begin)
         if diameter is not None and _stands_out(networks, seen, diameter, sure):
             return [diameter]
     # Not the estimate: of noise it is a small one, at which noise has most that might be a cell.
-    if first is not None and SMALLEST <= first <= LARGEST:
-        return [first, *_USUAL]
-    return list(_USUAL)
+    return list(_USUAL) if first is None else [first, *_USUAL]
 
 
 def _stands_out(networks, seen, diameter, sure):

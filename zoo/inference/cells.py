@@ -18,8 +18,8 @@ from calzoo.errors import CalzooError
 from calzoo.imaging.cell_files import OF_MOVIES, STALE, cell_table, write_cells
 from calzoo.imaging.cell_pictures import resize, scaled_shape
 from calzoo.imaging.cell_summary import cell_pictures
-from calzoo.imaging.diameters import diameter_px
-from calzoo.imaging.frames import MovieLike, as_movie, sides_of
+from calzoo.imaging.diameters import aspect_of, diameter_px
+from calzoo.imaging.frames import MovieLike, as_array, as_movie, refuse_file, sides_of
 from calzoo.imaging.masks import Masks, count_of_cells
 from calzoo.imaging.movies import scales_of
 from calzoo.imaging.peaks import local_maxima
@@ -223,7 +223,7 @@ def find_cells(
         raise CalzooError(message)
     if movie is not None:
         movie = _checked_movie(movie)
-    diameter = diameter_px(diameter, size, least=_LEAST_PX)  # before the movie is read
+        _diameter_in(movie.shape[1:], diameter, size)  # before the movie is read
     if movie is not None and summary is None:
         _warn_of_few(movie.shape[0])
         summary = cell_pictures(movie, threads=threads or 2)
@@ -253,9 +253,12 @@ def _warn_of_few(frames):
 
 
 def _checked_movie(movie):
-    if not hasattr(movie, "frames") and np.ndim(movie) == 2:
+    if not hasattr(movie, "frames"):
+        refuse_file(movie, "open_movie")
+        movie = as_array(movie)
+    if len(movie.shape) == 2:
         message = (
-            f"find_cells: expected a movie (T, Y, X), got one picture {np.shape(movie)}; give it as summary= "
+            f"find_cells: expected a movie (T, Y, X), got one picture {movie.shape}; give it as summary= "
             "(--summary on the command line)."
         )
         raise CalzooError(message)
@@ -308,7 +311,7 @@ def detect(networks, pictures, *, diameter=None, pixel_um=None, score=None, prio
     _check_score(score)
     pixel_um, _ = scales_of(None, pixel_um)
     seen = network_input(networks, pictures, pixel_um, valid)
-    diameter = diameter_px(diameter, pixel_um, least=_LEAST_PX)
+    diameter = _diameter_in(seen.shape, diameter, pixel_um)
     if diameter is None:
         first = networks.diameter_um / float(np.sqrt(np.prod(pixel_um))) if pixel_um else None
         possible = possible_diameters(networks, seen, first=first)
@@ -318,6 +321,12 @@ def detect(networks, pictures, *, diameter=None, pixel_um=None, score=None, prio
     score = networks.options["score_threshold"] if score is None else score
     masks, scores, heat = _at_scale(networks, seen, diameter, score, prior)
     return CellDetection(masks, scores, heat, pictures, diameter, None, networks.provider, score)
+
+
+def _diameter_in(shape, diameter, pixel_um):
+    """Return the diameter of the cells of a picture in pixels, None if it is not told."""
+    sides = np.multiply(shape, aspect_of(pixel_um))
+    return diameter_px(diameter, pixel_um, least=_LEAST_PX, most=0.5 * float(sides.max()))
 
 
 def _of_few(networks, seen, pictures, diameters, score, prior):

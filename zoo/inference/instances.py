@@ -15,7 +15,7 @@ from calzoo.imaging.growth import GROWTH, grow
 # at an edge or a corner. Given the true classes of simulated stacks, the F1 of axons is .95 with faces
 # alone, and .76 with edges and corners.
 CONNECTIVITY = 6
-_REACHES = {6: (0, -1, 0, -1), 18: (1, 0, 1, 0), 26: (1, 1, 1, 1)}  # see `components`
+_REACHES = {4: (0, -1, -1, -1), 6: (0, -1, 0, -1), 18: (1, 0, 1, 0), 26: (1, 1, 1, 1)}  # see `components`
 
 
 def components(mask, connectivity=CONNECTIVITY):
@@ -28,8 +28,8 @@ def components(mask, connectivity=CONNECTIVITY):
     Parameters
     ----------
     mask : ndarray of bool, (Z, Y, X)
-    connectivity : {6, 18, 26}, optional
-        Voxels connect at faces, also at edges, or also at corners.
+    connectivity : {4, 6, 18, 26}, optional
+        Voxels connect at faces (4: within a plane), also at edges, or also at corners.
 
     Returns
     -------
@@ -38,21 +38,39 @@ def components(mask, connectivity=CONNECTIVITY):
     count : int
     """
     labels = np.zeros(mask.shape, np.int32)
+    starts, ends, pieces = runs_of(mask, connectivity)
+    labels[mask] = np.repeat(pieces + 1, ends - starts)
+    return labels, int(pieces.max(initial=-1)) + 1
+
+
+def runs_of(mask, connectivity=CONNECTIVITY):
+    """Return the runs of a mask along x, and which connected component each is in.
+
+    Parameters
+    ----------
+    mask, connectivity
+        As for `components`.
+
+    Returns
+    -------
+    starts, ends : ndarray of int, (runs,)
+        First voxel, and the one after the last, counted through a volume of shape (Z, Y + 1, X + 1).
+    pieces : ndarray of int32, (runs,)
+        Components count from 0 in the order of their first voxels.
+    """
     # One empty row and column more, so that no run reaches into the next row or plane.
     padded = np.pad(mask, ((0, 0), (0, 1), (0, 1)))
     rows, width = padded.shape[1:]
     change = np.diff(padded.reshape(-1).view(np.int8), prepend=np.int8(0))
     starts, ends = np.flatnonzero(change == 1), np.flatnonzero(change == -1)
     if not len(starts):
-        return labels, 0
+        return starts, ends, np.zeros(0, np.int32)
     # The rows that come before: in the same plane, and in the plane before three of them. Along x, runs
     # must overlap (reach 0), or may be one voxel beside each other (1).
     neighbours = zip((1, rows - 1, rows, rows + 1), _REACHES[connectivity], strict=True)
     pairs = [_touching_runs(starts, ends, back * width, reach) for back, reach in neighbours if reach >= 0]
     roots = _unite(len(starts), *np.concatenate(pairs, axis=1))
-    names, inverse = np.unique(roots, return_inverse=True)
-    labels[mask] = np.repeat(inverse.astype(np.int32).reshape(-1) + 1, ends - starts)
-    return labels, len(names)
+    return starts, ends, np.unique(roots, return_inverse=True)[1].astype(np.int32).reshape(-1)
 
 
 def _touching_runs(starts, ends, back, reach):
@@ -149,31 +167,35 @@ class Components:
         return label
 
 
-def grown_slabs(semantic, labels, roots, depth, steps=GROWTH):
-    """Yield the classes and the grown labels of a volume slab by slab: equal to `grow` of the whole.
+class GrownLabels:
+    """The grown labels of a volume, of any of its planes: equal to `grow` of the whole.
 
     Parameters
     ----------
     semantic, labels : Scratch or Volume
         Classes, and the preliminary labels of `Components`; read by ``planes(start, stop)``.
     roots : ndarray of int32
-        From `Components.roots`, or any other renaming of the preliminary labels.
-    depth : int
-        Planes at a time.
+        From `Components.roots`.
     steps : int, optional
         As for `grow`.
-
-    Yields
-    ------
-    tuple of (int, ndarray of uint8, ndarray of int32)
-        First plane, classes and labels, both (n, Y, X).
     """
-    for start in range(0, semantic.shape[0], depth):
-        first, last = max(start - steps - 1, 0), start + depth + steps + 1  # clipped at the volume's end
-        classes = semantic.planes(first, last)
-        grown = grow(roots[labels.planes(first, last)], classes, steps)
-        inside = slice(start - first, start - first + depth)
-        yield start, classes[inside], grown[inside]
+
+    def __init__(self, semantic, labels, roots, steps=GROWTH):
+        self._semantic, self._labels, self._roots, self._steps = semantic, labels, roots, steps
+        self.shape = semantic.shape
+
+    def planes(self, start, stop):
+        """Return the grown labels of planes `start` to `stop` (clipped to what there is), (n, Y, X)."""
+        first, last = max(start - self._steps - 1, 0), stop + self._steps + 1
+        grown = grow(
+            self._roots[self._labels.planes(first, last)], self._semantic.planes(first, last), self._steps
+        )
+        return grown[start - first :][: stop - start]
+
+    def slabs(self, depth):
+        """Yield (first plane, grown labels of `depth` planes from there) through the volume."""
+        for start in range(0, self.shape[0], depth):
+            yield start, self.planes(start, start + depth)
 
 
 @dataclass

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.frames import MovieLike, refuse_masked, sides_of
+from calzoo.imaging.frames import MovieLike, as_array, sides_of
 from calzoo.imaging.rigid import CLEAR
 from calzoo.inference.models import Model, Provider, load_model
 from calzoo.inference.registration_job import RegistrationJob
@@ -157,8 +157,7 @@ class Registrar:
         CalzooError
             If it is not a frame of the template's shape, or holds NaN or infinity.
         """
-        refuse_masked(frame)
-        frame = np.asarray(frame)
+        frame = as_array(frame)
         if frame.ndim != 2:
             message = f"expected one frame (Y, X), got an array of shape {frame.shape}."
             raise CalzooError(message)
@@ -217,12 +216,13 @@ def register_movie(
     reach : float, optional
         Largest rigid displacement in pixels, along each axis; by default a fifth of the smaller side.
     smoothing : float, optional
-        Standard deviation in frames of a Gaussian over time that the flow is smoothed with. Frames that
-        are blank, not clear or too uncertain get the flow of their neighbours, and give them none.
+        Standard deviation in frames, at most 1000, of a Gaussian over time that the flow is smoothed with.
+        Frames that are blank, not clear or too uncertain get the flow of their neighbours, and give
+        them none.
     interpolation : {"linear", "cubic"}, optional
         Of the moved frames.
     highpass : float, optional
-        Width in pixels of what is seen of the frames when motion is estimated; wider
+        Width in pixels, at most 1000, of what is seen of the frames when motion is estimated; wider
         structures are taken out. For one-photon movies about the diameter of a cell.
     bidirectional : float or "auto", optional
         By how many pixels odd lines lie to the right of even ones, at most a quarter of the width; "auto"

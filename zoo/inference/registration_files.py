@@ -28,7 +28,7 @@ from calzoo.imaging.outputs import (
     written,
 )
 from calzoo.imaging.parts import check_part, clear_part, hold_part, make_part, part_path, release_part
-from calzoo.imaging.writers import VolumeWriter
+from calzoo.imaging.writers import VolumeWriter, tiff_name
 from calzoo.inference.progress import progress_bar
 from calzoo.inference.registration_job import RegistrationJob
 from calzoo.inference.registration_options import checked_options, estimator
@@ -63,10 +63,7 @@ class RegistrationRun:
 def register_file(path, out, *, series, open_options, all_channels, overwrite, **options):
     """Register a file; see `calzoo.inference.registration.run_registration`."""
     began = time.perf_counter()
-    if out.suffix.lower() not in (".tif", ".tiff"):
-        message = f"expected the name of a TIFF file for the result (OUT.tif), got {out}."
-        raise CalzooError(message)
-    check_target(out)
+    check_target(tiff_name(out))
     # A file in a folder of frames would be the next frame; the flow of an earlier result goes too.
     refuse_inputs(
         [*result_files(out), out.parent],

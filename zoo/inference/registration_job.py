@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.frames import as_movie, refuse_name
+from calzoo.imaging.frames import as_array, as_movie, refuse_name
 from calzoo.imaging.rigid import CLEAR
 from calzoo.imaging.scanning import correct_scan_offset, fill_lines, find_bad_lines, scan_offset
 from calzoo.inference.registration_network import Aligned, align_all, check_template
@@ -69,9 +69,10 @@ class RegistrationJob:
             message = f"expected channels of one shape, got {shapes}."
             raise CalzooError(message)
         refuse_name(template, "a template (Y, X)")
-        if template is not None and np.shape(template) != self.movie.shape[1:]:
+        template = None if template is None else as_array(template)
+        if template is not None and template.shape != self.movie.shape[1:]:
             message = (
-                f"expected a template of the movie's shape {self.movie.shape[1:]}, got {np.shape(template)}; "
+                f"expected a template of the movie's shape {self.movie.shape[1:]}, got {template.shape}; "
                 "cut or pad one of them."
             )
             raise CalzooError(message)

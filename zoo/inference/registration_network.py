@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.frames import refuse_masked, refuse_name
+from calzoo.imaging.frames import as_array, refuse_name
 from calzoo.imaging.rigid import RigidSearch, unit_of
 from calzoo.imaging.warping import warp
 from calzoo.inference.models import Model, checked_threads, load_model
@@ -288,8 +288,7 @@ def _hats(places, count):
 def check_template(template):
     """Return a template as float32, or say what is wrong with it."""
     refuse_name(template, "a template (Y, X)")
-    refuse_masked(template)
-    template = np.asarray(template)
+    template = as_array(template)
     if template.ndim != 2 or template.dtype.kind not in "buif":
         message = (
             f"expected a template (Y, X) of real numbers, got {template.dtype} of shape {template.shape}."

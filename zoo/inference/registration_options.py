@@ -13,6 +13,7 @@ from calzoo.inference.registration_rigid import RigidMotion
 
 PRESET = "registration-2p"  # the network where none is named
 Interpolation = Literal["linear", "cubic"]
+_WIDEST = 1000  # frames or pixels that are smoothed over: what is wider takes too much memory
 
 
 def estimator(rigid, model=None, preset=PRESET, *, provider="auto", threads=None):
@@ -78,6 +79,10 @@ def checked_options(
     for name, value, what in (("reach", reach, "a displacement"), ("highpass", highpass, "a width")):
         if value is not None and not (_is_number(value) and value > 0):
             message = f"{name} must be {what} in pixels above 0, or None, got {value!r}."
+            raise CalzooError(message)
+    for name, value, unit in (("smoothing", smoothing, "frames"), ("highpass", highpass, "pixels")):
+        if (value or 0) > _WIDEST:
+            message = f"{name} must be at most {_WIDEST} {unit}, got {value!r}; leave it out."
             raise CalzooError(message)
     is_auto = bidirectional is None or (isinstance(bidirectional, str) and bidirectional == "auto")
     if not (is_auto or _is_number(bidirectional)):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from calzoo.errors import CalzooError
 from calzoo.imaging import normalisation
-from calzoo.imaging.frames import refuse_file, refuse_masked, sides_of, taken
+from calzoo.imaging.frames import as_array, refuse_file, refuse_not_finite, sides_of, taken
 from calzoo.imaging.movies import Movie
 from calzoo.imaging.rest import RestTrack
 from calzoo.imaging.stimuli import Stimuli
@@ -19,6 +19,7 @@ PRESET = "stimulus-demo"
 Target = Literal["largest", "stimulated"]
 TARGETS = get_args(Target)
 _BATCH = 16  # frames at once
+_SURE = 20.0  # a logit of probability 1, short of 2e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,13 +155,21 @@ class StimulusNetwork:
         return read
 
     def run(self, frames, target):
-        """Return logits (N, K + 1) and maps (N, Y, X) of network input (N, C, Y, X)."""
+        """Return logits (N, K + 1) and maps (N, Y, X) of network input (N, C, Y, X).
+
+        Frames that are all of one value show no answer: no stimulus, and nothing on the map.
+        """
         pads = [(0, 0), (0, 0)]
         for axis, size in zip("yx", frames.shape[2:], strict=True):
             pads.append((0, -size % self.card.divisor.get(axis, 1)))
         padded = np.pad(frames, pads, mode="symmetric") if np.any(pads) else frames
         results = self.model.run({"frame": np.ascontiguousarray(padded), "target": target})
-        return results["logits"], results["cam"][:, : frames.shape[2], : frames.shape[3]]
+        logits, cams = results["logits"], results["cam"][:, : frames.shape[2], : frames.shape[3]]
+        shown = frames[:, : self.together]
+        blank = (shown.max(axis=(2, 3)) == shown.min(axis=(2, 3))).all(axis=1)
+        if blank.any():
+            logits[blank], cams[blank] = [*[-_SURE] * self.cells, _SURE], 0
+        return logits, cams
 
     def blocks(self, movie, frames, target, *, rest=None, mask=None):
         """Yield ``(slice, logits, cams)`` for frames of a movie, some at a time.
@@ -325,8 +334,7 @@ def checked_movie(movie):
     """Return an opened movie as it is, and what NumPy can read as an array; refuse other than three axes."""
     if not hasattr(movie, "frames"):
         refuse_file(movie, "open_movie")
-        refuse_masked(movie)
-        movie = np.asanyarray(movie)
+        movie = as_array(movie)
     if len(movie.shape) != 3 or 0 in movie.shape:
         message = f"expected frames (T, Y, X), got shape {tuple(movie.shape)}; give a movie."
         raise CalzooError(message)
@@ -334,18 +342,12 @@ def checked_movie(movie):
 
 
 def _check_values(movie):
-    """Refuse an array of other than finite real numbers."""
+    """Refuse an array of other than real numbers that are finite and not too large."""
     if isinstance(movie, np.ndarray) and movie.dtype.kind not in "biuf":
         message = f"expected intensities (real numbers), got {movie.dtype}."
         raise CalzooError(message)
-    if not isinstance(movie, np.ndarray) or movie.dtype.kind != "f":
-        return
-    for frame, pixels in enumerate(movie):  # at once, the answers would be as many bytes as pixels
-        if not np.isfinite(pixels).all():
-            message = (
-                f"expected finite intensities, got NaN or infinity in frame {frame}; mend or leave it out."
-            )
-            raise CalzooError(message)
+    if isinstance(movie, np.ndarray):
+        refuse_not_finite(movie)
 
 
 def _check_target(target):

@@ -47,7 +47,7 @@ def write_recording(folder, recording, *, prefix="", flow=False):
     """
     folder = Path(folder)
     cells = recording.cells
-    write_movie(folder / f"{prefix}movie.tif", recording)
+    write_movie(folder / f"{prefix}movie.tif", recording, overwrite=True)
     write_masks(folder / f"{prefix}masks.npz", cells=cells.masks)
     write_table(folder / f"{prefix}centers.csv", _centers(cells))
     frame = {

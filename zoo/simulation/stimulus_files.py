@@ -30,7 +30,8 @@ def write_stimulation(folder, recording):
         If a file cannot be written.
     """
     folder = Path(folder)
-    write_movie(folder / "frames.tif", recording.frames, frame_rate_hz=recording.style.frame_rate_hz)
+    rate = recording.style.frame_rate_hz
+    write_movie(folder / "frames.tif", recording.frames, frame_rate_hz=rate, overwrite=True)
     write_table(folder / "stimuli.csv", recording.table)
     write_masks(folder / "masks.npz", cells=Masks.from_stack(recording.masks))
     columns = {f"from_{k + 1}": recording.coupling[:, k] for k in range(recording.coupling.shape[1])}

@@ -100,7 +100,8 @@ def channel_number(pages, channel):
         what = "an RGB picture" if "s" in letters else f"{count} channels"
         message = (
             f"{pages.name}: expected one grey value per pixel, got {what}: {described(pages)}; choose one "
-            f"with --channel ({listed}), or save a grey image (in Fiji: Image > Color > Split Channels)."
+            f"with {asked(pages.name, 'channel')} ({listed}), or save a grey image (in Fiji: Image > Color > "
+            "Split Channels)."
         )
         raise CalzooError(message)
     if isinstance(channel, str) and channel in names:
@@ -114,6 +115,19 @@ def channel_number(pages, channel):
         message = f"{pages.name}: no channel {channel!r}: there are {count}, counted from 0 ({listed})."
         raise CalzooError(message)
     return number % count, count
+
+
+def asked(name, option, value=None):
+    """Return how an option is given: to a function for an array, which has no name, else to a command.
+
+    Examples
+    --------
+    >>> asked("array", "axes", "ZYX"), asked("a.tif", "axes", "ZYX")
+    ("axes='ZYX'", '--axes ZYX')
+    """
+    if name == "array":
+        return f"{option}=" + ("" if value is None else repr(value))
+    return f"--{option}" + ("" if value is None else f" {value}")
 
 
 def _refuse_two_meanings(pages, channel, names):

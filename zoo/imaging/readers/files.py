@@ -25,9 +25,17 @@ _MAGIC = (
 _HDF5_AT = (0, 512, 1024, 2048)  # a user block may precede the signature: MATLAB writes 512 bytes
 
 
+def as_path(path, expected, remedy="") -> Path:
+    """Return the name of a file as a Path, or say what was expected."""
+    if not isinstance(path, (str, os.PathLike)):
+        message = f"expected {expected}, got {type(path).__name__}{remedy}."
+        raise CalzooError(message)
+    return Path(path)
+
+
 def existing(path):
     """Return `path` as a Path that is there, or say that it is not."""
-    path = Path(path)
+    path = as_path(path, "the name of a file or folder", "; what is an array already need not be opened")
     if not path.exists():
         message = f"{path}: expected a file, found none; check the name and the folder (now in {Path.cwd()})."
         raise CalzooError(message)

@@ -90,6 +90,6 @@ def letters_of(name, shape, axes):
         return "qyx"[-len(shape) :]
     message = (
         f"{name}: expected an array of 2 or 3 axes, got shape {shape}; an array does not say what its axes "
-        "mean: pass them, e.g. --axes ZCYX."
+        f"mean: pass them, e.g. {axis_names.asked(name, 'axes', 'ZCYX')}."
     )
     raise CalzooError(message)

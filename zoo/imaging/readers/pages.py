@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from calzoo.errors import CalzooError
+from calzoo.imaging.frames import refuse_large
 
 
 @dataclass(frozen=True)
@@ -232,7 +233,7 @@ class SlicedPages(Pages):
 
 
 def finite(block, numbers, pages, kind):
-    """Return `block` if all its values are finite, else say where the first one is not.
+    """Return `block` if all its values are finite and not too large, else say where the first one is not.
 
     Parameters
     ----------
@@ -251,6 +252,7 @@ def finite(block, numbers, pages, kind):
         # Both pass NaN on, and an infinity is one of them: two fast passes, no temporary array.
         low, high = block.min(), block.max()
     if np.isfinite(low) and np.isfinite(high):
+        refuse_large(low, high)
         return block
     page, row, column = (int(i) for i in np.argwhere(~np.isfinite(block))[0])
     message = (
