@@ -92,6 +92,27 @@ def test_masks_belong_to_their_centres_and_do_not_overlap(rng):
     assert np.abs(found.masks.centers - found.points).max() < 1.5
 
 
+def test_masks_of_large_cells_have_no_steps_of_the_grid(rng, monkeypatch):
+    """A body that is round on the grid, three pixels of the frame apart, is round in the frame."""
+    heat = CenterNetwork.heat
+
+    def with_round_body(self, pictures):
+        result = heat(self, pictures)
+        y, x = np.indices(result.shape[:2])
+        result[..., 1] = np.clip(0.5 + (4 - np.hypot(y - 19.5, x - 19.5)) / 8, 0, 1)
+        return result
+
+    monkeypatch.setattr(CenterNetwork, "heat", with_round_body)
+    found = find_centers(
+        blinking(rng, at=[(59.5, 59.5)], shape=(60, 120, 120), sigma=7.2)[0], diameter=24, **SUMMITS
+    )
+    rows, columns = np.indices((120, 120))
+    disk = np.hypot(rows - 59.5, columns - 59.5) <= 12
+    mask = found.masks.count() > 0
+    assert found.count == 1
+    assert (mask & disk).sum() > 0.97 * (mask | disk).sum()
+
+
 def test_cells_that_blink_in_one_window_only_are_found(rng):
     movie, _ = blinking(rng)
     movie[60:] = rng.normal(100, 1, (60, *movie.shape[1:]))

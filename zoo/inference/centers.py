@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.cell_files import STALE
+from calzoo.imaging.cell_pictures import resize
 from calzoo.imaging.center_channels import CELL_PX, CHANNELS, grid_for, window_channels
 from calzoo.imaging.center_files import center_table, write_centers
 from calzoo.imaging.center_peaks import local_maxima, refine
@@ -209,7 +210,7 @@ def find_centers(
     seen = heat[tuple(pixels.T)].reshape(-1, 3)
     radii = (np.clip(seen[:, 2], 0.3 * CELL_PX / 2, 3 * CELL_PX / 2) * grid.mean_step).astype(np.float32)
     activity = extract_activity(movie, points, radii, aspect)
-    masks = cell_masks(_on_frame(heat[..., 1], grid), points, radii, aspect=aspect)
+    masks = cell_masks(resize(heat[..., 1], grid.frame_shape), points, radii, aspect=aspect)
     if valid is not None:
         masks = Masks.from_pixels(masks.shape, [(y[valid[y, x]], x[valid[y, x]]) for y, x in masks])
     return Centers(
@@ -430,12 +431,3 @@ def _slowed(movie, rate):
 
     size = _bin_size(movie, rate)
     return movie if size == 1 else bin_frames(movie, size)
-
-
-def _on_frame(picture, grid):
-    """Return a picture of the grid in the pixels of the frame, each with the value of the nearest."""
-    rows, columns = (
-        np.clip(((np.arange(n) + 0.5) / step).astype(int), 0, side - 1)
-        for n, step, side in zip(grid.frame_shape, grid.step, grid.shape, strict=True)
-    )
-    return picture[rows[:, None], columns]
