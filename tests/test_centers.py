@@ -15,6 +15,7 @@ from calzoo.errors import CalzooError
 from calzoo.imaging import center_drawings as drawings
 from calzoo.imaging.center_channels import smoothed
 from calzoo.imaging.center_traces import extract_activity
+from calzoo.imaging.figures import save_figure, subplots
 from calzoo.imaging.frames import ArrayMovie
 from calzoo.imaging.imagej_rois import read_rois
 from calzoo.imaging.masks import Masks, read_masks, write_masks
@@ -518,3 +519,17 @@ def test_pictures_of_anything_are_drawn(rng, tmp_path):
     drawings.draw_trajectories(tmp_path / "ways.png", rng.random((9, 9)), ways, kept=np.array([0, 3]))
     drawings.draw_on_mask(tmp_path / "mask.png", np.eye(9) > 0, np.empty((0, 2)))
     assert len(list(tmp_path.glob("*.png"))) == 5
+
+
+def test_histograms_of_few_values_count_in_whole_numbers(rng, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(drawings, "save_figure", lambda figure, path: drawn.append(figure))
+    drawings.draw_histograms(tmp_path / "h.png", {"radii": rng.random(99), "heat": rng.random(9999)})
+    assert [axes.get_yscale() for axes in drawn[0].axes] == ["linear", "log"]
+
+
+def test_titles_may_have_letters_that_the_font_lacks(tmp_path):
+    figure, axes = subplots(1, 1, 2, 2)
+    axes.set_title("\u7ec6\u80de.tif")
+    save_figure(figure, tmp_path / "cells.png")
+    assert (tmp_path / "cells.png").stat().st_size > 100
