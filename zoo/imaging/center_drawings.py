@@ -139,7 +139,7 @@ def stages(found, movie, frame):
     return both[0], rendered, both[1]
 
 
-def read_mask(path, frame_shape):
+def read_mask(path, frame_shape, group=None):
     """Read where cells are known to be.
 
     Parameters
@@ -148,6 +148,8 @@ def read_mask(path, frame_shape):
         A masks.npz or a picture.
     frame_shape : tuple of int
         (Y, X).
+    group : str, optional
+        Of the masks.npz, as for `calzoo.read_masks`.
 
     Returns
     -------
@@ -162,10 +164,15 @@ def read_mask(path, frame_shape):
     if path.suffix == ".npz":
         from calzoo.imaging.masks import read_masks
 
-        mask = read_masks(path).count() > 0
+        mask = read_masks(path, group).count() > 0
     else:
         from calzoo.imaging.readers import files
 
+        if group is not None:
+            message = (
+                f"{path}: a picture has no groups of masks, got group {group!r} (--group); leave it out."
+            )
+            raise CalzooError(message)
         mask = _picture(files.existing(path)) > 0
     if mask.shape != tuple(frame_shape):
         message = (

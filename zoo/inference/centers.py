@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -30,6 +31,7 @@ from calzoo.inference.progress import progress_bar
 
 #: Faster movies are averaged down to about this for the search; traces keep every frame.
 FASTEST_HZ = 10.0
+_FEWEST_FRAMES = 50
 _FILES = ("centers.csv", "traces.csv", "masks.npz", "labels.tif", "rois.zip", "overlay.png", "stages.png")
 _DETAILS = ("pictures.png", "histograms.png")
 
@@ -150,7 +152,8 @@ def find_centers(
     Parameters
     ----------
     movie : movie or ndarray, (T, Y, X)
-        At least two frames, of any integer or float data type, without motion.
+        At least two frames, of any integer or float data type, without motion. A warning says if it has
+        fewer than 50.
     preset : str, optional
         Released network, where `model` is absent.
     model : str, path, Model or CenterNetwork, optional
@@ -202,6 +205,12 @@ def find_centers(
     width = diameter_px(diameter, size)
     width = network.measured_diameter(slow, threads=workers, aspect=aspect) if width is None else width
     grid = grid_for(movie.shape[1:], width, aspect)
+    if movie.shape[0] < _FEWEST_FRAMES:
+        warnings.warn(
+            f"the movie has {movie.shape[0]} frames; from fewer than some {_FEWEST_FRAMES} cells are missed "
+            "that do not fire in them.",
+            stacklevel=2,
+        )
     heat = projected(network, slow, grid, workers)
     pixels = local_maxima(heat[..., 0], distance=network.apart * CELL_PX, threshold=score)
     points = np.clip(grid.to_frame(refine(heat[..., 0], pixels)), 0, np.array(movie.shape[1:]) - 1)
@@ -269,6 +278,7 @@ def run_centers(
     count=None,
     score=None,
     mask=None,
+    group=None,
     judge=None,
     details=False,
     valid=None,
@@ -290,6 +300,8 @@ def run_centers(
         As for `find_centers`.
     mask : path, optional
         Masks (.npz) or a picture (.tif) of known cells, to be drawn under the centres.
+    group : str, optional
+        Which group of masks.npz, as for `calzoo.read_masks`.
     judge : callable, optional
         ``judge(points, known)`` returns what run.json says, as "on_mask", of points on such a mask (Y, X), a
         mapping; the title of on_mask.png takes "chance_corrected" from it.
@@ -322,15 +334,23 @@ def run_centers(
     began = time.perf_counter()
     names = [*_FILES, *(["on_mask.png"] if mask is not None else []), *(_DETAILS if details else [])]
     refuse_others(out, names)
+    if group is not None and mask is None:
+        message = (
+            f"group {group!r} (--group): of known cells, and there are none; give them as mask (--mask)."
+        )
+        raise CalzooError(message)
     asked = {"diameter": diameter, "count": count, "score": score, "details": details}
-    asked |= {"mask": mask and source_facts(mask), "valid": valid and source_facts(valid)}
+    asked |= {"mask": mask and source_facts(mask), "group": group, "valid": valid and source_facts(valid)}
     with contextlib.ExitStack() as files:
         movie = files.enter_context(open_movie(path, **reading))
         network = CenterNetwork.load(model, preset, provider=provider, threads=threads)
-        known = None if mask is None else read_mask(mask, movie.shape[1:])
+        known = None if mask is None else read_mask(mask, movie.shape[1:], group)
         area = read_valid(valid, movie.shape[1:])
         if movie.pixel_um is None:
-            print(f"calzoo: {path}: the pixel size is not known, columns in um stay empty.", file=sys.stderr)
+            print(
+                f"calzoo: {path}: the pixel size is not known, columns in um stay empty; give --pixel Y,X.",
+                file=sys.stderr,
+            )
         inputs = [path, *(file for file in (mask, valid) if file is not None)]
         # Before the work: where nothing can be written, hours of it would be lost.
         folder = files.enter_context(output_folder(out, stale=STALE, inputs=inputs))
