@@ -275,6 +275,19 @@ def test_a_table_of_a_longer_recording_is_refused(recorded, function):
         function("movie.tif", stimuli=stimuli, model=MODEL)
 
 
+def test_what_is_no_table_or_analysis_is_refused(recorded):
+    with pytest.raises(
+        CalzooError, match=r"stimuli: expected what calzoo\.read_stimuli returns, got NoneType"
+    ):
+        analyse_stimuli(recorded[0], None, model=MODEL)
+    analysis = analyse_stimuli(*recorded, model=MODEL)
+    for pair, name in (((1, analysis), "before"), ((analysis, 2), "after")):
+        with pytest.raises(
+            CalzooError, match=rf"{name}: expected what calzoo\.analyse_stimuli returns, got int"
+        ):
+            compare_analyses(*pair)
+
+
 def test_a_network_of_another_task_is_refused():
     with pytest.raises(CalzooError, match="expected a network of the task 'stimulus'"):
         decode_stimuli(np.zeros((2, 16, 16)), model=MODEL.with_name("pixel.onnx"))
