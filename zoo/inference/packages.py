@@ -12,8 +12,6 @@ from calzoo.inference.golden import write_golden
 from calzoo.inference.models import load_model
 from calzoo.weights import registry
 
-_FIRST_DAY = (1980, 1, 1, 0, 0, 0)  # of zip archives: one network makes one archive
-
 
 def write_package(network, path, *, overwrite=False):
     """Write a network with its card, a golden input and output, a script and its licence as a zip archive.
@@ -55,7 +53,7 @@ def write_package(network, path, *, overwrite=False):
         contents = _contents(_of_preset(network), registry.preset(network).terms)
     with output_file(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in contents.items():
-            entry = zipfile.ZipInfo(f"{path.stem}/{name}", _FIRST_DAY)
+            entry = zipfile.ZipInfo(f"{path.stem}/{name}")  # without a date: one network makes one archive
             entry.external_attr = 0o644 << 16  # everybody may read it
             archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
     return list(contents)
