@@ -35,13 +35,16 @@ def run(args):
     """Do all of it in a temporary folder; the repository changes at the end, or not at all."""
     from calzoo.commands._messages import tell
     from calzoo.export import export_run
+    from calzoo.export.run import card_of
     from calzoo.inference.golden import write_golden
     from calzoo.inference.models import load_model
-    from calzoo.training.runs import load_run
-    from calzoo.weights.release import add_network, check_checkout
+    from calzoo.training.runs import build_model, load_run
+    from calzoo.weights.release import add_network, check_checkout, check_network
 
     check_checkout()
     trained = load_run(args.run)
+    card = card_of(trained, build_model(trained), args.preset)
+    check_network(card, terms=args.terms, overwrite=args.replace)
     if not trained.scores:
         _evaluate(trained)
     with tempfile.TemporaryDirectory() as folder:

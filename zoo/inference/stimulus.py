@@ -19,7 +19,6 @@ PRESET = "stimulus-demo"
 Target = Literal["largest", "stimulated"]
 TARGETS = get_args(Target)
 _BATCH = 16  # frames at once
-_SURE = 20.0  # a logit of probability 1, short of 2e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,21 +154,13 @@ class StimulusNetwork:
         return read
 
     def run(self, frames, target):
-        """Return logits (N, K + 1) and maps (N, Y, X) of network input (N, C, Y, X).
-
-        Frames that are all of one value show no answer: no stimulus, and nothing on the map.
-        """
+        """Return logits (N, K + 1) and maps (N, Y, X) of network input (N, C, Y, X)."""
         pads = [(0, 0), (0, 0)]
         for axis, size in zip("yx", frames.shape[2:], strict=True):
             pads.append((0, -size % self.card.divisor.get(axis, 1)))
         padded = np.pad(frames, pads, mode="symmetric") if np.any(pads) else frames
         results = self.model.run({"frame": np.ascontiguousarray(padded), "target": target})
-        logits, cams = results["logits"], results["cam"][:, : frames.shape[2], : frames.shape[3]]
-        shown = frames[:, : self.together]
-        blank = (shown.max(axis=(2, 3)) == shown.min(axis=(2, 3))).all(axis=1)
-        if blank.any():
-            logits[blank], cams[blank] = [*[-_SURE] * self.cells, _SURE], 0
-        return logits, cams
+        return results["logits"], results["cam"][:, : frames.shape[2], : frames.shape[3]]
 
     def blocks(self, movie, frames, target, *, rest=None, mask=None):
         """Yield ``(slice, logits, cams)`` for frames of a movie, some at a time.
@@ -321,7 +312,10 @@ def probability(logits):
 
 
 def check_table(movie, stimuli):
-    """Refuse a table that goes beyond its movie."""
+    """Refuse what is no table of stimuli, or goes beyond its movie."""
+    if not isinstance(stimuli, Stimuli):
+        message = f"stimuli: expected what calzoo.read_stimuli returns, got {type(stimuli).__name__}."
+        raise CalzooError(message)
     if len(stimuli) and stimuli.frames.max() >= len(movie):
         message = (
             f"the table of stimuli goes to frame {stimuli.frames.max()}, but the recording has the frames "
