@@ -8,6 +8,25 @@ from calzoo.training.runs import build_model, load_run
 from calzoo.weights.card import Card
 
 
+def card_of(run, model, name=None):
+    """Return the card of a run.
+
+    Parameters
+    ----------
+    run : calzoo.training.runs.Run
+    model : keras.Model
+        Of `build_model`.
+    name : str, optional
+        By default that of the recipe.
+
+    Returns
+    -------
+    calzoo.weights.card.Card
+    """
+    card = Card(**run.card_fields(model))
+    return card if name is None else dataclasses.replace(card, name=name)
+
+
 def export_run(run, path, *, name=None, timing=True, speed_up=WORTH_A_FILE):
     """Write the network of a training run, with its best weights, as an .onnx file with its card.
 
@@ -35,9 +54,7 @@ def export_run(run, path, *, name=None, timing=True, speed_up=WORTH_A_FILE):
     """
     run = load_run(run)
     model = build_model(run)
-    card = Card(**run.card_fields(model))
-    if name is not None:
-        card = dataclasses.replace(card, name=name)
+    card = card_of(run, model, name)
     if hasattr(run.recipe, "graph"):  # what runs is more than what was trained
         model = run.recipe.graph(model)
     return export_model(model, card, path, timing=timing, speed_up=speed_up)

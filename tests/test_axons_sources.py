@@ -145,6 +145,14 @@ def test_labels_of_another_shape_are_refused(tmp_path, volume):
         read_recordings(tmp_path)
 
 
+def test_a_volume_without_labels_beside_labelled_ones_is_named(tmp_path, volume):
+    for name in ("a_volume", "a_label", "b_volume"):
+        write(tmp_path / f"{name}.tif", volume.astype(np.uint8) % 2)
+    reason = r"b_volume\.tif: expected labels of this volume \(b_instances\.tif or b_label\.tif\), found none"
+    with pytest.raises(CalzooError, match=reason):
+        read_recordings(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("labels", "reason"),
     [(np.float32([0, 0.25, 1]), "float32 values between whole numbers"), (np.int32([-1, 0, 1]), "got -1")],

@@ -1,5 +1,6 @@
 """What other programs read: ROIs of ImageJ, a Suite2p folder, CaImAn seeds, NWB; and the command line."""
 
+import itertools
 import sys
 
 import cell_fakes
@@ -236,16 +237,49 @@ def test_overlay_shows_outlines_heat_and_traces(masks, traces, tmp_path, rng):
     image = pytest.importorskip("PIL.Image")
     picture, heat = rng.random((50, 64)), (masks.count() > 0).astype(np.float32)
     draw_cells(
-        tmp_path / "o.png", picture, masks, heat, scores=np.ones(4), traces=traces.cells, frame_rate_hz=10.0
+        tmp_path / "o.png",
+        {"brightness": picture, "correlation": rng.random((50, 64))},
+        masks,
+        heat,
+        scores=np.ones(4),
+        traces=traces.cells,
+        frame_rate_hz=10.0,
     )
     drawn = np.asarray(image.open(tmp_path / "o.png"))
     zoom = 10
-    assert drawn.shape[1] == 2 * 64 * zoom + 8
+    assert drawn.shape[1] == 3 * 64 * zoom + 2 * 8
     assert drawn.shape[0] > 50 * zoom + 4 * 30
-    right = drawn[24 : 24 + 50 * zoom, 64 * zoom + 8 :]
+    panels = drawn[24 : 24 + 50 * zoom].astype(int)
+    right = panels[:, 2 * (64 * zoom + 8) :]
     np.testing.assert_array_equal((right[::zoom, ::zoom] == 255).all(axis=-1), masks.count() > 0)
-    colourful = np.ptp(drawn[24 : 24 + 50 * zoom, : 64 * zoom].astype(int), axis=-1) > 60
-    assert 0.003 < colourful.mean() < 0.3
+    colourful = [np.ptp(panels[:, left : left + 64 * zoom], axis=-1) > 60 for left in (0, 64 * zoom + 8)]
+    assert 0.003 < colourful[0].mean() < 0.3
+    np.testing.assert_array_equal(*colourful)
+
+
+def test_traces_with_jumps_are_one_line(tmp_path):
+    """A step between two columns of a long trace leaves no gap."""
+    image = pytest.importorskip("PIL.Image")
+    masks = Masks.from_pixels((20, 20), [(np.arange(5), np.arange(5))])
+    trace = np.repeat([0.0, 1.0, 0.2, 0.9], 5000)[None]
+    draw_cells(
+        tmp_path / "o.png", {"brightness": np.eye(20)}, masks, np.eye(20), scores=np.ones(1), traces=trace
+    )
+    below = np.asarray(image.open(tmp_path / "o.png"))[-34:, 44:-8].max(axis=-1) > 100
+    spans = [np.flatnonzero(column)[[0, -1]] for column in below.T]
+    apart = [max(b[0] - a[1], a[0] - b[1]) for a, b in itertools.pairwise(spans)]
+    assert max(apart) <= 1
+    assert max(bottom - top for top, bottom in spans) > 15
+
+
+def test_repeated_edges_do_not_take_the_contrast(tmp_path, rng):
+    image = pytest.importorskip("PIL.Image")
+    correlation = rng.uniform(0, 0.1, (50, 64))
+    correlation[20:30, 20:30] = 0.5
+    correlation[:, :3] = 1
+    nothing = Masks.from_pixels((50, 64), [])
+    draw_cells(tmp_path / "o.png", {"correlation": correlation}, nothing, np.zeros((50, 64)), scores=[])
+    assert np.asarray(image.open(tmp_path / "o.png"))[24 + 250, 250].min() > 250
 
 
 @pytest.mark.parametrize(("radius", "zoom"), [(4, 3), (10, 2)])
@@ -256,7 +290,8 @@ def test_numbers_do_not_hide_small_cells(tmp_path, radius, zoom):
     rows, columns = np.nonzero(np.hypot(y, x) <= radius)
     corners = [(20 + 40 * (n // 10), 20 + 40 * (n % 10)) for n in range(100)]
     masks = Masks.from_pixels((440, 440), [(rows + a, columns + b) for a, b in corners])
-    draw_cells(tmp_path / "o.png", np.zeros((440, 440)), masks, np.zeros((440, 440)), scores=np.ones(100))
+    nothing = np.zeros((440, 440))
+    draw_cells(tmp_path / "o.png", {"brightness": nothing}, masks, nothing, scores=np.ones(100))
     drawn = np.asarray(image.open(tmp_path / "o.png"))[24:, : 440 * zoom].max(axis=-1)
     assert drawn.shape == (440 * zoom, 440 * zoom)
 
@@ -276,7 +311,8 @@ def test_colours_of_outlines_are_seen_on_dark_tissue():
 
 def test_overlay_of_nothing_is_a_picture(tmp_path):
     nothing = Masks.from_pixels((20, 30), [])
-    draw_cells(tmp_path / "o.png", np.zeros((20, 30)), nothing, np.zeros((20, 30)), scores=np.empty(0))
+    picture = np.zeros((20, 30))
+    draw_cells(tmp_path / "o.png", {"correlation": picture}, nothing, picture, scores=np.empty(0))
     assert (tmp_path / "o.png").stat().st_size > 100
 
 

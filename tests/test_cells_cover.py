@@ -110,7 +110,11 @@ def test_covers_are_trained_on_and_never_scored(neurofinder):
     data = recipe.data([neurofinder])
     assert [p.name for p in data.validation] == ["00.00"]
     assert len(data.training["neurofinder"]) == 2
-    assert [p.name for p in cells_evaluate.pictures_of([neurofinder])] == ["00.00", "01.00"]
+    told = []
+    pictures = cells_evaluate.pictures_of([neurofinder], report=told.append)
+    assert [p.name for p in pictures] == ["00.00", "01.00"]
+    reason = "not scored, as NAME_semantic.tif does not tell one cell from another"
+    assert told == [f"{reason}: 00.01, 00.04"]
 
 
 def test_folder_of_covers_alone_cannot_be_scored(neurofinder):

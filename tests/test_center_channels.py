@@ -179,3 +179,12 @@ def test_where_most_pixels_fluctuate_heights_are_in_units_of_that(rng):
             assert reached == pytest.approx(floor, rel=1e-3)
     untouched = np.float32(rng.uniform(0, 0.3, (8, 9, len(channels.CHANNELS))))
     np.testing.assert_array_equal(channels.over_floor(untouched), untouched)
+
+
+def test_where_pixels_are_much_longer_than_wide_the_grid_takes_the_nearest(rng):
+    """No sample lies within reach of the Gaussian: --voxel 1,100 of a movie is such a case."""
+    grid = grid_for((100, 20), 5, aspect=(0.1, 10.0))
+    for pictures in grid.band_passed(rng.random((2, 100, 20))):
+        assert np.isfinite(pictures).all()
+    for pictures in grid.band_passed(np.full((1, 100, 20), 7.0)):
+        np.testing.assert_allclose(pictures, 0, atol=1e-5)

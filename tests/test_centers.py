@@ -15,6 +15,7 @@ from calzoo.errors import CalzooError
 from calzoo.imaging import center_drawings as drawings
 from calzoo.imaging.center_channels import smoothed
 from calzoo.imaging.center_traces import extract_activity
+from calzoo.imaging.figures import save_figure, subplots
 from calzoo.imaging.frames import ArrayMovie
 from calzoo.imaging.imagej_rois import read_rois
 from calzoo.imaging.masks import Masks, read_masks, write_masks
@@ -90,6 +91,27 @@ def test_masks_belong_to_their_centres_and_do_not_overlap(rng):
     found = find_centers(blinking(rng)[0], diameter=8, **SUMMITS)
     assert found.masks.count().max() == 1
     assert np.abs(found.masks.centers - found.points).max() < 1.5
+
+
+def test_masks_of_large_cells_have_no_steps_of_the_grid(rng, monkeypatch):
+    """A body that is round on the grid, three pixels of the frame apart, is round in the frame."""
+    heat = CenterNetwork.heat
+
+    def with_round_body(self, pictures):
+        result = heat(self, pictures)
+        y, x = np.indices(result.shape[:2])
+        result[..., 1] = np.clip(0.5 + (4 - np.hypot(y - 19.5, x - 19.5)) / 8, 0, 1)
+        return result
+
+    monkeypatch.setattr(CenterNetwork, "heat", with_round_body)
+    found = find_centers(
+        blinking(rng, at=[(59.5, 59.5)], shape=(60, 120, 120), sigma=7.2)[0], diameter=24, **SUMMITS
+    )
+    rows, columns = np.indices((120, 120))
+    disk = np.hypot(rows - 59.5, columns - 59.5) <= 12
+    mask = found.masks.count() > 0
+    assert found.count == 1
+    assert (mask & disk).sum() > 0.97 * (mask | disk).sum()
 
 
 def test_cells_that_blink_in_one_window_only_are_found(rng):
@@ -204,18 +226,24 @@ def test_a_shift_of_the_movie_shifts_the_cells(rng):
     assert score_centers(here + (8, 16), there, diameter=1.5).recall == 1
 
 
-@pytest.mark.parametrize("movie", ["noise", "constant", "two frames", "black"])
+@pytest.mark.parametrize("movie", ["noise", "constant", "black"])
 def test_a_movie_without_cells_has_none(rng, movie):
     frames = {
         "noise": rng.normal(100, 3, (80, 40, 50)),
-        "constant": np.full((30, 40, 50), 9, np.uint8),
-        "two frames": rng.normal(100, 3, (2, 40, 50)),
-        "black": np.zeros((30, 40, 50), np.uint16),
+        "constant": np.full((60, 40, 50), 9, np.uint8),
+        "black": np.zeros((60, 40, 50), np.uint16),
     }[movie]
     found = find_centers(frames, **SUMMITS)
     assert found.count <= 1
     assert found.traces.shape == (found.count, len(frames))
     assert np.isfinite(found.traces).all()
+
+
+def test_short_movies_are_searched_with_a_warning(rng):
+    with pytest.warns(UserWarning, match="the movie has 2 frames; from fewer than some 50 cells are missed"):
+        found = find_centers(rng.normal(100, 3, (2, 40, 50)), **SUMMITS)
+    assert found.count <= 1
+    assert found.traces.shape == (found.count, 2)
 
 
 def test_one_cell_is_one_cell(rng):
@@ -245,7 +273,7 @@ def test_frames_smaller_than_the_divisor_are_padded(rng):
         (np.ones((20, 30)), "a movie has three axes"),
         (np.ones((1, 20, 30)), r"at least 2 frame\(s\)"),
         (np.ones((9, 20, 30, 3)), "a movie has three axes"),
-        (np.full((9, 20, 30), np.nan), "NaN or infinity"),
+        (np.full((60, 20, 30), np.nan), "NaN or infinity"),
         (np.ones((9, 20, 30), complex), "real numbers"),
     ],
     ids=["picture", "one frame", "colours", "NaN", "complex"],
@@ -307,7 +335,7 @@ def test_a_run_writes_all_files_with_their_columns(movie_file, tmp_path, capsys)
     assert list(rows[0])[:4] == ["y", "x", "score", "id"]
     assert [float(row["y"]) for row in rows] == pytest.approx(found.points[:, 0])
     assert rows[0]["y_um"] == ""
-    assert "pixel size is not known" in capsys.readouterr().err
+    assert "pixel size is not known, columns in um stay empty; give --pixel Y,X." in capsys.readouterr().err
     with open(tmp_path / "out" / "traces.csv", newline="") as file:
         traces = list(csv.DictReader(file))
     assert len(traces) == 120
@@ -377,6 +405,31 @@ def test_command_finds_centres_draws_them_on_a_mask_and_skips_what_is_finished(m
     write_masks(tmp_path / "known.npz", cells=Masks.from_stack(np.ones((2, 54, 66), bool)))
     assert calzoo.cli.main([str(word) for word in command]) == 1
     assert "holds the result of other options (mask)" in capsys.readouterr().err
+
+
+def test_a_mask_may_be_one_group_of_several(movie_file, tmp_path, capsys):
+    for name in ("two", "one"):
+        known = Masks.from_stack(np.full((1, 54, 66), name == "two"))
+        write_masks(tmp_path / f"{name}.npz", bright=known, dim=Masks.from_stack(np.eye(54, 66)[None] > 0))
+    command = ["centers", movie_file, "-o", tmp_path / "out", "--model", SUMMITS["model"], "--mask"]
+    command = [str(word) for word in [*command, tmp_path / "two.npz"]]
+    assert calzoo.cli.main(command) == 1
+    told = capsys.readouterr().err
+    assert "there is no group of masks 'cells'; found: bright, dim; name one as group" in told
+    assert calzoo.cli.main([*command, "--group", "bright"]) == 0
+    assert "4 of 4 centres on the mask (100%)" in capsys.readouterr().err
+    assert calzoo.cli.main([*command, "--group", "dim"]) == 1  # another result
+    assert "another" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("mask", "reason"),
+    [(None, "there are none; give them as mask"), ("m.png", "a picture has no groups of masks")],
+)
+def test_a_group_without_groups_is_refused(movie_file, tmp_path, mask, reason):
+    pytest.importorskip("PIL.Image").fromarray(np.zeros((54, 66), np.uint8)).save(tmp_path / "m.png")
+    with pytest.raises(CalzooError, match=reason):
+        run_centers(movie_file, tmp_path / "out", mask=mask and tmp_path / mask, group="cells", **SUMMITS)
 
 
 def test_what_was_kept_of_earlier_cells_goes_with_them(movie_file, tmp_path):
@@ -490,3 +543,17 @@ def test_pictures_of_anything_are_drawn(rng, tmp_path):
     drawings.draw_trajectories(tmp_path / "ways.png", rng.random((9, 9)), ways, kept=np.array([0, 3]))
     drawings.draw_on_mask(tmp_path / "mask.png", np.eye(9) > 0, np.empty((0, 2)))
     assert len(list(tmp_path.glob("*.png"))) == 5
+
+
+def test_histograms_of_few_values_count_in_whole_numbers(rng, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(drawings, "save_figure", lambda figure, path: drawn.append(figure))
+    drawings.draw_histograms(tmp_path / "h.png", {"radii": rng.random(99), "heat": rng.random(9999)})
+    assert [axes.get_yscale() for axes in drawn[0].axes] == ["linear", "log"]
+
+
+def test_titles_may_have_letters_that_the_font_lacks(tmp_path):
+    figure, axes = subplots(1, 1, 2, 2)
+    axes.set_title("\u7ec6\u80de.tif")
+    save_figure(figure, tmp_path / "cells.png")
+    assert (tmp_path / "cells.png").stat().st_size > 100

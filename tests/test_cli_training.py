@@ -196,3 +196,12 @@ def test_a_released_run_is_scored_and_becomes_a_preset_that_segments(
     assert result.semantic.shape == (4, 32, 32)
     assert cli.main(["release", str(unscored), "--preset", "tiny-axons"]) == 1
     assert "has a network of role 'model' already" in capsys.readouterr().err
+
+
+def test_a_release_that_needs_terms_says_so_before_the_work(run, registry, tmp_path, monkeypatch, capsys):
+    (registry.FOLDER.parent / "setup.cfg").touch()
+    mine = shutil.copytree(run, tmp_path / "run")
+    (mine / "init.json").write_text(json.dumps({"sources": ["own"]}))
+    monkeypatch.delattr(axons_evaluate, "score_simulated")
+    assert cli.main(["release", str(mine), "--preset", "tiny-axons"]) == 1
+    assert "licence is 'of their owner'" in capsys.readouterr().err

@@ -134,6 +134,8 @@ def test_files_that_are_no_classifier_are_refused(tmp_path, picture):
         explain(5, picture)
     with pytest.raises(CalzooError, match="cannot be read"):
         explain(tmp_path / "none.onnx", picture)
+    with pytest.raises(CalzooError, match=r"'centers-1p' is a preset; .* or load_model\('centers-1p'\)"):
+        explain("centers-1p", picture)
     (tmp_path / "bad.onnx").write_bytes(b"not a network")
     with pytest.raises(CalzooError, match="got a damaged one"):
         explain(tmp_path / "bad.onnx", picture)

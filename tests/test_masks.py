@@ -138,6 +138,9 @@ def test_an_archive_of_other_arrays_is_refused(tmp_path):
     )
     with pytest.raises(CalzooError, match="expected the arrays GROUP_shape"):
         read_masks(tmp_path / "objects.npz")
+    np.savez(tmp_path / "stack.npz", masks=np.ones((2, 3, 4), bool))
+    with pytest.raises(CalzooError, match=r"got others; .* with Masks\.from_stack or Masks\.from_labels"):
+        read_masks(tmp_path / "stack.npz")
     np.savez(tmp_path / "flat.npz", cells_shape=7, cells_indptr=[0], cells_row=[], cells_col=[])
     with pytest.raises(CalzooError, match="expected the arrays GROUP_shape"):
         read_masks(tmp_path / "flat.npz")

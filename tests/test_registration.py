@@ -710,6 +710,14 @@ def test_what_is_read_is_never_replaced(recorded, tmp_path, capsys, target):
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
+def test_movies_that_cannot_be_told_apart_leave_no_folder(tmp_path, capsys):
+    paths = [str(tmp_path / folder / "000_movie.tif") for folder in "ab"]
+    for output in (tmp_path / "new", tmp_path):
+        assert main(["register", *paths, "-o", str(output), "--rigid"]) == 1
+        assert "expected inputs of different names" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["out.tif", "out.json", "out.png", "out.valid.png", "out.flow.npy"])
 def test_files_of_the_user_are_replaced_on_request_only(recorded, tmp_path, capsys, name):
     (tmp_path / name).write_text("mine")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calzoo.commands.release import write_golden
+from calzoo.inference.golden import write_golden
 from calzoo.inference.models import load_model
 from calzoo.weights.registry import presets, resolve
 

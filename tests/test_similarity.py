@@ -134,6 +134,8 @@ def test_many_equal_differences_are_ties_with_the_patterns_that_only_round_diffe
 def test_many_differences_are_sampled(rng):
     assert sign_flip_test(np.ones(20), rng=rng) < 0.01
     assert sign_flip_test(np.tile([1.0, -1.0], 10), rng=rng) == 1.0
+    again = [sign_flip_test(np.arange(-4.0, 12)) for _ in range(2)]  # without a generator, always alike
+    assert again[0] == again[1] < 0.05
     # No pattern of 10,000 is as extreme as the one observed, which counts as one more.
     assert sign_flip_test(np.ones(60), rng=rng) == 1 / 10_001
 

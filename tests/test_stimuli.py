@@ -173,6 +173,13 @@ def test_what_cannot_be_meant_is_refused(table, lines, options, match):
         read_stimuli(table, frames=20, **options)
 
 
+@pytest.mark.parametrize("frames", ["a", 0, 2.5, True])
+def test_frames_that_are_no_number_of_them_are_refused(table, frames):
+    write(table, "frame,cells", "1,2")
+    with pytest.raises(CalzooError, match="frames: expected the number of frames of the recording, a whole"):
+        read_stimuli(table, frames=frames)
+
+
 def test_a_condition_that_is_not_listed_is_refused(table, tmp_path):
     write(table, "condition", "5", "6")
     listed = write(tmp_path / "conditions.csv", "condition,cells", "5,4")

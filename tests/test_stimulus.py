@@ -8,18 +8,20 @@ import shutil
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from calzoo import cli
 from calzoo.errors import CalzooError
+from calzoo.imaging import stimulus_report
 from calzoo.imaging.images import open_volume
 from calzoo.imaging.masks import Masks, write_masks
 from calzoo.imaging.outputs import write_run_json, write_table
 from calzoo.imaging.rest import RestTrack, noise_level, rest_picture, scaled
 from calzoo.imaging.stimuli import read_stimuli
-from calzoo.imaging.stimulus_report import write_comparison
+from calzoo.imaging.stimulus_report import draw_gallery, write_comparison
 from calzoo.simulation.stimulus import simulate_stimulus
 from calzoo.stimulus import folders
 from calzoo.stimulus.analysis import analyse_stimuli, blocks, predictions
@@ -295,6 +297,19 @@ def test_a_table_of_a_longer_recording_is_refused(recorded, function):
         function(frames[:60], stimuli=stimuli, model=MODEL)
     with pytest.raises(CalzooError, match="got the name of a file; open it"):
         function("movie.tif", stimuli=stimuli, model=MODEL)
+
+
+def test_what_is_no_table_or_analysis_is_refused(recorded):
+    with pytest.raises(
+        CalzooError, match=r"stimuli: expected what calzoo\.read_stimuli returns, got NoneType"
+    ):
+        analyse_stimuli(recorded[0], None, model=MODEL)
+    analysis = analyse_stimuli(*recorded, model=MODEL)
+    for pair, name in (((1, analysis), "before"), ((analysis, 2), "after")):
+        with pytest.raises(
+            CalzooError, match=rf"{name}: expected what calzoo\.analyse_stimuli returns, got int"
+        ):
+            compare_analyses(*pair)
 
 
 def test_a_network_of_another_task_is_refused():
@@ -734,3 +749,13 @@ def test_a_simulated_recording_is_what_the_pipeline_reads(tmp_path, capsys):
         stimuli = read_stimuli(out / "stimuli.csv", frames=len(movie))
     assert stimuli.names == ("1", "2", "1+2", "3", "4", "3+4", "none")
     assert len(stimuli) == len(movie)
+
+
+@pytest.mark.parametrize(("count", "heading"), [(43, "40 of 43 conditions"), (40, "")])
+def test_a_gallery_says_that_it_shows_some_conditions_only(tmp_path, monkeypatch, count, heading):
+    drawn = []
+    monkeypatch.setattr(stimulus_report, "save_figure", lambda figure, path, dpi: drawn.append(figure))
+    names = [str(number) for number in range(count)]
+    analysis = SimpleNamespace(stimuli=SimpleNamespace(names=names), mean_cams=np.zeros((count, 4, 4)))
+    draw_gallery(tmp_path / "gallery.png", analysis)
+    assert drawn[0].get_suptitle() == heading

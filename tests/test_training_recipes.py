@@ -163,7 +163,9 @@ def test_classes_that_are_not_known_are_grey():
 @pytest.mark.parametrize(("error", "top"), [(0.4, 1.0), (3.5, 3.5), (float("inf"), 1.0)])
 def test_curves_show_scores_above_one(monkeypatch, tmp_path, error, top):
     drawn = []
-    monkeypatch.setattr(pictures, "_save", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr(pictures, "save_figure", lambda figure, path: drawn.append(figure))
     rows = [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0, "score": 0.5, "epe_12": error}]
     pictures.draw_curves(tmp_path / "curves.png", rows)
     assert drawn[0].axes[1].get_ylim() == (0, top)
+    lines = {line.get_label(): line.get_marker() for axes in drawn[0].axes for line in axes.get_lines()}
+    assert lines == {"training loss": "None", "score": "o", "epe_12": "o"}  # one dot is no line

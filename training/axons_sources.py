@@ -210,7 +210,14 @@ def _own(path):
     if instances.exists():
         volume, labels = _pair(path, instances)
         return Recording(name, "own", volume, _numbered(labels, instances), instances=True)
-    volume, labels = _pair(path, path.with_name(f"{stem}label.tif"))
+    classes = path.with_name(f"{stem}label.tif")
+    if not classes.exists():
+        message = (
+            f"{path}: expected labels of this volume ({instances.name} or {classes.name}), found none; "
+            "add them, or move the volume to another folder."
+        )
+        raise CalzooError(message)
+    volume, labels = _pair(path, classes)
     found = np.unique(labels)
     if IGNORE in found and set(found.tolist()) <= {0, IGNORE}:
         message = (

@@ -35,17 +35,27 @@ def simulated_pictures(scenes=SCENES):
     return [scene_picture(draw_scene(SEED, number)[0], f"{number:05d}") for number in range(scenes)]
 
 
-def pictures_of(folders):
-    """Read the pictures of folders whose labels part the cells; without folders draw `simulated_pictures`."""
+def pictures_of(folders, report=lambda line: None):
+    """Read the pictures of folders whose labels part the cells, and report those that do not.
+
+    Without folders `simulated_pictures` are drawn.
+    """
     if not folders:
         return simulated_pictures()
-    found = [p for folder in folders for p in read_cell_pictures(folder) if p.parted]
+    read = [p for folder in folders for p in read_cell_pictures(folder)]
+    found = [p for p in read if p.parted]
     if not found:
         message = (
             f"{', '.join(map(str, folders))}: expected labels that tell one cell from another, found only "
             "NAME_semantic.tif. Give NAME_labels.tif, with one integer per cell."
         )
         raise CalzooError(message)
+    covers = [p.name for p in read if not p.parted]
+    if covers:
+        report(
+            f"not scored, as NAME_semantic.tif does not tell one cell from another: {', '.join(covers[:3])}"
+            + f" and {len(covers) - 3} more" * (len(covers) > 3)
+        )
     return found
 
 

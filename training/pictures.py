@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from calzoo.imaging.figures import save_figure, subplots
 from calzoo.imaging.outputs import output_file
 
 _COLOURS = np.array([(0, 0, 0), (255, 176, 0), (100, 143, 255)], np.uint8)  # background, axon, border
@@ -40,12 +41,11 @@ def draw_curves(path, rows):
         for n in dict.fromkeys(k for row in rows for k in row)
         if n not in ("epoch", "step", "learning_rate", "loss")
     ]
-    figure, (left, right) = _figure(1, 2, 11, 4)
-    left.plot([r["epoch"] for r in rows], [r["loss"] for r in rows], label="training loss")
+    figure, (left, right) = subplots(1, 2, 11, 4)
+    _plot(left, rows, "loss", label="training loss")
     for name in names:
-        have = [r for r in rows if name in r]
         style = {"color": "black", "linewidth": 2.5} if name == "score" else {}
-        right.plot([r["epoch"] for r in have], [r[name] for r in have], label=name, **style)
+        _plot(right, rows, name, label=name, **style)
     # Most scores end at 1, but errors in pixels do not.
     values = [row[name] for row in rows for name in names if name in row]
     right.set_ylim(0, max([1.0, *(value for value in values if np.isfinite(value))]))
@@ -53,7 +53,14 @@ def draw_curves(path, rows):
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=7)
-    _save(figure, path)
+    save_figure(figure, path)
+
+
+def _plot(axes, rows, name, **style):
+    """Draw a quantity over the epochs that have it: a line, or a dot of the only one."""
+    have = [row for row in rows if name in row]
+    marker = "o" if len(have) == 1 else None
+    axes.plot([row["epoch"] for row in have], [row[name] for row in have], marker=marker, **style)
 
 
 def draw_preview(path, title, picture, truth, prediction):
@@ -68,14 +75,14 @@ def draw_preview(path, title, picture, truth, prediction):
     truth, prediction : ndarray of int, (Y, X)
         0 background, 1 axon, 2 border; any other value is drawn grey.
     """
-    figure, panels = _figure(1, 3, 12, 4.4)
+    figure, panels = subplots(1, 3, 12, 4.4)
     panels[0].imshow(picture, cmap="gray", vmin=np.percentile(picture, 1), vmax=np.percentile(picture, 99.8))
     panels[1].imshow(colours(truth))
     panels[2].imshow(colours(prediction))
     for axes, name in zip(panels, (title, "truth", "prediction"), strict=True):
         axes.set_title(name, fontsize=9)
         axes.set_axis_off()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_confusions(folder, matrices, names):
@@ -98,12 +105,12 @@ def draw_confusions(folder, matrices, names):
     paths = []
     for data, matrix in matrices.items():
         side = 1.9 + 1.1 * len(matrix)
-        figure, axes = _figure(1, 1, side, side)
+        figure, axes = subplots(1, 1, side, side)
         draw_confusion(matrix, names[: len(matrix)], axes)
         axes.set_title(data, fontsize=9)
         name = re.sub("[^a-z0-9]+", "_", data.lower()).strip("_")
         paths.append(Path(folder) / f"confusion_{name}.png")
-        _save(figure, paths[-1])
+        save_figure(figure, paths[-1])
     return paths
 
 
@@ -111,18 +118,3 @@ def colours(classes):
     """Return classes (Y, X) as RGB: axon orange, border blue, not known grey."""
     known = (classes >= 0) & (classes < len(_COLOURS))
     return np.where(known[..., None], _COLOURS[np.where(known, classes, 0)], np.uint8(60))
-
-
-def _figure(rows, columns, width, height):
-    """Return a figure and its axes without touching the user's backend."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure((width, height), layout="tight")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns)
-
-
-def _save(figure, path):
-    with output_file(path) as part:
-        figure.savefig(part, format="png", dpi=80)

@@ -60,13 +60,10 @@ def add_network(card, files, *, name=None, terms="", overwrite=False, folder=Non
     """
     folder = Path(folder or registry.FOLDER)
     name = name or card.name
+    check_network(card, name=name, terms=terms, overwrite=overwrite, folder=folder)
     known = dict(registry.presets(folder))
     before = known.get(name)
     terms = terms or (before.terms if before else "")
-    check_checkout(folder)
-    _check_terms(card, name, terms)
-    if before is not None:
-        _check_before(card, before, overwrite)
     network = _network(card, files, name)
     networks = {**(before.networks if before else {}), card.role: network}
     known[name] = Preset(
@@ -79,6 +76,27 @@ def add_network(card, files, *, name=None, terms="", overwrite=False, folder=Non
     if before is not None and card.role in before.networks:
         _remove_moved(before.networks[card.role], network, folder)
     return known[name]
+
+
+def check_network(card, *, name=None, terms="", overwrite=False, folder=None):
+    """Refuse a network whose name, terms or place `add_network` would refuse; its files are not needed.
+
+    Parameters
+    ----------
+    card, name, terms, overwrite, folder
+        As for `add_network`.
+
+    Raises
+    ------
+    CalzooError
+    """
+    folder = Path(folder or registry.FOLDER)
+    name = name or card.name
+    before = registry.presets(folder).get(name)
+    check_checkout(folder)
+    _check_terms(card, name, terms or (before.terms if before else ""))
+    if before is not None:
+        _check_before(card, before, overwrite)
 
 
 def check_checkout(folder=None):

@@ -30,7 +30,7 @@ def score_file(networks, paths=()):
     def find(picture, shown, diameter):
         return detect(networks, shown, diameter=diameter)
 
-    return score_pictures(find, pictures_of(paths), report=tell)
+    return score_pictures(find, pictures_of(paths, report=tell), report=tell)
 
 
 def load(network, *, provider, threads):

@@ -39,6 +39,7 @@ def add_arguments(parser):
         help="known cells, as masks.npz or picture: drawn under the centres in on_mask.png; the share of "
         "centres on them, that of random points and the chance-corrected score go to run.json",
     )
+    parser.add_argument("--group", help="which group of that masks.npz (default: the only one, or 'cells')")
     parser.add_argument(
         "--details",
         action="store_true",
@@ -65,6 +66,7 @@ def run(args):
         "count": args.count,
         "score": args.score,
         "mask": args.mask,
+        "group": args.group,
         "details": args.details,
         "valid": args.valid,
         **_options.movie_reading(args),

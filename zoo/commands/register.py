@@ -113,8 +113,6 @@ def run(args):
         threads=args.threads,
     )
     output, in_folder = args.output, len(args.inputs) > 1 or args.output.is_dir()
-    if in_folder:
-        output.mkdir(parents=True, exist_ok=True)
     if in_folder and len(args.inputs) == 1:
         output /= stem_of(args.inputs[0])
     template = None if args.template is None else _picture(args.template, _options.movie_reading(args))
@@ -161,15 +159,22 @@ def run(args):
         refuse_inputs(files, [] if args.template is None else [args.template])
         return files
 
-    return run_each(
-        args.inputs,
-        output,
-        register,
-        network=network.origin["sha256"],
-        options=asked_options(options, template, series, **writing),
-        overwrite=args.overwrite,
-        results=results,
-    )
+    made = in_folder and not args.output.exists()
+    if made:
+        args.output.mkdir(parents=True)
+    try:
+        return run_each(
+            args.inputs,
+            output,
+            register,
+            network=network.origin["sha256"],
+            options=asked_options(options, template, series, **writing),
+            overwrite=args.overwrite,
+            results=results,
+        )
+    finally:
+        if made and not any(args.output.iterdir()):
+            args.output.rmdir()
 
 
 def _picture(path, reading):

@@ -35,12 +35,16 @@ def run(args):
     """Do all of it in a temporary folder; the repository changes at the end, or not at all."""
     from calzoo.commands._messages import tell
     from calzoo.export import export_run
+    from calzoo.export.run import card_of
+    from calzoo.inference.golden import write_golden
     from calzoo.inference.models import load_model
-    from calzoo.training.runs import load_run
-    from calzoo.weights.release import add_network, check_checkout
+    from calzoo.training.runs import build_model, load_run
+    from calzoo.weights.release import add_network, check_checkout, check_network
 
     check_checkout()
     trained = load_run(args.run)
+    card = card_of(trained, build_model(trained), args.preset)
+    check_network(card, terms=args.terms, overwrite=args.replace)
     if not trained.scores:
         _evaluate(trained)
     with tempfile.TemporaryDirectory() as folder:
@@ -75,29 +79,3 @@ def _evaluate(trained):
     from calzoo.training import runs
 
     runs.save_scores(trained, scorer(task_of_recipe(trained.recipe)).score_run(trained))
-
-
-def write_golden(model, path, *, seed=0):
-    """Write an input and what the network makes of it, by the names of the graph.
-
-    Parameters
-    ----------
-    model : calzoo.inference.models.Model
-    path : path
-        A .npz file. Each side of the input is two of the card's divisors, and 16 at least, or a map of noise
-        may be 0 everywhere; where the tile is the divisor, it is the tile.
-    seed : int, optional
-        Of the input: uniform noise between 0 and 1.
-    """
-    import numpy as np
-
-    rng = np.random.default_rng(seed)
-    card = model.card
-    arrays = {}
-    for tensor in card.inputs:
-        sizes = {"b": 1, "t": 1, "c": len(tensor.channels) or 1}
-        for axis, divisor in card.divisor.items():
-            only = divisor == card.tile.get(axis)  # crops have one size
-            sizes[axis] = divisor if only else max(2 * divisor, 16 + -16 % divisor)
-        arrays[tensor.name] = rng.random([sizes[axis] for axis in tensor.axes], np.float32)
-    np.savez_compressed(path, **arrays, **model.run(arrays))

@@ -3,8 +3,8 @@
 SIGTERM and Ctrl-C save a checkpoint and stop; the same command goes on from there
 (not with --movie and the recipes centers and centers-seed, which begin anew, and replace
 what they made of the same movie; a folder with any other result is refused: remove it before).
-The folder gets history.csv, curves.png, preview_*.png and weights.safetensors; of a movie that
-centers or centers-seed fit, the files that docs/centers.md names.
+The folder gets history.csv, curves.png and weights.safetensors, preview_*.png where the recipe
+draws them; of a movie that centers or centers-seed fit, the files that docs/centers.md names.
 """
 
 import json

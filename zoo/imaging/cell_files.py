@@ -59,7 +59,7 @@ def write_cells(
     write_rois(folder / "rois.zip", masks)
     write_table(folder / "cells.csv", cell_table(found, pixel_um))
     write_caiman(folder / "caiman_A.npz", masks)
-    shown = found.pictures.get("correlation", next(iter(found.pictures.values())))
+    shown = {kind: found.pictures[kind] for kind in ("brightness", "correlation") if kind in found.pictures}
     traces = found.traces
     spikes = None
     if traces is not None:
@@ -82,7 +82,7 @@ def write_cells(
     height, width = masks.shape
     draw_cells(
         folder / "overlay.png",
-        shown,
+        shown or found.pictures,
         masks,
         found.heat,
         scores=found.scores,

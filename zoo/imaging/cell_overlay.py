@@ -15,17 +15,19 @@ _SMALLEST_CELL = 30  # pixels of a cell's diameter that are drawn, where a panel
 _HOLDS_A_NUMBER = 36  # pixels across, so that the cell is still seen around it
 _LUMA = 165  # that every colour has at least, of 255
 _TRACE_HEIGHT, _BAR = 34, 16
+_COPIES = 0.98  # neighbours that correlate so are no cells, but repeated edges or saturated
 _DARK, _LIGHT = (16, 16, 16), (230, 230, 230)
 
 
-def draw_cells(path, picture, masks, heat, *, scores, traces=None, frame_rate_hz=None, title=""):
-    """Draw cells over a picture, and what the network thought, as PNG.
+def draw_cells(path, pictures, masks, heat, *, scores, traces=None, frame_rate_hz=None, title=""):
+    """Draw cells over pictures of a recording, and what the network thought, as PNG.
 
     Parameters
     ----------
     path : path-like
-    picture : ndarray, (Y, X)
-        The correlation image, or the one picture that there is.
+    pictures : mapping of str to ndarray, (Y, X)
+        By name, from left to right. Of "correlation", pixels that are copies of their neighbours have no say
+        in the contrast.
     masks : Masks
         The best first.
     heat : ndarray of float32, (Y, X)
@@ -39,20 +41,23 @@ def draw_cells(path, picture, masks, heat, *, scores, traces=None, frame_rate_hz
     from PIL import Image, ImageDraw
 
     zoom = _zoom(masks)
-    left = _outlined(picture, masks, zoom)
-    right = Image.fromarray(enlarge(_hot(heat), zoom))
-    if max(left.size) > _LARGEST:
-        size = tuple(max(1, round(side * _LARGEST / max(left.size))) for side in left.size)
-        left, right = left.resize(size), right.resize(size)
-    width, height = left.size
+    panels = {
+        name: _outlined(picture, _contrast(name, picture), masks, zoom) for name, picture in pictures.items()
+    }
+    panels["heat map"] = Image.fromarray(enlarge(_hot(heat), zoom))
+    width, height = panels["heat map"].size
+    if max(width, height) > _LARGEST:
+        width, height = (max(1, round(side * _LARGEST / max(width, height))) for side in (width, height))
+        panels = {name: panel.resize((width, height)) for name, panel in panels.items()}
     best = min(_BEST, len(masks)) if traces is not None and np.size(traces) else 0
     below = best * _TRACE_HEIGHT + _GAP + _BAR * bool(frame_rate_hz) if best else 0
-    sheet = Image.new("RGB", (2 * width + _GAP, height + _LINE + below), _DARK)
-    sheet.paste(left, (0, _LINE))
-    sheet.paste(right, (width + _GAP, _LINE))
+    sheet = Image.new("RGB", (len(panels) * (width + _GAP) - _GAP, height + _LINE + below), _DARK)
     draw = ImageDraw.Draw(sheet)
-    draw.text((6, _LINE // 2), title, fill=_LIGHT, font=_font(14), anchor="lm")
-    draw.text((width + _GAP + 6, _LINE // 2), "heat map", fill=_LIGHT, font=_font(14), anchor="lm")
+    for place, (name, panel) in enumerate(panels.items()):
+        left = place * (width + _GAP)
+        sheet.paste(panel, (left, _LINE))
+        line = name if place else "   ".join(filter(None, (title, name)))
+        draw.text((left + 6, _LINE // 2), line, fill=_LIGHT, font=_font(14), anchor="lm")
     for place in range(best):
         top = height + _LINE + _GAP + place * _TRACE_HEIGHT
         _trace(draw, traces[place], (44, top, sheet.width - 8, top + _TRACE_HEIGHT - 4), place, scores[place])
@@ -69,11 +74,18 @@ def _zoom(masks):
     return max(-(-_SMALLEST // side), min(seen, _LARGEST // side))
 
 
-def _outlined(picture, masks, zoom):
+def _contrast(name, picture):
+    """Return the levels that become black and white."""
+    picture = np.asarray(picture)
+    telling = picture[picture < _COPIES] if name == "correlation" else picture
+    return display_range(telling if 2 * telling.size > picture.size else picture)
+
+
+def _outlined(picture, levels, masks, zoom):
     """Return the picture with outlines and, where there is room, the numbers of the best cells."""
     from PIL import Image, ImageDraw
 
-    shown = enlarge(to_grey(picture, *display_range(picture)), zoom)[..., None].repeat(3, axis=2)
+    shown = enlarge(to_grey(picture, *levels), zoom)[..., None].repeat(3, axis=2)
     colours = _light_palette(len(masks))
     Outlines(masks, zoom, colours).draw(shown)
     image = Image.fromarray(shown)
@@ -134,9 +146,11 @@ def _trace(draw, values, box, place, score):
     if len(values) <= right - left:
         draw.line(list(zip(columns.tolist(), y.tolist(), strict=True)), fill=colour)
         return
-    for column in np.unique(columns):
-        part = y[columns == column]
-        draw.line([(int(column), float(part.min())), (int(column), float(part.max()) + 1)], fill=colour)
+    starts = np.flatnonzero(np.diff(columns, prepend=-1))
+    for start, stop in zip(starts, [*starts[1:], len(y)], strict=True):
+        part = y[max(start - 1, 0) : stop]  # from the frame before on, or jumps would be gaps
+        column = int(columns[start])
+        draw.line([(column, float(part.min())), (column, float(part.max()) + 1)], fill=colour)
 
 
 def _time_bar(draw, frames, frame_rate_hz, sheet):

@@ -9,14 +9,15 @@ from calzoo.imaging.center_channels import smoothed
 from calzoo.imaging.center_traces import splats
 from calzoo.imaging.contours import Outlines, display_range, enlarge, palette, screen_zoom, to_grey
 from calzoo.imaging.diameters import aspect_of
+from calzoo.imaging.figures import save_figure, subplots
 from calzoo.imaging.frames import as_movie
-from calzoo.imaging.outputs import output_file
 
 _SAMPLES = 200  # frames that a still picture is made of, at most,
 _PIXELS = 2**26  # and pixels, though 16 frames are taken of any movie
 _RESTING = 60  # of these frames, that the median needs: about so many are held
 _PIECE = 8  # frames that are smoothed together
 _TRACES = 12
+_MANY = 5000  # values of a histogram, among which the rare ones would not be seen
 
 
 def still_picture(movie, diameter_px, aspect=(1.0, 1.0)):
@@ -70,7 +71,7 @@ def draw_overlay(path, found, movie, *, title):
     outlined = np.repeat(enlarge(to_grey(picture, low, high), zoom)[..., None], 3, axis=-1)
     if found.count:
         Outlines(found.masks, zoom).draw(outlined)
-    figure, (left, right) = _figure(1, 2, 15, 7.5)
+    figure, (left, right) = subplots(1, 2, 15, 7.5)
     edge = (-0.5, picture.shape[1] - 0.5, picture.shape[0] - 0.5, -0.5)
     left.imshow(outlined, extent=edge, interpolation="nearest")
     left.scatter(found.points[:, 1], found.points[:, 0], s=9, c="red", marker="+", linewidths=0.8)
@@ -87,7 +88,7 @@ def draw_overlay(path, found, movie, *, title):
     right.set_yticklabels([str(n + 1) for n in range(min(found.count, _TRACES))])
     right.set_xlabel("frame")
     right.set_title("s(t) of the likeliest, each to its own scale", fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_stages(path, found, movie, *, frame=None):
@@ -106,14 +107,14 @@ def draw_stages(path, found, movie, *, frame=None):
     if frame is None:
         frame = int(found.traces.sum(axis=0).argmax()) if found.count else 0
     picture, rendered, made = stages(found, movie, frame)
-    figure, panels = _figure(1, 5, 20, 4.4)
+    figure, panels = subplots(1, 5, 20, 4.4)
     limits = display_range(picture)
     _show(panels[0], picture, f"frame {frame}, less its surroundings", limits)
     _show(panels[1], found.heat[..., 0], "heat map, highest of all windows", (0, 1), "magma")
     _show(panels[2], rendered, "coordinates, rendered", (0, 1.2), "magma")
     _show(panels[3], made, "reconstruction: s(t) times splats, alike", limits)
     _show(panels[4], picture - made, "what is left", limits)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def stages(found, movie, frame):
@@ -138,7 +139,7 @@ def stages(found, movie, frame):
     return both[0], rendered, both[1]
 
 
-def read_mask(path, frame_shape):
+def read_mask(path, frame_shape, group=None):
     """Read where cells are known to be.
 
     Parameters
@@ -147,6 +148,8 @@ def read_mask(path, frame_shape):
         A masks.npz or a picture.
     frame_shape : tuple of int
         (Y, X).
+    group : str, optional
+        Of the masks.npz, as for `calzoo.read_masks`.
 
     Returns
     -------
@@ -161,10 +164,15 @@ def read_mask(path, frame_shape):
     if path.suffix == ".npz":
         from calzoo.imaging.masks import read_masks
 
-        mask = read_masks(path).count() > 0
+        mask = read_masks(path, group).count() > 0
     else:
         from calzoo.imaging.readers import files
 
+        if group is not None:
+            message = (
+                f"{path}: a picture has no groups of masks, got group {group!r} (--group); leave it out."
+            )
+            raise CalzooError(message)
         mask = _picture(files.existing(path)) > 0
     if mask.shape != tuple(frame_shape):
         message = (
@@ -190,7 +198,7 @@ def draw_on_mask(path, mask, points, *, corrected=None):
     """
     rows, columns = np.clip(np.round(points).astype(int), 0, np.array(mask.shape) - 1).reshape(-1, 2).T
     inside = mask[rows, columns]
-    figure, axes = _figure(1, 1, 7, 7)
+    figure, axes = subplots(1, 1, 7, 7)
     axes.imshow(0.5 * mask, cmap="gray", vmin=0, vmax=1)
     axes.scatter(columns, rows, s=18, c=np.where(inside, "lime", "red"), edgecolors="black", linewidths=0.4)
     share = f"{inside.mean():.0%}" if len(inside) else "none"
@@ -199,7 +207,7 @@ def draw_on_mask(path, mask, points, *, corrected=None):
         title += f", chance-corrected {corrected:.2f}"
     axes.set_title(title, fontsize=9)
     axes.set_axis_off()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_trajectories(path, picture, trajectories, kept=None):
@@ -216,7 +224,7 @@ def draw_trajectories(path, picture, trajectories, kept=None):
     kept : ndarray of int, optional
         Coordinates that are left after pruning and merging.
     """
-    figure, axes = _figure(1, 1, 8, 8)
+    figure, axes = subplots(1, 1, 8, 8)
     _show(
         axes,
         picture,
@@ -230,7 +238,7 @@ def draw_trajectories(path, picture, trajectories, kept=None):
     chosen = last if kept is None else last[kept]
     axes.scatter(chosen[:, 1], chosen[:, 0], s=22, c="red", marker="+", linewidths=0.9, label="end")
     axes.legend(fontsize=8, loc="lower right")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_feature_maps(path, maps, *, names=None):
@@ -247,17 +255,17 @@ def draw_feature_maps(path, maps, *, names=None):
     count = maps.shape[-1]
     columns = int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
-    figure, panels = _figure(rows, columns, 2.4 * columns, 2.5 * rows)
+    figure, panels = subplots(rows, columns, 2.4 * columns, 2.5 * rows)
     for number, axes in enumerate(np.ravel(panels)):
         if number < count:
             title = str(number) if names is None else names[number]
             _show(axes, maps[..., number], title, display_range(maps[..., number]))
         axes.set_axis_off()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_histograms(path, values):
-    """Draw how often values occur, one panel for each.
+    """Draw how often values occur, one panel for each; on a logarithmic axis where they are thousands.
 
     Parameters
     ----------
@@ -266,12 +274,11 @@ def draw_histograms(path, values):
     values : dict of str to ndarray
         For example pixels of the frames, heat, scores, radii.
     """
-    figure, panels = _figure(1, max(len(values), 1), 3.4 * max(len(values), 1), 2.8)
+    figure, panels = subplots(1, max(len(values), 1), 3.4 * max(len(values), 1), 2.8)
     for axes, (name, numbers) in zip(np.ravel(panels), values.items(), strict=False):
-        # Without a value there is no power of ten to draw.
-        axes.hist(np.ravel(numbers), bins=60, color="steelblue", log=np.size(numbers) > 0)
+        axes.hist(np.ravel(numbers), bins=60, color="steelblue", log=np.size(numbers) >= _MANY)
         axes.set_title(name, fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_losses(path, history):
@@ -283,12 +290,12 @@ def draw_losses(path, history):
         A .png file.
     history : dict of str to sequence of float
     """
-    figure, panels = _figure(1, max(len(history), 1), 3.6 * max(len(history), 1), 3)
+    figure, panels = subplots(1, max(len(history), 1), 3.6 * max(len(history), 1), 3)
     for axes, (name, numbers) in zip(np.ravel(panels), history.items(), strict=False):
         axes.plot(np.asarray(numbers, float), linewidth=0.9)
         axes.set_title(name, fontsize=9)
         axes.grid(alpha=0.3)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _picture(path):
@@ -329,18 +336,3 @@ def _show(axes, picture, title, limits, colours="gray"):
     axes.imshow(picture, cmap=colours, vmin=limits[0], vmax=limits[1])
     axes.set_title(title, fontsize=9)
     axes.set_axis_off()
-
-
-def _figure(rows, columns, width, height):
-    """Return a figure and its axes without touching the user's backend."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure((width, height), layout="tight")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns)
-
-
-def _save(figure, path):
-    with output_file(path) as part:
-        figure.savefig(part, format="png", dpi=80)

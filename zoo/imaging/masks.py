@@ -323,7 +323,14 @@ def _choose(path, groups, group):
         group = groups[0] if len(groups) == 1 else "cells"
     if group in groups:
         return group
-    message = f"{path}: there is no group of masks {group!r}; found: {', '.join(groups) or 'none'}"
+    if not groups:
+        message = (
+            f"{path}: expected the arrays GROUP_shape, _indptr, _row and _col of masks, got others; of a "
+            "stack (N, Y, X) or a label image they are made by write_masks of calzoo.imaging.masks, with "
+            "Masks.from_stack or Masks.from_labels."
+        )
+        raise CalzooError(message)
+    message = f"{path}: there is no group of masks {group!r}; found: {', '.join(groups)}; name one as group."
     raise CalzooError(message)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from calzoo.imaging.figures import new_figure, save_figure
 from calzoo.imaging.normalisation import percentile_range
 
 _BAD = "#d55e00"
@@ -21,16 +22,12 @@ def draw_registration(path, quality, report, *, title=""):
         Its numbers stand in the titles.
     title : str, optional
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure((15, 7.8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(15, 7.8, "constrained")
     figure.suptitle(title, fontsize=11, parse_math=False)
     top, bottom = figure.subfigures(2, 1, height_ratios=(4.2, 3.6))
     _draw_means(top.subplots(1, 4), quality, report)
     _draw_traces(bottom.subplots(3, 1, sharex=True), quality)
-    figure.savefig(path, format="png", dpi=90)
+    save_figure(figure, path, dpi=90)
 
 
 def red_green(first, second, kept=...):

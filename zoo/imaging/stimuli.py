@@ -22,6 +22,7 @@ import math
 import os
 import re
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +129,8 @@ def read_stimuli(
     Raises
     ------
     CalzooError
-        If a column is missing, a value cannot be read, a cell is not one of K, or a
-        time lies beyond the recording.
+        If `frames` is no number of frames, a column is missing, a value cannot be read, a cell is not one
+        of K, or a time lies beyond the recording.
 
     Examples
     --------
@@ -140,6 +141,11 @@ def read_stimuli(
     (('1', '2+3', 'none'), 20)
     """
     path = Path(path)
+    if not isinstance(frames, Integral) or frames is True or frames < 1:
+        message = (
+            f"frames: expected the number of frames of the {label}, a whole number from 1 on, got {frames!r}."
+        )
+        raise CalzooError(message)
     rows = _read(path, frames)
     names = rows[0].keys()
     found = _cells_of(path, rows, conditions)

@@ -2,9 +2,10 @@
 
 import base64
 import html
-from pathlib import Path
 
 import numpy as np
+
+from calzoo.imaging.figures import save_figure, subplots
 
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem}
 img{max-width:100%}table{border-collapse:collapse;margin:1rem 0}
@@ -100,7 +101,7 @@ def draw_matrices(path, matrices, analysis, changes=None):
     changes : dict of int to Change, optional
         Whose p is written into the groups' frames of a difference.
     """
-    figure, panels = _figure(1, len(matrices), 6.2 * len(matrices), 5.6)
+    figure, panels = subplots(1, len(matrices), 6.2 * len(matrices), 5.6, "constrained")
     names, groups = analysis.stimuli.names, analysis.groups
     for panel, (title, matrix) in zip(np.ravel(panels), matrices, strict=True):
         difference = " - " in title
@@ -120,7 +121,7 @@ def draw_matrices(path, matrices, analysis, changes=None):
                 text = f"p = {changes[group].p:.3f}"
                 panel.text(first + side / 2, first + side / 2, text, ha="center", va="center", fontsize=9,
                            bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0})  # fmt: skip
-    _save(figure, path)
+    save_figure(figure, path, dpi=90)
 
 
 def draw_overlay(path, analysis, count=6):
@@ -130,7 +131,7 @@ def draw_overlay(path, analysis, count=6):
     chosen = [
         some[i] for i in np.unique(np.linspace(0, len(some) - 1, min(count, len(some))).round().astype(int))
     ]
-    figure, panels = _figure(1, len(chosen) + 1, 2.6 * (len(chosen) + 1), 2.9)
+    figure, panels = subplots(1, len(chosen) + 1, 2.6 * (len(chosen) + 1), 2.9, "constrained")
     grey = _grey(analysis.average)
     panels[0].imshow(grey, cmap="gray", vmin=0, vmax=1)
     panels[0].set_title("mean frame", fontsize=9)
@@ -141,7 +142,7 @@ def draw_overlay(path, analysis, count=6):
         panel.set_title(f"cells {analysis.stimuli.names[c]}", fontsize=9)
     for panel in panels:
         panel.set_axis_off()
-    _save(figure, path)
+    save_figure(figure, path, dpi=90)
 
 
 def draw_gallery(path, analysis):
@@ -150,13 +151,15 @@ def draw_gallery(path, analysis):
     chosen = np.unique(np.linspace(0, len(names) - 1, min(_SHOWN, len(names))).round().astype(int))
     columns = min(10, len(chosen))
     rows = -(-len(chosen) // columns)
-    figure, panels = _figure(rows, columns, 1.35 * columns, 1.55 * rows)
+    figure, panels = subplots(rows, columns, 1.35 * columns, 1.55 * rows, "constrained")
     for panel in np.ravel(panels):
         panel.set_axis_off()
     for panel, c in zip(np.ravel(panels), chosen, strict=False):
         panel.imshow(analysis.mean_cams[c], cmap="magma", vmin=0)
         panel.set_title(names[c], fontsize=7, pad=2)
-    _save(figure, path)
+    if len(chosen) < len(names):
+        figure.suptitle(f"{len(chosen)} of {len(names)} conditions", fontsize=9)
+    save_figure(figure, path, dpi=90)
 
 
 def draw_accuracy(path, analysis):
@@ -165,7 +168,7 @@ def draw_accuracy(path, analysis):
     found = analysis.logits > np.log(analysis.threshold / (1 - analysis.threshold))
     alone = truth.sum(axis=1) == 1
     cells = truth.shape[1] - 1
-    figure, (left, right) = _figure(1, 2, 13, 4.6, {"width_ratios": (1.7, 1)})
+    figure, (left, right) = subplots(1, 2, 13, 4.6, "constrained", {"width_ratios": (1.7, 1)})
     place = np.arange(cells + 1)
     for number, (label, rows) in enumerate((("all", alone | ~alone), ("alone", alone), ("in pairs", ~alone))):
         rate = [_rate(found[rows & truth[:, k], k]) for k in place]
@@ -182,7 +185,7 @@ def draw_accuracy(path, analysis):
     for set_ticks in (right.set_xticks, right.set_yticks):
         set_ticks(place, [*(str(k + 1) for k in range(cells)), "none"], fontsize=6)
     figure.colorbar(shown, ax=right, shrink=0.85)
-    _save(figure, path)
+    save_figure(figure, path, dpi=90)
 
 
 def draw_trials(path, analysis):
@@ -193,7 +196,7 @@ def draw_trials(path, analysis):
     exact = (found[:, :-1] == truth[:, :-1]).all(axis=1)
     some = truth[:, :-1].any(axis=1)
     sure = np.where(truth, 0.5 * (1 + np.tanh(analysis.logits / 2)), 0).sum(axis=1) / truth.sum(axis=1)
-    figure, panels = _figure(1, 2, 11, 3.6)
+    figure, panels = subplots(1, 2, 11, 3.6, "constrained")
     for panel, values, label in zip(
         panels, (shown.trial, shown.offset), ("trial", "frame after the onset"), strict=True
     ):
@@ -204,7 +207,7 @@ def draw_trials(path, analysis):
         panel.set_xticks(listed)
         panel.grid(alpha=0.3)
         panel.legend(fontsize=8, loc="lower left")
-    _save(figure, path)
+    save_figure(figure, path, dpi=90)
 
 
 def draw_changes(path, changes, what):
@@ -217,7 +220,7 @@ def draw_changes(path, changes, what):
     what : str
         Has changed.
     """
-    figure, panel = _figure(1, 1, 7, 1.2 + 0.6 * len(changes))
+    figure, panel = subplots(1, 1, 7, 1.2 + 0.6 * len(changes), "constrained")
     for row, change in enumerate(changes.values()):
         colour = "#c03028" if change.p < 0.05 else "#555555"
         panel.plot(change.interval, (row, row), color=colour, linewidth=3)
@@ -226,7 +229,7 @@ def draw_changes(path, changes, what):
     panel.axvline(0, color="black", linewidth=0.8)
     panel.set_yticks(range(len(changes)), [f"group {group}" for group in changes])
     panel.set(xlabel=f"change of the {what} (95 % interval)", ylim=(len(changes) - 0.5, -0.5))
-    _save(figure, path)
+    save_figure(figure, path, dpi=90)
 
 
 def draw_pairs(path, before, after, count=6):
@@ -234,7 +237,7 @@ def draw_pairs(path, before, after, count=6):
     change = np.sqrt(((after.mean_cams - before.mean_cams) ** 2).mean(axis=(1, 2)))
     change[[not cells for cells in before.stimuli.conditions]] = -1
     chosen = np.argsort(-change)[: min(count, len(change))]
-    figure, panels = _figure(3, len(chosen), 2.2 * len(chosen), 6.9)
+    figure, panels = subplots(3, len(chosen), 2.2 * len(chosen), 6.9, "constrained")
     panels = np.reshape(panels, (3, len(chosen)))
     for column, c in enumerate(chosen):
         pair = before.mean_cams[c], after.mean_cams[c]
@@ -248,7 +251,7 @@ def draw_pairs(path, before, after, count=6):
     for panel in panels.ravel():
         panel.set_xticks([])
         panel.set_yticks([])
-    _save(figure, path)
+    save_figure(figure, path, dpi=90)
 
 
 _NOTES = {
@@ -334,17 +337,3 @@ def _name_axes(panel, names):
     else:
         panel.set_xticks([])
         panel.set_yticks([])
-
-
-def _figure(rows, columns, width, height, grid=None):
-    """Return a figure and its axes without touching the user's backend."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure((width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, gridspec_kw=grid)
-
-
-def _save(figure, path):
-    figure.savefig(Path(path), format="png", dpi=90)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from calzoo.errors import CalzooError
 from calzoo.imaging.cell_files import STALE
+from calzoo.imaging.cell_pictures import resize
 from calzoo.imaging.center_channels import CELL_PX, CHANNELS, grid_for, window_channels
 from calzoo.imaging.center_files import center_table, write_centers
 from calzoo.imaging.center_peaks import local_maxima, refine
@@ -29,6 +31,7 @@ from calzoo.inference.progress import progress_bar
 
 #: Faster movies are averaged down to about this for the search; traces keep every frame.
 FASTEST_HZ = 10.0
+_FEWEST_FRAMES = 50
 _FILES = ("centers.csv", "traces.csv", "masks.npz", "labels.tif", "rois.zip", "overlay.png", "stages.png")
 _DETAILS = ("pictures.png", "histograms.png")
 
@@ -149,7 +152,8 @@ def find_centers(
     Parameters
     ----------
     movie : movie or ndarray, (T, Y, X)
-        At least two frames, of any integer or float data type, without motion.
+        At least two frames, of any integer or float data type, without motion. A warning says if it has
+        fewer than 50.
     preset : str, optional
         Released network, where `model` is absent.
     model : str, path, Model or CenterNetwork, optional
@@ -201,6 +205,12 @@ def find_centers(
     width = diameter_px(diameter, size)
     width = network.measured_diameter(slow, threads=workers, aspect=aspect) if width is None else width
     grid = grid_for(movie.shape[1:], width, aspect)
+    if movie.shape[0] < _FEWEST_FRAMES:
+        warnings.warn(
+            f"the movie has {movie.shape[0]} frames; from fewer than some {_FEWEST_FRAMES} cells are missed "
+            "that do not fire in them.",
+            stacklevel=2,
+        )
     heat = projected(network, slow, grid, workers)
     pixels = local_maxima(heat[..., 0], distance=network.apart * CELL_PX, threshold=score)
     points = np.clip(grid.to_frame(refine(heat[..., 0], pixels)), 0, np.array(movie.shape[1:]) - 1)
@@ -209,7 +219,7 @@ def find_centers(
     seen = heat[tuple(pixels.T)].reshape(-1, 3)
     radii = (np.clip(seen[:, 2], 0.3 * CELL_PX / 2, 3 * CELL_PX / 2) * grid.mean_step).astype(np.float32)
     activity = extract_activity(movie, points, radii, aspect)
-    masks = cell_masks(_on_frame(heat[..., 1], grid), points, radii, aspect=aspect)
+    masks = cell_masks(resize(heat[..., 1], grid.frame_shape), points, radii, aspect=aspect)
     if valid is not None:
         masks = Masks.from_pixels(masks.shape, [(y[valid[y, x]], x[valid[y, x]]) for y, x in masks])
     return Centers(
@@ -268,6 +278,7 @@ def run_centers(
     count=None,
     score=None,
     mask=None,
+    group=None,
     judge=None,
     details=False,
     valid=None,
@@ -289,6 +300,8 @@ def run_centers(
         As for `find_centers`.
     mask : path, optional
         Masks (.npz) or a picture (.tif) of known cells, to be drawn under the centres.
+    group : str, optional
+        Which group of masks.npz, as for `calzoo.read_masks`.
     judge : callable, optional
         ``judge(points, known)`` returns what run.json says, as "on_mask", of points on such a mask (Y, X), a
         mapping; the title of on_mask.png takes "chance_corrected" from it.
@@ -321,15 +334,23 @@ def run_centers(
     began = time.perf_counter()
     names = [*_FILES, *(["on_mask.png"] if mask is not None else []), *(_DETAILS if details else [])]
     refuse_others(out, names)
+    if group is not None and mask is None:
+        message = (
+            f"group {group!r} (--group): of known cells, and there are none; give them as mask (--mask)."
+        )
+        raise CalzooError(message)
     asked = {"diameter": diameter, "count": count, "score": score, "details": details}
-    asked |= {"mask": mask and source_facts(mask), "valid": valid and source_facts(valid)}
+    asked |= {"mask": mask and source_facts(mask), "group": group, "valid": valid and source_facts(valid)}
     with contextlib.ExitStack() as files:
         movie = files.enter_context(open_movie(path, **reading))
         network = CenterNetwork.load(model, preset, provider=provider, threads=threads)
-        known = None if mask is None else read_mask(mask, movie.shape[1:])
+        known = None if mask is None else read_mask(mask, movie.shape[1:], group)
         area = read_valid(valid, movie.shape[1:])
         if movie.pixel_um is None:
-            print(f"calzoo: {path}: the pixel size is not known, columns in um stay empty.", file=sys.stderr)
+            print(
+                f"calzoo: {path}: the pixel size is not known, columns in um stay empty; give --pixel Y,X.",
+                file=sys.stderr,
+            )
         inputs = [path, *(file for file in (mask, valid) if file is not None)]
         # Before the work: where nothing can be written, hours of it would be lost.
         folder = files.enter_context(output_folder(out, stale=STALE, inputs=inputs))
@@ -430,12 +451,3 @@ def _slowed(movie, rate):
 
     size = _bin_size(movie, rate)
     return movie if size == 1 else bin_frames(movie, size)
-
-
-def _on_frame(picture, grid):
-    """Return a picture of the grid in the pixels of the frame, each with the value of the nearest."""
-    rows, columns = (
-        np.clip(((np.arange(n) + 0.5) / step).astype(int), 0, side - 1)
-        for n, step, side in zip(grid.frame_shape, grid.step, grid.shape, strict=True)
-    )
-    return picture[rows[:, None], columns]

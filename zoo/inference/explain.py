@@ -27,6 +27,7 @@ from calzoo.errors import CalzooError
 from calzoo.imaging.frames import sides_of
 from calzoo.inference import onnx_layers
 from calzoo.inference.models import Model, checked_threads
+from calzoo.weights import registry
 
 Method = Literal["score-cam", "eigen-cam", "occlusion"]
 METHODS = get_args(Method)
@@ -82,7 +83,8 @@ def explain(
     Parameters
     ----------
     model : str, path or Model
-        Any .onnx file, with or without a card, that turns pictures into scores (B, K).
+        Any .onnx file, with or without a card, that turns pictures into scores (B, K); a preset as
+        ``load_model(NAME)``.
     image : ndarray, (C, Y, X), (Y, X, C) or (Y, X)
         One network input without the batch, normalised as the network takes it.
     method : {"score-cam", "eigen-cam", "occlusion"}, optional
@@ -254,6 +256,9 @@ def _bytes(model):
     try:
         return path.read_bytes(), path
     except OSError as error:
+        if str(model) in registry.presets():
+            message = f"{model!r} is a preset; expected an .onnx file, or load_model({model!r})."
+            raise CalzooError(message) from error
         message = f"{path}: expected an .onnx file, but it cannot be read ({error.strerror})."
         raise CalzooError(message) from error
 

@@ -311,8 +311,7 @@ def _finish(job, work, out, movie, report, path, timing):
         out.with_suffix(".json").unlink()
         for name in SERIES:  # of the earlier result
             out.with_suffix(f".{name}.npy").unlink(missing_ok=True)
-    with output_file(out.with_suffix(".png")) as part:
-        draw_registration(part, quality, report, title=shown_name(path))
+    draw_registration(out.with_suffix(".png"), quality, report, title=shown_name(path))
     with output_file(out.with_suffix(".valid.png")) as part:
         Image.fromarray(np.where(quality.valid, 255, 0).astype(np.uint8)).save(part, format="PNG")
     os.replace(tif, out)

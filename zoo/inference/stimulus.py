@@ -321,7 +321,10 @@ def probability(logits):
 
 
 def check_table(movie, stimuli):
-    """Refuse a table that goes beyond its movie."""
+    """Refuse what is no table of stimuli, or goes beyond its movie."""
+    if not isinstance(stimuli, Stimuli):
+        message = f"stimuli: expected what calzoo.read_stimuli returns, got {type(stimuli).__name__}."
+        raise CalzooError(message)
     if len(stimuli) and stimuli.frames.max() >= len(movie):
         message = (
             f"the table of stimuli goes to frame {stimuli.frames.max()}, but the recording has the frames "

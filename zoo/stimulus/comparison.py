@@ -197,6 +197,10 @@ def compare_analyses(
         If the conditions, their groups or the sizes of frames differ, or a recording has fewer than
         three trials with all conditions of a group.
     """
+    for name, side in (("before", before), ("after", after)):
+        if not isinstance(side, StimulusAnalysis):
+            message = f"{name}: expected what calzoo.analyse_stimuli returns, got {type(side).__name__}."
+            raise CalzooError(message)
     check_pair(before.stimuli, after.stimuli, [side.average.shape for side in (before, after)])
     if before.facts["model"]["sha256"] != after.facts["model"]["sha256"]:
         message = "expected both recordings to be seen by one network, got two: maps of two differ anyway."
