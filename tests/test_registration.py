@@ -859,7 +859,7 @@ def test_movies_whose_results_would_share_a_file_are_refused_before_the_work(rec
     assert main(command) == 1
     said = f"different names, got {raw} and {other}, which would both write {folder / 'raw.valid.png'}; run"
     assert said in capsys.readouterr().err
-    assert not list(folder.iterdir())
+    assert not folder.exists()
 
 
 def test_one_movie_goes_into_a_folder_that_is_there(recorded, tmp_path, capsys):
