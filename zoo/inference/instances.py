@@ -61,8 +61,8 @@ def runs_of(mask, connectivity=CONNECTIVITY):
     # One empty row and column more, so that no run reaches into the next row or plane.
     padded = np.pad(mask, ((0, 0), (0, 1), (0, 1)))
     rows, width = padded.shape[1:]
-    change = np.diff(padded.reshape(-1).view(np.int8), prepend=np.int8(0))
-    starts, ends = np.flatnonzero(change == 1), np.flatnonzero(change == -1)
+    edges = np.flatnonzero(np.diff(padded.reshape(-1), prepend=False))
+    starts, ends = np.ascontiguousarray(edges.reshape(-1, 2).T)
     if not len(starts):
         return starts, ends, np.zeros(0, np.int32)
     # The rows that come before: in the same plane, and in the plane before three of them. Along x, runs
@@ -70,7 +70,8 @@ def runs_of(mask, connectivity=CONNECTIVITY):
     neighbours = zip((1, rows - 1, rows, rows + 1), _REACHES[connectivity], strict=True)
     pairs = [_touching_runs(starts, ends, back * width, reach) for back, reach in neighbours if reach >= 0]
     roots = _unite(len(starts), *np.concatenate(pairs, axis=1))
-    return starts, ends, np.unique(roots, return_inverse=True)[1].astype(np.int32).reshape(-1)
+    numbers = np.cumsum(roots == np.arange(len(roots)), dtype=np.int32) - 1  # a root is its piece's first run
+    return starts, ends, numbers[roots]
 
 
 def _touching_runs(starts, ends, back, reach):
