@@ -1,7 +1,6 @@
 """A stack with black padding that is scaled for the network: the edge of what was recorded is no edge."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -57,7 +56,7 @@ def test_a_scaled_stack_shows_no_edge_of_its_padding(rng, factors):
 
 def test_without_padding_a_scaled_stack_is_what_scaling_after_resampling_gives(rng):
     volume = rng.uniform(400, 600, (12, 50, 60)).astype(np.float32)
-    scaling, seen = Scaling(offset=400.0, span=200.0), []
+    seen = []
     for padding in (None, 0.0):  # 0 is nowhere in it
         eyes = Eyes()
         network = AxonNetwork(eyes)
@@ -65,7 +64,6 @@ def test_without_padding_a_scaled_stack_is_what_scaling_after_resampling_gives(r
         list(network.classes(as_volume(volume), Scaling(400.0, 200.0, padding=padding), grid))
         seen.append(np.concatenate([image.ravel() for image in eyes.seen]))
     np.testing.assert_allclose(seen[0], seen[1], atol=1e-5)
-    assert scaling.padding is None
 
 
 def test_a_run_finds_in_a_padded_scaled_stack_what_it_finds_without_the_padding(rng):
@@ -83,7 +81,7 @@ def test_a_run_finds_in_a_padded_scaled_stack_what_it_finds_without_the_padding(
         found.append(np.concatenate(list(network.classes(as_volume(volume), scaling, grid))))
     np.testing.assert_array_equal(found[1][:, :, :60], found[0][:, :, :60])
     assert not found[1][:, :, 64:].any()
-    assert SimpleNamespace(axon=(found[0] == 1).sum()).axon > 1000
+    assert (found[0] == 1).sum() > 1000
 
 
 class Everywhere(Eyes):

@@ -30,7 +30,7 @@ def test_the_odds_of_classes_change_by_the_ratio_of_their_weights(tmp_path, rng,
     assert "best_score" not in weighted.ledger
 
 
-@pytest.mark.parametrize("weights", ["1,2", "1,0,1", "1,-1,1", "1,nan,1"])
+@pytest.mark.parametrize("weights", ["1,2", "1,0,1", "1,-1,1", "1,nan,1", "1,x,1"])
 def test_what_are_no_three_weights_is_refused(tmp_path, weights):
     run = write_run(tmp_path / "run", 1)
     with pytest.raises(CalzooError, match="expected 3 weights of classes above 0, got"):

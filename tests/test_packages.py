@@ -97,6 +97,7 @@ def test_terms_stand_in_the_package(tmp_path, monkeypatch):
         ("axons", "there.zip", r"there\.zip: expected a name that is free"),
         (".", "a.zip", r"got a folder; of a run write the file first: calzoo export \. -o NAME\.onnx"),
         ("none.onnx", "a.zip", "it cannot be read"),
+        ("x-cpu.onnx", "a.zip", r"x-cpu\.onnx: expected the file that all providers run, .* pack x\.onnx"),
     ],
 )
 def test_what_cannot_be_packed_is_refused(tmp_path, network, output, reason):

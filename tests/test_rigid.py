@@ -175,6 +175,13 @@ def test_a_fit_of_what_has_no_peak_may_be_wrong_by_the_reach(rng):
     assert errors.max() <= errors[0]
 
 
+def test_a_fit_keeps_to_a_reach_between_two_steps_of_the_search(rng):
+    wide = ndimage.gaussian_filter(rng.normal(size=(300, 300)), 3)
+    fit = RigidFit(wide[20:-20, 20:-20], reach=3)
+    found, _, _ = fit(np.stack([wide[12:-28, 28:-12], wide[20:-20, 20:-20]]).astype(np.float32))
+    assert np.abs(found).max() <= 3
+
+
 def test_bins_are_means_and_the_rest_is_cut_off(rng):
     frames = rng.normal(size=(2, 9, 13)).astype(np.float32)
     expected = frames[:, :8, :12].reshape(2, 2, 4, 3, 4).mean(axis=(2, 4))

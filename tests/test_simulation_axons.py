@@ -134,6 +134,13 @@ def test_magnified_axons_are_wider_and_as_noisy(style):
     assert np.median(ratios) == pytest.approx(2, rel=0.2)
 
 
+@pytest.mark.parametrize("magnification", [0.2, 5])
+@pytest.mark.parametrize("style", ["confocal", "lightsheet", "twophoton", "neuropil", "anything"])
+def test_every_stack_can_be_magnified(style, magnification):
+    for seed in range(5):
+        simulate_axons(seed, (2, 16, 16), style=style, magnification=magnification)
+
+
 def test_a_magnification_that_means_nothing_is_refused():
     with pytest.raises(CalzooError, match=r"magnification must be between 0\.2 and 5, got 0"):
         simulate_axons(1, (4, 16, 16), style="confocal", magnification=0)

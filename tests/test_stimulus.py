@@ -25,6 +25,7 @@ from calzoo.imaging.stimulus_report import draw_gallery, write_comparison
 from calzoo.simulation.stimulus import simulate_stimulus
 from calzoo.stimulus import folders
 from calzoo.stimulus.analysis import analyse_stimuli, blocks, predictions
+from calzoo.stimulus.answers import roi_answers
 from calzoo.stimulus.comparison import check_trials, compare_analyses, comparison_table, overlapping_trials
 from calzoo.stimulus.folders import run_compare, run_stimulus, stimulated_pixels
 
@@ -405,6 +406,20 @@ def test_a_similarity_that_is_not_defined_is_left_out(rng, tmp_path):
     write_run_json(tmp_path, groups=columns)
     write_comparison(tmp_path, comparison, columns, ("a", "b"))
     assert "<td>nan</td>" in (tmp_path / "report.html").read_text()
+
+
+def test_a_group_of_one_condition_has_no_part_in_the_means(rng, tmp_path):
+    frames, rows = recording(rng)
+    groups = {"1": "1"} | dict.fromkeys(("2", "3", "1+2", "1+3", "2+3", ""), "2")
+    rows = [f"{row[: row.rindex(',')]},{groups[row.split(',')[1]]}" for row in rows]
+    stimuli = read_stimuli(table_of(tmp_path, rows), frames=len(frames), after=2)
+    analysis = analyse_stimuli(frames, stimuli, model=MODEL)
+    masks = np.indices(frames.shape[1:])[0] // 16 == np.arange(2)[:, None, None]
+    answers = [roi_answers(frames, stimuli, masks)] * 2
+    columns = comparison_table(compare_analyses(analysis, analysis, answers=answers))
+    assert np.isnan(columns["mean_zncc_before"][0])
+    assert columns["mean_zncc_before"][2] == columns["mean_zncc_before"][1]
+    assert np.isfinite(columns["similarity_before"][1:]).all()
 
 
 def test_recordings_that_cannot_be_compared_are_refused(rng, tmp_path):

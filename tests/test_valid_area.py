@@ -11,6 +11,7 @@ from test_centers import AT, SUMMITS, blinking
 from calzoo.cli import main
 from calzoo.errors import CalzooError
 from calzoo.imaging.cell_summary import cell_pictures
+from calzoo.imaging.center_traces import cell_masks
 from calzoo.imaging.frames import ArrayMovie
 from calzoo.imaging.traces import neuropil_rings
 from calzoo.imaging.valid_area import as_valid, read_valid, steady_outside
@@ -31,6 +32,17 @@ def framed(movie, rng, margin=20):
     for number in range(1, len(wide), 3):  # here the tissue was seen farther out
         wide[number][~valid] = movie.mean() + rng.normal(0, movie.std(), np.count_nonzero(~valid))
     return wide, valid
+
+
+def test_masks_of_centers_are_one_piece_within_the_valid_area():
+    """A mask whose middle is not valid keeps the piece at its centre."""
+    valid = np.ones((40, 40), bool)
+    valid[24:26] = False
+    masks = cell_masks(np.ones((40, 40)), [[18.0, 20.0]], [8.0], valid=valid)
+    ((rows, columns),) = masks
+    assert valid[rows, columns].all()
+    assert rows.max() == 23
+    assert len(rows) > 100
 
 
 @pytest.mark.parametrize("kind", ["movie", "summary"])

@@ -47,7 +47,7 @@ def reweight_run(run, out, weights):
     if trained is None:
         message = f"{run.path}: expected a run of axons, whose loss weighs classes, got {run.recipe.name!r}."
         raise CalzooError(message)
-    weights = tuple(float(weight) for weight in weights)
+    weights = tuple(map(_number, weights))
     if len(weights) != len(trained) or not all(0 < weight < np.inf for weight in weights):
         message = f"expected {len(trained)} weights of classes above 0, got {list(weights)}."
         raise CalzooError(message)
@@ -69,6 +69,13 @@ def reweight_run(run, out, weights):
     return load_run(out)
 
 
+def _number(weight):
+    try:
+        return float(weight)
+    except ValueError:
+        return np.nan
+
+
 def _shares(weights):
     return np.asarray(weights, float) / np.sum(weights)
 
@@ -80,7 +87,7 @@ def main(argv=None):
     parser.add_argument("--weights", required=True, help="of background, axon and border, e.g. 1,1.1,0.9")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="RUN")
     args = parser.parse_args(argv)
-    print(reweight_run(args.run, args.output, [float(w) for w in args.weights.split(",")]).path)
+    print(reweight_run(args.run, args.output, args.weights.split(",")).path)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import numpy as np
 from calzoo.errors import CalzooError
 from calzoo.imaging.growth import GROWTH
 from calzoo.metrics.segmentation import confusion, scores_by_class
+from calzoo.simulation.recordings import check_number
 from calzoo.training.axons_augmentation import Variation
 from calzoo.training.axons_data import AxonData
 from calzoo.training.axons_losses import voxel_loss
@@ -149,6 +150,7 @@ class AxonsRecipe:
     min_voxels: int = 100
 
     def __post_init__(self):
+        check_number("magnification", self.magnification, 1, 5)
         for name in ("tile", "margin"):
             sides = getattr(self, name)
             if len(sides) != 3 or sides[1] != sides[2]:

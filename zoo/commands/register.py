@@ -103,12 +103,12 @@ def run(args):
     from calzoo.imaging.outputs import refuse_inputs
     from calzoo.inference.registration import run_registration
     from calzoo.inference.registration_files import SERIES, asked_options, result_files
-    from calzoo.inference.registration_options import checked_options, estimator
+    from calzoo.inference.registration_options import PRESET, checked_options, estimator
 
     network = estimator(
         args.rigid,
         _options.models(args).get("model"),
-        args.preset or "registration-2p",
+        args.preset or PRESET,
         provider=args.provider,
         threads=args.threads,
     )

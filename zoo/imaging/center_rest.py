@@ -103,7 +103,7 @@ def _resting(frames):
 def _noise(frames, rounding):
     """Return the noise of a typical pixel and of each pixel, from pairs of successive frames."""
     own = np.median(np.abs(frames[1::2] - frames[::2]), axis=0) / np.float32(MAD_OF_STEPS)
-    # Sixteen pairs leave an error of some 15 %, which neighbours make smaller.
+    # So few pairs leave an error of some 15 %, which neighbours make smaller.
     own = ndimage.uniform_filter(own, 5, mode="nearest")
     typical = float(np.median(own))
     if typical == 0:  # more than half of the pixels never change

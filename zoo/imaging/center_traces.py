@@ -152,7 +152,7 @@ def _gaussians(centers, sigmas, shape, aspect, *, peak):
     return sparse.csr_array((data, where, indptr), shape=(len(centers), shape[0] * shape[1]))
 
 
-def cell_masks(body, centers, radii, *, least=0.5, reach=1.4, aspect=(1.0, 1.0)):
+def cell_masks(body, centers, radii, *, least=0.5, reach=1.4, aspect=(1.0, 1.0), valid=None):
     """Share the pixels of bodies out among centres.
 
     Parameters
@@ -168,6 +168,8 @@ def cell_masks(body, centers, radii, *, least=0.5, reach=1.4, aspect=(1.0, 1.0))
         How far from its centre a cell may own pixels, in radii.
     aspect : tuple of float, optional
         As for `splats`.
+    valid : ndarray of bool, (Y, X), optional
+        Where masks may have pixels.
 
     Returns
     -------
@@ -182,6 +184,8 @@ def cell_masks(body, centers, radii, *, least=0.5, reach=1.4, aspect=(1.0, 1.0))
         return Masks.from_pixels(shape, [])
     owner, nearest = np.full(shape, -1), np.full(shape, np.inf)
     pixels = [_disk(c, max(reach * r, 1), shape, aspect) for c, r in zip(centers, radii, strict=True)]
+    if valid is not None:
+        pixels = [(rows[valid[rows, columns]], columns[valid[rows, columns]]) for rows, columns in pixels]
     for cell, (rows, columns) in enumerate(pixels):
         y, x = (rows - centers[cell, 0]) * aspect[0], (columns - centers[cell, 1]) * aspect[1]
         away = np.hypot(y, x) / radii[cell]

@@ -48,7 +48,8 @@ class RigidSearch:
         self._correlation = _Correlation(small, blur=0.8)
         reach = REACH * min(self.shape) if reach is None else reach
         self._reach = [int(np.clip(np.ceil(reach / self.factor), 1, (side - 1) // 2)) for side in small.shape]
-        self.farthest = np.float32(self._reach) * self.factor  # along y and x, in pixels
+        # Along y and x, in pixels; the search steps by `factor`.
+        self.farthest = np.minimum(np.float32(self._reach) * self.factor, np.float32(max(reach, 1)))
 
     def __call__(self, frames):
         """Return the shifts of frames, and how clear each is.

@@ -219,9 +219,8 @@ def find_centers(
     seen = heat[tuple(pixels.T)].reshape(-1, 3)
     radii = (np.clip(seen[:, 2], 0.3 * CELL_PX / 2, 3 * CELL_PX / 2) * grid.mean_step).astype(np.float32)
     activity = extract_activity(movie, points, radii, aspect)
-    masks = cell_masks(resize(heat[..., 1], grid.frame_shape), points, radii, aspect=aspect)
-    if valid is not None:
-        masks = Masks.from_pixels(masks.shape, [(y[valid[y, x]], x[valid[y, x]]) for y, x in masks])
+    body = resize(heat[..., 1], grid.frame_shape)
+    masks = cell_masks(body, points, radii, aspect=aspect, valid=valid)
     return Centers(
         points,
         seen[:, 0],

@@ -69,6 +69,10 @@ def _of_preset(name):
 
 def _of_file(path):
     """Return an .onnx file and that for processors beside it; its golden output is still to be made."""
+    if path.stem.endswith("-cpu"):
+        plain = path.with_name(f"{path.stem.removesuffix('-cpu')}.onnx")
+        message = f"{path}: expected the file that all providers run, got that for processors; pack {plain}."
+        raise CalzooError(message)
     quick = path.with_name(f"{path.stem}-cpu.onnx")
     return [{"onnx": path} | ({"onnx_cpu": quick} if quick.is_file() else {})]
 
@@ -84,7 +88,7 @@ def _contents(networks, terms=""):
         contents[f"{path.stem}.json"] = model.card.to_json().encode()
         contents[f"{path.stem}.npz"] = files["golden"].read_bytes() if "golden" in files else _golden(model)
     return {
-        "README.txt": _readme(cards, terms).encode(),
+        "README.txt": _readme(cards, terms, any("onnx_cpu" in files for files in networks)).encode(),
         "LICENSE.txt": _licence_text(),
         "run.py": Path(__file__).with_name("packaged_script.py").read_bytes(),
         "card.schema.json": (registry.FOLDER / "card.schema.json").read_bytes(),
@@ -101,11 +105,18 @@ def _golden(model):
 
 def _licence_text():
     """Return the text of calzoo's own licence, as it was installed."""
-    texts = [file.read_text() for file in metadata.files("calzoo") or () if file.name == "LICENSE"]
-    return (texts[0] if texts else "MIT").encode()
+    try:
+        files = metadata.files("calzoo") or ()
+    except metadata.PackageNotFoundError:
+        files = ()
+    texts = [file.read_text() for file in files if file.name == "LICENSE"]
+    if not texts:
+        message = "expected the licence of an installed calzoo beside it, found none; install it with pip."
+        raise CalzooError(message)
+    return texts[0].encode()
 
 
-def _readme(cards, terms):
+def _readme(cards, terms, quick):
     """Return what a package is, how it is run, and what may be done with it."""
     lines = [f"Packed by calzoo {__version__}.", ""]
     for card in cards:
@@ -120,8 +131,8 @@ def _readme(cards, terms):
         "run.py runs each network on the inputs of its .npz and compares the outputs. The card",
         "(.json, and inside of the .onnx file) says what goes in and comes out, how intensities are",
         "scaled, which numbers sides are multiples of, and how well the network does; card.schema.json",
-        "is its schema, and docs/card.md of calzoo explains each field. NAME-cpu.onnx is the same",
-        "network, faster on processors. LICENSE.txt is calzoo's.",
+        "is its schema, and docs/card.md of calzoo explains each field. LICENSE.txt is calzoo's.",
+        *(["NAME-cpu.onnx is the same network, faster on processors."] if quick else []),
         "",
     ]
     return "\n".join(lines)

@@ -30,15 +30,15 @@ def estimator(rigid, model=None, preset=PRESET, *, provider="auto", threads=None
     CalzooError
         If the network cannot be used, or one is named for rigid motion.
     """
-    if not rigid:
+    if not rigid and not isinstance(model, RigidMotion):
         return RegistrationNetwork.load(model, preset, provider=provider, threads=threads)
     if isinstance(model, RigidMotion):
         return model
     if model is not None or preset != PRESET or provider not in ("auto", "cpu"):
-        named = preset if model is None else "a model"
+        named = f"preset {preset!r}" if model is None else "a model"
         message = (
             "rigid (--rigid): expected no preset, model or provider, as frames are moved as a whole without "
-            f"a network, got {named} on {provider!r}; leave them out, or rigid."
+            f"a network, got {named} on {provider!r}; leave these out, or leave rigid out."
         )
         raise CalzooError(message)
     return RigidMotion(threads)

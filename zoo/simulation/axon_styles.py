@@ -108,6 +108,8 @@ _DENSITIES = ("cells", "granules", "dark_cells")  # per million cubic pixels
 def magnified(style, factor):
     """Return a style as finer pixels show it: all is `factor` times larger, the light of a voxel the same.
 
+    What would leave its limits stays at them.
+
     Parameters
     ----------
     style : dict
@@ -118,10 +120,10 @@ def magnified(style, factor):
     -------
     dict
     """
-    longer = {name: style[name] * factor for name in _LENGTHS}
-    fewer = {name: style[name] / factor**3 for name in _DENSITIES}
-    along = style["branches_per_1000px"] / factor
-    return style | longer | fewer | {"branches_per_1000px": along}
+    changed = {name: style[name] * factor for name in _LENGTHS}
+    changed |= {name: style[name] / factor**3 for name in _DENSITIES}
+    changed["branches_per_1000px"] = style["branches_per_1000px"] / factor
+    return style | {name: float(np.clip(value, *LIMITS[name])) for name, value in changed.items()}
 
 
 def confocal(rng):

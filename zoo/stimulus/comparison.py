@@ -220,13 +220,13 @@ def compare_analyses(
     spread = compare_spread(list(pairs.values()), rng=rng)
     classical = None
     if answers is not None:
-        classical = compare_means(*(_cosine(*one, before.groups) for one in answers), rng=rng)
+        classical = compare_means(*(_cosine(*one, before.groups, defined) for one in answers), rng=rng)
     return StimulusComparison(before, after, changes, overall, spreads, spread, classical)
 
 
-def _cosine(answers, condition, trial, groups):
-    """Return the similarity of the answers of given cells, the mean over groups of conditions."""
-    members = [np.flatnonzero(groups == group).tolist() for group in np.unique(groups[groups > 0])]
+def _cosine(answers, condition, trial, groups, compared):
+    """Return the similarity of the answers of given cells, the mean over the compared groups."""
+    members = [np.flatnonzero(groups == group).tolist() for group in compared]
     return MeanSimilarity([TrialSimilarity(answers, condition, trial, m, centred=False) for m in members])
 
 
@@ -241,7 +241,8 @@ def comparison_table(comparison):
     for name, side in (("before", comparison.before), ("after", comparison.after)):
         raw = block_means(side.zncc, side.groups)
         values = [raw[group] for group in comparison.changes]
-        values = [*values, float(np.mean(values))]
+        known = [value for value in values if np.isfinite(value)]  # a single condition is like none
+        values = [*values, float(np.mean(known)) if known else np.nan]
         columns[f"mean_zncc_{name}"] = values + [None] * (len(names) - len(values))
     spreads = [*comparison.spreads.values(), comparison.spread]
     heads = ("before", "after", "difference", "interval_low", "interval_high", "p")
