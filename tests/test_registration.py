@@ -386,10 +386,10 @@ def test_no_frame_leaves_the_template_of_a_dark_rigid_movie(rng, still):
     [
         (
             {"model": RIGID},
-            "no preset, model or provider, .* got a model on 'auto'; leave them out, or rigid",
+            "no preset, model or provider, .* got a model on 'auto'; leave these out, or leave rigid out",
         ),
-        ({"preset": "mine"}, "got mine on 'auto'"),
-        ({"provider": "cuda"}, "got registration-2p on 'cuda'"),
+        ({"preset": "mine"}, "got preset 'mine' on 'auto'"),
+        ({"provider": "cuda"}, "got preset 'registration-2p' on 'cuda'"),
     ],
 )
 def test_a_network_for_rigid_motion_is_refused(still, shifts, named, message):
