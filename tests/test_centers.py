@@ -18,6 +18,7 @@ from calzoo.imaging.center_traces import extract_activity
 from calzoo.imaging.figures import save_figure, subplots
 from calzoo.imaging.frames import ArrayMovie
 from calzoo.imaging.imagej_rois import read_rois
+from calzoo.imaging.mask_pictures import read_mask
 from calzoo.imaging.masks import Masks, read_masks, write_masks
 from calzoo.inference import centers
 from calzoo.inference.center_network import CenterNetwork
@@ -473,7 +474,7 @@ def test_a_mask_may_be_a_label_image_of_any_type(tmp_path, dtype):
     labels = np.zeros((20, 30), dtype)
     labels[3:6, 4:9] = min(100, 1 if dtype == "bool" else 100)
     tifffile.imwrite(tmp_path / "labels.tif", labels, photometric="minisblack")
-    np.testing.assert_array_equal(drawings.read_mask(tmp_path / "labels.tif", (20, 30)), labels > 0)
+    np.testing.assert_array_equal(read_mask(tmp_path / "labels.tif", (20, 30)), labels > 0)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA"])
@@ -482,16 +483,16 @@ def test_a_mask_may_be_a_picture(tmp_path, mode):
     mask = np.zeros((20, 30), bool)
     mask[3:6, 4:9] = True
     image.fromarray(mask.astype(np.uint8) * 255).convert(mode).save(tmp_path / "mask.png")
-    np.testing.assert_array_equal(drawings.read_mask(tmp_path / "mask.png", (20, 30)), mask)
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png", (20, 30)), mask)
 
 
 def test_a_stack_is_no_mask(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((2, 20, 30), np.uint16), photometric="minisblack")
     with pytest.raises(CalzooError, match=r"one picture \(Y, X\) .*, got an array of shape \(2, 20, 30\)"):
-        drawings.read_mask(tmp_path / "a.tif", (20, 30))
+        read_mask(tmp_path / "a.tif", (20, 30))
     (tmp_path / "b.tif").write_bytes(b"no picture")
     with pytest.raises(CalzooError, match=r"expected masks \(\.npz\) or a picture .* neither"):
-        drawings.read_mask(tmp_path / "b.tif", (20, 30))
+        read_mask(tmp_path / "b.tif", (20, 30))
 
 
 @pytest.mark.parametrize(("pixels", "frames"), [(None, 120), (50 * 54 * 66, 40), (1, 15)])

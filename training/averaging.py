@@ -15,11 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from calzoo.errors import CalzooError
-from calzoo.training.checkpoints import read_json, write_json
-from calzoo.training.runs import WEIGHTS, build_model, load_run, refuse_existing_run
-from calzoo.training.variables import assign, read_arrays, save_weights
-
-_COPIED = ("recipe.json", "fingerprint.json", "init.json")
+from calzoo.training.runs import build_model, load_run, refuse_existing_run, write_run
+from calzoo.training.variables import assign, read_arrays
 
 
 def average_runs(runs, out):
@@ -60,24 +57,12 @@ def average_runs(runs, out):
     model = build_model(last)
     same = [[one[variable.path] for one in weights] for variable in model.weights]
     assign(model.weights, [np.mean(arrays, axis=0, dtype=np.float64) for arrays in same])
-    out.mkdir(parents=True)
-    for name in _COPIED:
-        if (last.path / name).exists():
-            (out / name).write_bytes((last.path / name).read_bytes())
     # What any of them has seen, the mean has.
     seen = list(dict.fromkeys(source for run in runs for source in run.sources))
-    if set(seen) - set(last.sources):
-        begun = out / "init.json"
-        write_json(begun, (read_json(begun) if begun.exists() else {}) | {"sources": seen})
-    ledger = read_json(last.path / "ledger.json")
-    for score in ("best_epoch", "best_score"):  # of other weights
-        ledger.pop(score, None)
-    write_json(
-        out / "ledger.json",
-        ledger | {"averaged": [run.identity() | {"steps": run.ledger.get("steps")} for run in runs]},
-    )
-    save_weights(model, out / WEIGHTS)
-    return load_run(out)
+    init = last.init | ({"sources": seen} if set(seen) - set(last.sources) else {})
+    averaged = [run.identity() | {"steps": run.ledger.get("steps")} for run in runs]
+    ledger = last.cost | {"averaged": averaged}
+    return write_run(out, model, last.recipe, fingerprint=last.fingerprint, ledger=ledger, init=init)
 
 
 def main(argv=None):

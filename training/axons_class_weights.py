@@ -15,10 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from calzoo.errors import CalzooError
-from calzoo.training import recipes
-from calzoo.training.checkpoints import write_json
-from calzoo.training.runs import WEIGHTS, build_model, load_run, refuse_existing_run
-from calzoo.training.variables import assign, save_weights, values_of
+from calzoo.training.runs import build_model, load_run, refuse_existing_run, write_run
+from calzoo.training.variables import assign, values_of
 
 
 def reweight_run(run, out, weights):
@@ -58,15 +56,8 @@ def reweight_run(run, out, weights):
     values[last] = values[last] + np.log(_shares(weights) / _shares(trained)).astype(values[last].dtype)
     assign(model.weights, values)
     recipe = replace(run.recipe, class_weights=weights)
-    out.mkdir(parents=True)
-    for name in ("fingerprint.json", "init.json"):
-        if (run.path / name).exists():
-            (out / name).write_bytes((run.path / name).read_bytes())
-    ledger = {k: v for k, v in run.ledger.items() if k not in ("best_epoch", "best_score")}
-    write_json(out / "ledger.json", {**ledger, "reweighted": run.identity() | {"weights": list(trained)}})
-    (out / "recipe.json").write_text(recipes.to_json(recipe) + "\n", encoding="utf-8")
-    save_weights(model, out / WEIGHTS)
-    return load_run(out)
+    ledger = run.cost | {"reweighted": run.identity() | {"weights": list(trained)}}
+    return write_run(out, model, recipe, fingerprint=run.fingerprint, ledger=ledger, init=run.init)
 
 
 def _number(weight):

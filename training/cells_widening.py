@@ -15,10 +15,8 @@ import keras
 import numpy as np
 
 from calzoo.errors import CalzooError
-from calzoo.training import recipes
-from calzoo.training.checkpoints import write_json
-from calzoo.training.runs import WEIGHTS, build_model, load_run, refuse_existing_run
-from calzoo.training.variables import assign, save_weights, values_of
+from calzoo.training.runs import build_model, load_run, refuse_existing_run, write_run
+from calzoo.training.variables import assign, values_of
 
 
 def widen_run(run, out, *, filters, bottom):
@@ -65,16 +63,14 @@ def widen_run(run, out, *, filters, bottom):
     keras.utils.set_random_seed(recipe.seed)
     model = recipe.build()
     assign(model.weights, _widened(trained, model))
-    out.mkdir(parents=True)
-    for name, facts in (
-        ("fingerprint", run.fingerprint),
-        ("ledger", {**run.ledger, "widened": run.identity()}),
-    ):
-        write_json(out / f"{name}.json", dict(facts))
-    write_json(out / "init.json", {**run.identity(), "sources": list(run.sources)})
-    (out / "recipe.json").write_text(recipes.to_json(recipe) + "\n", encoding="utf-8")
-    save_weights(model, out / WEIGHTS)
-    return load_run(out)
+    return write_run(
+        out,
+        model,
+        recipe,
+        fingerprint=run.fingerprint,
+        ledger={**run.ledger, "widened": run.identity()},
+        init={**run.identity(), "sources": list(run.sources)},
+    )
 
 
 def _widened(trained, model):

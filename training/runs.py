@@ -21,7 +21,7 @@ from pathlib import Path
 from calzoo.errors import CalzooError
 from calzoo.training import recipes
 from calzoo.training.checkpoints import read_json, write_json
-from calzoo.training.variables import load_weights
+from calzoo.training.variables import load_weights, save_weights
 from calzoo.weights.card import Score
 from calzoo.weights.registry import sha256
 
@@ -56,9 +56,19 @@ class Run:
     @property
     def sources(self):
         """Where the recordings came from, e.g. ("simulation", "trailmap"), those of the first weights too."""
-        init = self.path / "init.json"
-        before = read_json(init).get("sources", []) if init.exists() else []
+        before = self.init.get("sources", [])
         return tuple(dict.fromkeys([*(name.split("/")[0] for name in self.fingerprint), *before]))
+
+    @property
+    def init(self):
+        """The weights that the run began from, as JSON; empty without any."""
+        path = self.path / "init.json"
+        return read_json(path) if path.exists() else {}
+
+    @property
+    def cost(self):
+        """The ledger without the score of the weights, for others that are made of them."""
+        return {key: value for key, value in self.ledger.items() if key not in ("best_epoch", "best_score")}
 
     def identity(self):
         """Return what tells the run's weights from others, as JSON: name and SHA-256."""
@@ -67,8 +77,8 @@ class Run:
     def card_fields(self, model):
         """Return the arguments of a card: those of the recipe, the ledger and the scores."""
         facts = {k: v for k, v in self.ledger.items() if k not in ("sessions", "versions")}
-        if (self.path / "init.json").exists():
-            facts["init"] = read_json(self.path / "init.json")
+        if self.init:
+            facts["init"] = self.init
         return {
             **self.recipe.card_fields(model, self.sources),
             "training": {"schedule": asdict(self.recipe.schedule), **facts},
@@ -116,6 +126,34 @@ def refuse_existing_run(out):
     if out.exists():
         message = f"{out} exists; name a folder that does not."
         raise CalzooError(message)
+
+
+def write_run(out, model, recipe, *, fingerprint, ledger, init=None):
+    """Write the folder of a run that was made of others, without training.
+
+    Parameters
+    ----------
+    out : pathlib.Path
+        A folder that does not exist yet.
+    model : keras.Model
+        With its weights.
+    recipe : dataclass
+    fingerprint, ledger : mapping
+    init : mapping, optional
+        What the weights began from.
+
+    Returns
+    -------
+    Run
+    """
+    out.mkdir(parents=True)
+    (out / "recipe.json").write_text(recipes.to_json(recipe) + "\n", encoding="utf-8")
+    write_json(out / "fingerprint.json", dict(fingerprint))
+    write_json(out / "ledger.json", dict(ledger))
+    if init:
+        write_json(out / "init.json", dict(init))
+    save_weights(model, out / WEIGHTS)
+    return load_run(out)
 
 
 def build_model(run):

@@ -231,12 +231,7 @@ def cut(movie, frames):
 
 def refuse_not_finite(frames, start=0):
     """Raise CalzooError if a value is NaN, infinite or too large; `start` is the first frame's number."""
-    if frames.dtype.kind != "f" or not frames.size:
-        return
-    with np.errstate(invalid="ignore"):
-        low, high = frames.min(), frames.max()  # both pass NaN on, and infinity is one of them
-    if np.isfinite(low) and np.isfinite(high):
-        refuse_large(low, high)
+    if all_finite(frames):
         return
     bad = np.flatnonzero(~np.isfinite(frames).all(axis=(1, 2)))
     message = (
@@ -246,8 +241,25 @@ def refuse_not_finite(frames, start=0):
     raise CalzooError(message)
 
 
-def refuse_large(low, high):
-    """Raise CalzooError where sums of squares of values from `low` to `high` leave the range of float32."""
+def all_finite(values):
+    """Tell whether no value is NaN or infinite.
+
+    Parameters
+    ----------
+    values : ndarray
+
+    Raises
+    ------
+    CalzooError
+        If sums of squares of the values leave the range of float32.
+    """
+    if values.dtype.kind != "f" or not values.size:
+        return True
+    with np.errstate(invalid="ignore"):
+        # Both pass NaN on, and an infinity is one of them: two fast passes, no temporary array.
+        low, high = values.min(), values.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return False
     largest = max(float(high), -float(low))
     if largest > LARGEST:
         message = (
@@ -255,6 +267,7 @@ def refuse_large(low, high):
             "Divide all of them by a constant."
         )
         raise CalzooError(message)
+    return True
 
 
 def sides_of(shape):

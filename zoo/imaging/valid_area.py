@@ -68,7 +68,7 @@ def read_valid(path, shape):
     CalzooError
         If it cannot be read, has another shape, or no pixel is valid.
     """
-    from calzoo.imaging.center_drawings import read_mask
+    from calzoo.imaging.mask_pictures import read_mask
 
     return None if path is None else as_valid(read_mask(path, shape), shape, name=path)
 

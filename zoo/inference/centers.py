@@ -320,7 +320,8 @@ def run_centers(
     CalzooError
         If the file, the network or an option cannot be used, or the disk is full.
     """
-    from calzoo.imaging.center_drawings import draw_on_mask, read_mask
+    from calzoo.imaging.center_drawings import draw_on_mask
+    from calzoo.imaging.mask_pictures import read_mask
     from calzoo.imaging.movies import open_movie
     from calzoo.imaging.outputs import (
         output_folder,

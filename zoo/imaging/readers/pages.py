@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from calzoo.errors import CalzooError
-from calzoo.imaging.frames import refuse_large
+from calzoo.imaging.frames import all_finite
 
 
 @dataclass(frozen=True)
@@ -246,13 +246,7 @@ def finite(block, numbers, pages, kind):
     kind : str
         What a page is called, "plane" or "frame".
     """
-    if block.dtype.kind != "f" or not block.size:
-        return block
-    with np.errstate(invalid="ignore"):
-        # Both pass NaN on, and an infinity is one of them: two fast passes, no temporary array.
-        low, high = block.min(), block.max()
-    if np.isfinite(low) and np.isfinite(high):
-        refuse_large(low, high)
+    if all_finite(block):
         return block
     page, row, column = (int(i) for i in np.argwhere(~np.isfinite(block))[0])
     message = (
